@@ -1,0 +1,1 @@
+"""Built-in executors; each node type is one file."""

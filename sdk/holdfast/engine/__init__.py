@@ -1,0 +1,1 @@
+"""The Temporal shell: the modules that face temporalio."""

@@ -1,0 +1,1 @@
+"""How values travel: conversion, codecs, claim-check storage."""

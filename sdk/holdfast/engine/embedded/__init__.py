@@ -1,0 +1,1 @@
+"""The Temporal server that comes with the package."""

@@ -1,0 +1,61 @@
+"""The only reader of the environment. Explicit arguments beat the environment, which beats the defaults."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+HOME_NAME = ".holdfast"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the environment says, read once per call of `load`."""
+
+    home: Path
+    """Where the embedded server keeps its data. `HOLDFAST_HOME`, else `.holdfast` here or in a parent, else
+    `.holdfast` here."""
+
+    temporal_binary: str | None
+    """Path of the `temporal` binary. `HOLDFAST_TEMPORAL_BINARY`, else found by itself."""
+
+    log_level: str
+    """`HOLDFAST_LOG_LEVEL`, default `INFO`."""
+
+    encryption_keys: str | None
+    """`HOLDFAST_ENCRYPTION_KEYS`: `id:base64key[,id:base64key...]`, the first one encrypts. Default: no encryption."""
+
+    compress: bool
+    """`HOLDFAST_COMPRESS`: `1` compresses payloads with zstd. Default `0`."""
+
+    storage: str | None
+    """`HOLDFAST_STORAGE`: where payloads over 32 KiB go, a directory or `s3://bucket/prefix`. Default: `blobs` under
+    the home for an embedded client, inline for a cluster."""
+
+
+def load(home: str | Path | None = None) -> Settings:
+    """Read the environment.
+
+    Args:
+        home: An explicit home, which wins over the environment.
+    """
+    env = os.environ
+    return Settings(
+        home=Path(home).resolve() if home is not None else _find_home(env.get("HOLDFAST_HOME")),
+        temporal_binary=env.get("HOLDFAST_TEMPORAL_BINARY") or None,
+        log_level=env.get("HOLDFAST_LOG_LEVEL", "INFO").upper(),
+        encryption_keys=env.get("HOLDFAST_ENCRYPTION_KEYS") or None,
+        compress=env.get("HOLDFAST_COMPRESS", "0").lower() in {"1", "true", "yes"},
+        storage=env.get("HOLDFAST_STORAGE") or None,
+    )
+
+
+def _find_home(from_environment: str | None) -> Path:
+    if from_environment:
+        return Path(from_environment).resolve()
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / HOME_NAME).is_dir():
+            return folder / HOME_NAME
+    return here / HOME_NAME

@@ -1,0 +1,1 @@
+"""The command line, the worker host and the REST server."""
