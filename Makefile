@@ -1,0 +1,53 @@
+# The commands for people and for CI. Needs Python 3.11+; uv is used when present, venv and pip otherwise.
+
+PY := .venv/bin/python
+SETUP := .ci/setup
+PINS := pyproject.toml constraints.txt .ci/setup
+export PYTHON
+
+.PHONY: help demo test lint types bench venv install pins clean clean-venv
+.DEFAULT_GOAL := help
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/.installed-demo ## Run the examples on real weather data and kill a worker in the middle
+	@$(PY) examples/demo.py
+
+test: .venv/.installed-test ## Run the tests
+	@$(PY) -m pytest
+
+lint: .venv/.installed-dev ## Check style and formatting
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+types: .venv/.installed-dev ## Check types with mypy and pyright, both strict
+	@$(PY) -m mypy
+	@$(PY) -m pyright
+
+venv: .venv/.installed-demo ## Make .venv with the smallest set that runs the demo
+
+install: .venv/.installed-dev ## Make .venv with everything that work on Holdfast needs
+
+pins: ## Write constraints.txt anew (needs uv)
+	@uv pip compile --quiet --universal --python-version 3.11 --upgrade --all-extras \
+	  --group demo --group test --group lint --group setup --no-emit-index-url --no-header --no-annotate --output-file constraints.txt pyproject.toml
+
+clean: ## Remove what the tools and builds left behind
+	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-output
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+clean-venv: ## Remove .venv
+	@rm -rf .venv
+
+.venv/.installed-demo: $(PINS)
+	@$(SETUP) embedded,cli demo
+	@touch $@
+
+.venv/.installed-test: $(PINS)
+	@$(SETUP) embedded,cli,compression,encryption,s3,http demo test
+	@touch $@ .venv/.installed-demo
+
+.venv/.installed-dev: $(PINS)
+	@$(SETUP) embedded,cli,compression,encryption,s3,http demo test lint
+	@touch $@ .venv/.installed-test .venv/.installed-demo
