@@ -2,10 +2,10 @@
 
 PY := .venv/bin/python
 SETUP := .ci/setup
-PINS := pyproject.toml constraints.txt .ci/setup
+PINS := pyproject.toml constraints.txt .ci/setup $(if $(wildcard .venv/bin/python),,broken-venv)
 export PYTHON
 
-.PHONY: help demo test lint types bench venv install pins clean clean-venv
+.PHONY: broken-venv help demo test lint types bench venv install pins clean clean-venv
 .DEFAULT_GOAL := help
 
 help: ## List the commands
