@@ -1,0 +1,77 @@
+"""The data converter: pydantic JSON, and nothing that only Python can read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio.api.common.v1 import Payload
+from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter
+from temporalio.converter import (
+    CompositePayloadConverter,
+    DataConverter,
+    DefaultFailureConverter,
+    DefaultFailureConverterWithEncodedAttributes,
+    DefaultPayloadConverter,
+    ExternalStorage,
+    JSONPlainPayloadConverter,
+    PayloadCodec,
+    StorageDriver,
+)
+
+from holdfast.engine.data.values import infer_json
+
+CLAIM_CHECK_BYTES = 32 * 1024
+"""Payloads from this size on go to storage, if there is one."""
+
+
+class JsonPayloadConverter(PydanticJSONPlainPayloadConverter):
+    """Values to and from `json/plain`, by pydantic.
+
+    NaN and infinity do not exist in JSON and become `null`, as pydantic writes them in models: every SDK can read the
+    result. A float that must keep them belongs in a model with `ser_json_inf_nan="strings"`. Computed fields are left
+    out, so that a model with `extra="forbid"` can be read back.
+    """
+
+    def to_payload(self, value: Any) -> Payload | None:
+        """Serialise a value.
+
+        Raises:
+            InvalidInput: The value has a type that cannot be written as JSON.
+        """
+        return infer_json(value)
+
+
+class HoldfastPayloadConverter(CompositePayloadConverter):
+    """Null, bytes and protobuf as Temporal has them, everything else through `JsonPayloadConverter`."""
+
+    def __init__(self) -> None:
+        json = JsonPayloadConverter()
+        super().__init__(
+            *(
+                json if isinstance(converter, JSONPlainPayloadConverter) else converter
+                for converter in DefaultPayloadConverter.default_encoding_payload_converters
+            )
+        )
+
+
+def make_data_converter(
+    *, codec: PayloadCodec | None = None, storage: StorageDriver | None = None
+) -> DataConverter:
+    """The data converter of every Holdfast client and worker.
+
+    Args:
+        codec: Compression or encryption, see `HoldfastCodec`. With one, failure messages and stack traces are
+            encoded as well, unless it says `encrypts = False`.
+        storage: Where payloads of 32 KiB and more go, see `open_storage`. `None` keeps all of them inline.
+    """
+    hide_failures = codec is not None and getattr(codec, "encrypts", True)
+    return DataConverter(
+        payload_converter_class=HoldfastPayloadConverter,
+        payload_codec=codec,
+        failure_converter_class=(
+            DefaultFailureConverterWithEncodedAttributes if hide_failures else DefaultFailureConverter
+        ),
+        external_storage=(
+            ExternalStorage(drivers=[storage], payload_size_threshold=CLAIM_CHECK_BYTES) if storage else None
+        ),
+    )
