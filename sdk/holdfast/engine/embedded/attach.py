@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 import os
+import shutil
 import tempfile
 import time
 from contextlib import suppress
@@ -13,10 +14,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
-from holdfast import settings
 from holdfast.errors import HoldfastError, InvalidConfiguration, Unavailable
 
-from .binary import find_or_download
 from .connection import Connection, ask, connect, info_of
 from .home import Home, ServerInfo
 from .lock import FileLock
@@ -56,8 +55,7 @@ class Attachment:
             return
         self._closed = True
         self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.wait([self._task])
         if self._place.in_memory:
             with suppress(OSError, TimeoutError):
                 self._connection.writer.write(encode("detach"))
@@ -136,16 +134,20 @@ async def attach(
         raise InvalidConfiguration(
             "Time skipping would spoil kept data: it needs a server in memory (home=None)"
         )
-    binary = await find_or_download(settings.load(home).temporal_binary) if start else None
     files = _files(home) if home is not None else Home(Path(tempfile.mkdtemp(prefix="holdfast-")))
     place = Place(
         home=files,
-        binary=binary,
+        start=start,
         in_memory=home is None,
         time_skipping=time_skipping,
         linger_seconds=0.0 if home is None else max(0.0, linger.total_seconds()),
     )
-    connection, info = await place.take()
+    try:
+        connection, info = await place.take()
+    except BaseException:
+        if home is None:
+            shutil.rmtree(files.root, ignore_errors=True)
+        raise
     port = int(info.address.rpartition(":")[2])
     if home is not None and port != PREFERRED_PORT:
         log.info(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from holdfast import settings
 from holdfast.errors import Unavailable
 
+from .binary import find_or_download
 from .connection import Connection, connect, info_of
 from .home import Home, ServerInfo
 from .launch import launch, prepare
@@ -25,8 +26,8 @@ class Place:
     """Where and how to attach."""
 
     home: Home
-    binary: Path | None
-    """`None`: only attach, never start."""
+    start: bool
+    """Whether to start a supervisor; otherwise only attach."""
     in_memory: bool
     time_skipping: bool
     linger_seconds: float
@@ -53,13 +54,19 @@ class Place:
                 info = await self._served(connection)
                 if info is not None:
                     return connection, info
-            elif self.binary is None:
+            elif not self.start:
                 raise Unavailable(
                     f"No server runs for the home {self.name!r}. Start one with `holdfast dev` or with a "
                     "program that uses Client.embedded(), or choose another home: --home, HOLDFAST_HOME."
                 )
             else:
-                await self._start(self.binary)
+                try:
+                    await self._start()
+                except OSError as error:
+                    # For example a home that is deleted just now.
+                    raise Unavailable(
+                        f"The home {self.name!r} cannot be used: {error}. Try again."
+                    ) from error
             if time.monotonic() > deadline:
                 raise Unavailable(
                     f"The supervisor of {self.name} does not answer. End the processes that use this home "
@@ -86,7 +93,8 @@ class Place:
         await connection.close()
         return None
 
-    async def _start(self, binary: Path) -> None:
+    async def _start(self) -> None:
+        binary = await find_or_download(settings.load(self.home.root).temporal_binary)
         prepare(self.home)
         starting = FileLock(self.home.start_lock)
         if not starting.try_acquire():

@@ -4,7 +4,7 @@
     supervisor  challenge {version, nonce, proof}    the proof shows that it knows the token of the record
     client      attach {proof, linger_seconds} | info {proof} | stop {proof}
     supervisor  server {state, ...}                  once ready and after every restart
-                failed {kind, message}               no server can be started; the supervisor ends
+                failed {message}                     no server can be started; the supervisor ends
                 stopping {}                          stopped on request: do not bring it back
     client      detach {}                            leave; in memory, the server's end ends the connection
 

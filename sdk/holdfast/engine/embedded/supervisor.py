@@ -13,7 +13,6 @@ import logging
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -22,15 +21,16 @@ from typing import Any
 from . import ports
 from .home import Home, Record
 from .lock import FileLock
+from .processes import end, runs
 from .protocol import new_secret
 from .server import Server, ServerSpec, StartFailed, rotate
 from .users import Users
 
 log = logging.getLogger("holdfast.supervisor")
 
-_RESTART_DELAYS = (0.0, 0.5, 1.0, 2.0, 5.0)
-"""Waits before successive restarts; after as many failures in a row it gives up."""
-_STABLE_SECONDS = 30.0
+_RESTART_DELAYS = (0.0, 0.2, 0.5, 1.0, 2.0)
+"""Waits before starts in a row; a server that does not come up so many times is given up."""
+_STABLE_SECONDS = 2.0
 _PORT_ATTEMPTS = 10
 _FIRST_USER_SECONDS = 10.0
 
@@ -56,7 +56,7 @@ class Supervisor:
         with contextlib.suppress(NotImplementedError):  # Windows
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._users.request_stop)
-        _end_leftover(self._previous.server_pid, self._binary)
+        self._end_leftover()
         self._record.port, self._record.ui_port = self._previous.port, self._previous.ui_port
         self._record.control_port = await self._users.listen()
         self._write_record()
@@ -83,18 +83,28 @@ class Supervisor:
         elif self._lock.in_place():
             Record(port=self._record.port, ui_port=self._record.ui_port).write(self._home.record)
 
+    def _end_leftover(self) -> None:
+        """Kill the server of a supervisor that was killed, where the kernel did not (it does on Linux)."""
+        marks = [self._binary, "start-dev", f"--port {self._previous.port} "]
+        if not self._in_memory:
+            marks.append(str(self._home.database))
+        pid = self._previous.server_pid
+        if pid and runs(pid, marks):
+            log.warning("ending the server (pid %d) that a killed supervisor left behind", pid)
+            end(pid, marks)
+
     async def _keep_up(self) -> None:
         failures = 0
         while True:
-            await asyncio.sleep(_RESTART_DELAYS[failures])
+            await asyncio.sleep(_RESTART_DELAYS[min(failures, len(_RESTART_DELAYS) - 1)])
             began = time.monotonic()
             try:
                 server = await self._start()
             except StartFailed as error:
                 log.error("%s", error)
                 failures += 1
-                if not self._users.served or failures == len(_RESTART_DELAYS):
-                    self._users.tell("failed", kind="unavailable", message=str(error))
+                if not self._users.served or failures >= len(_RESTART_DELAYS):
+                    self._users.tell("failed", message=str(error))
                     return
                 continue
             try:
@@ -104,10 +114,6 @@ class Supervisor:
                 raise
             log.warning("the server (pid %d) ended with exit code %d, starting it again", server.pid, code)
             failures = 0 if time.monotonic() - began > _STABLE_SECONDS else failures + 1
-            if failures == len(_RESTART_DELAYS):
-                message = f"The Temporal server ended {failures} times in a row, see {self._home.server_log}"
-                self._users.tell("failed", kind="unavailable", message=message)
-                return
             self._users.server_down()
 
     async def _start(self) -> Server:
@@ -179,33 +185,6 @@ class Supervisor:
                 self._write_record()
             rotate(self._home.server_log)
             await self._users.changed(1.0)
-
-
-def _end_leftover(pid: int, binary: str) -> None:
-    """Kill the server of a supervisor that was killed, where the kernel did not (it does on Linux)."""
-    if pid <= 1 or not _runs(pid, binary):
-        return
-    log.warning("ending the server (pid %d) that a killed supervisor left behind", pid)
-    with contextlib.suppress(OSError):
-        os.kill(pid, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
-    deadline = time.monotonic() + 5
-    while _runs(pid, binary) and time.monotonic() < deadline:
-        time.sleep(0.01)
-
-
-def _runs(pid: int, binary: str) -> bool:
-    """Whether this process id belongs to a dev server of ours and not to a later process."""
-    try:
-        if sys.platform == "linux":
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        elif sys.platform == "win32":
-            command = subprocess.check_output(["tasklist", "/FI", f"PID eq {pid}", "/NH"], text=True)
-            return Path(binary).name.lower() in command.lower()
-        else:
-            command = subprocess.check_output(["ps", "-o", "command=", "-p", str(pid)], text=True)
-    except (OSError, subprocess.CalledProcessError):
-        return False
-    return binary in command and "start-dev" in command
 
 
 def report(message: dict[str, Any]) -> None:
