@@ -1,7 +1,7 @@
 """Where large payloads go: content-addressed blobs, and the driver for a local directory.
 
-A blob is one encoded payload and its name is the SHA-256 of its bytes. So equal payloads are stored once, a read
-proves itself, and a claim can name nothing but a hash: never a path, a bucket or a host.
+A blob is one encoded payload and its name is the SHA-256 of its bytes. So equal payloads are stored once, a
+read proves itself, and a claim can name nothing but a hash: never a path, a bucket or a host.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tempfile
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -93,7 +93,8 @@ class ContentStorage(StorageDriver):
         data = self._read(check_sha256(sha256))
         if hashlib.sha256(data).hexdigest() != sha256:
             raise Unavailable(
-                f"Blob {sha256} in {self.location} is damaged: its content has another hash. Restore it from a backup.",
+                f"Blob {sha256} in {self.location} is damaged: its content has another hash. "
+                "Restore it from a backup.",
                 sha256=sha256,
             )
         return Payload.FromString(data)
@@ -101,8 +102,8 @@ class ContentStorage(StorageDriver):
     def missing(self, sha256: str) -> Unavailable:
         """The error for a blob that is not there."""
         return Unavailable(
-            f"Blob {sha256} is not in {self.location}. Was it deleted, or does this process use another storage "
-            "than the one that wrote it? Check HOLDFAST_STORAGE.",
+            f"Blob {sha256} is not in {self.location}. Was it deleted, or does this process use another "
+            "storage than the one that wrote it? Check HOLDFAST_STORAGE.",
             sha256=sha256,
         )
 
@@ -118,7 +119,8 @@ class ContentStorage(StorageDriver):
 class DirectoryStorage(ContentStorage):
     """Blobs as files of a local or shared directory: `<path>/<first two hex digits>/<sha256>`.
 
-    A blob appears whole or not at all (written aside, flushed to disk, renamed), also when the process is killed.
+    A blob appears whole or not at all (written aside, flushed to disk, renamed), also when the process is
+    killed.
 
     Args:
         path: The directory; created with the first blob.
@@ -144,8 +146,8 @@ class DirectoryStorage(ContentStorage):
     def delete(self, sha256: str, *, unless_used_since: datetime) -> bool:
         """Delete a blob unless it was written or reused since `unless_used_since`; whether it is gone.
 
-        The blob is set aside before its age is read: a writer that reuses it in this moment either refreshed the
-        age before, and the blob comes back, or no longer finds it and writes it anew.
+        The blob is set aside before its age is read: a writer that reuses it in this moment either refreshed
+        the age before, and the blob comes back, or no longer finds it and writes it anew.
         """
         path = self.blob_path(sha256)
         aside = path.with_suffix(".deleting")
@@ -153,7 +155,7 @@ class DirectoryStorage(ContentStorage):
             path.rename(aside)
         except FileNotFoundError:
             return False
-        if datetime.fromtimestamp(aside.stat().st_mtime, timezone.utc) >= unless_used_since:
+        if datetime.fromtimestamp(aside.stat().st_mtime, UTC) >= unless_used_since:
             aside.replace(path)
             return False
         aside.unlink()

@@ -27,9 +27,9 @@ CLAIM_CHECK_BYTES = 32 * 1024
 class JsonPayloadConverter(PydanticJSONPlainPayloadConverter):
     """Values to and from `json/plain`, by pydantic.
 
-    NaN and infinity do not exist in JSON and become `null`, as pydantic writes them in models: every SDK can read the
-    result. A float that must keep them belongs in a model with `ser_json_inf_nan="strings"`. Computed fields are left
-    out, so that a model with `extra="forbid"` can be read back.
+    NaN and infinity do not exist in JSON and become `null`, as pydantic writes them in models: every SDK can
+    read the result. A float that must keep them belongs in a model with `ser_json_inf_nan="strings"`.
+    Computed fields are left out, so that a model with `extra="forbid"` can be read back.
     """
 
     def to_payload(self, value: Any) -> Payload | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import NoneType, UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
@@ -18,7 +18,9 @@ from holdfast.engine.data.refs import (
     RefContext,
     from_marker,
     genuine_refs,
+    is_list,
     is_marker,
+    markers,
     mentions_ref,
 )
 from holdfast.engine.data.values import from_payload, infer_json, to_payload
@@ -79,7 +81,7 @@ def decode_in_workflow(
         document.keep_typed(adapter, context)
         if not document.open_hashes:
             return from_payload(payload, adapter, converter, where=where, refs=context)
-    declared: Any = adapter._type  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    declared: Any = adapter._type  # pyright: ignore[reportPrivateUsage]
     placed: T | Ref[T] = _place(from_json(payload.data), declared, _Place(allowed, converter, where))
     return placed
 
@@ -112,12 +114,12 @@ def _place(node: Any, declared: Any, place: _Place) -> Any:
     """Read containers member by member, so that a Ref may stand for a member of any type."""
     if is_marker(node) and node[MARKER_KEY] in place.allowed:
         return from_marker(node)
-    if not _has_marker(node, place.allowed):
+    if next(markers(node, place.allowed), None) is None:
         return place.read(node, declared)
     declared = _without_none(declared)
     arguments = get_args(declared)
     origin = get_origin(declared) or declared
-    if isinstance(node, list):
+    if is_list(node):
         if origin is tuple and arguments and Ellipsis not in arguments and len(arguments) == len(node):
             return tuple(_place(item, kind, place) for item, kind in zip(node, arguments, strict=True))
         member = arguments[0] if arguments else Any
@@ -125,19 +127,11 @@ def _place(node: Any, declared: Any, place: _Place) -> Any:
         return tuple(items) if origin is tuple else items
     if isinstance(node, dict) and (origin is dict or len(arguments) == 2 or declared is Any):
         member = arguments[1] if len(arguments) == 2 else Any
-        return {key: _place(item, member, place) for key, item in node.items()}
+        return {key: _place(item, member, place) for key, item in cast("dict[str, Any]", node).items()}
     raise InvalidInput(
         f"{place.where} holds a Ref inside a {getattr(declared, '__name__', declared)}. Annotate that field "
         "`Ref[...]`, or pass the value as a parameter of its own."
     )
-
-
-def _has_marker(node: object, allowed: frozenset[str]) -> bool:
-    if isinstance(node, dict):
-        if is_marker(node) and node[MARKER_KEY] in allowed:
-            return True
-        return any(_has_marker(value, allowed) for value in node.values())
-    return isinstance(node, list) and any(_has_marker(value, allowed) for value in node)
 
 
 def _without_none(declared: Any) -> Any:

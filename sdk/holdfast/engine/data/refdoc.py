@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -21,6 +22,7 @@ from holdfast.engine.data.refs import (
     genuine_refs,
     is_marker,
     list_refs,
+    markers,
 )
 from holdfast.errors import InvalidInput
 
@@ -47,7 +49,7 @@ class RefDocument:
         self.tree: Any = from_json(payload.data)
         self._kept: list[dict[str, Any]] = []
         self._open: dict[int, dict[str, Any]] = {}
-        for ordinal, marker in enumerate(_markers(self.tree, allowed)):
+        for ordinal, marker in enumerate(markers(self.tree, allowed)):
             marker[ORDINAL_KEY] = ordinal
             self._open[ordinal] = marker
 
@@ -66,12 +68,9 @@ class RefDocument:
 
         The type itself finds them: a trial validation notes every marker that a `Ref[...]` takes.
         """
-        try:
-            adapter.validate_json(
-                to_json(self.tree), by_alias=True, by_name=True, context={CONTEXT_KEY: context}
-            )
-        except Exception:  # noqa: BLE001 - a user's validators may meet a marker in place of their value
-            pass
+        trial = to_json(self.tree)
+        with suppress(Exception):  # a user's validators may meet a marker where they expect a value
+            adapter.validate_json(trial, by_alias=True, by_name=True, context={CONTEXT_KEY: context})
         for ordinal in context.taken:
             if marker := self._open.pop(ordinal, None):
                 self._kept.append(marker)
@@ -110,22 +109,8 @@ def _as_json(blob: Payload, where: str) -> bytes:
     if encoding == b"binary/null":
         return b"null"
     if encoding == b"binary/plain":
-        try:
+        with suppress(ValueError):
             return to_json(blob.data)
-        except ValueError:
-            pass
     raise InvalidInput(
-        f"{where} holds a Ref to bytes inside another value. Annotate it as `Ref[bytes]` and load it in the step."
+        f"{where} holds a Ref to bytes inside another value. Annotate it `Ref[bytes]` and load it there."
     )
-
-
-def _markers(tree: object, allowed: frozenset[str]) -> Iterator[dict[str, Any]]:
-    if isinstance(tree, dict):
-        if is_marker(tree) and tree[MARKER_KEY] in allowed:
-            yield tree
-            return
-        for value in tree.values():
-            yield from _markers(value, allowed)
-    elif isinstance(tree, list):
-        for value in tree:
-            yield from _markers(value, allowed)

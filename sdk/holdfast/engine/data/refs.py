@@ -1,14 +1,14 @@
 """`Ref[T]`: a large step result that stays in storage while the workflow passes it on.
 
-In JSON a Ref is a small marker object. A marker counts only if the *metadata* of its payload, which user data cannot
-reach, lists the same hash: a forged marker inside outside JSON is an ordinary object and never reads a blob.
+In JSON a Ref is a small marker object. A marker counts only if the *metadata* of its payload, which user data
+cannot reach, lists the same hash: a forged marker in outside JSON is an ordinary object and reads no blob.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeGuard, TypeVar, cast, get_args
 
 from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationInfo
 from pydantic_core import SchemaSerializer, core_schema, to_json
@@ -37,7 +37,7 @@ class RefSource(Protocol):
 
 @dataclass(slots=True)
 class RefContext:
-    """What validation knows of a payload's Refs: which hashes are genuine, and which markers a `Ref[...]` took."""
+    """What validation knows of a payload's Refs: the genuine hashes, and which markers a `Ref[...]` took."""
 
     allowed: frozenset[str]
     source: RefSource | None = None
@@ -55,8 +55,8 @@ class Ref(Generic[T_co]):
     """A reference to a step result over 4 MiB, in place of the value.
 
     Workflow code receives it where it expected the value, and passes it on: the next step receives the value,
-    or the Ref itself if its parameter is annotated `Ref[...]`. A smaller value given to a `Ref[...]` parameter is
-    wrapped, so such a step need not care about sizes.
+    or the Ref itself if its parameter is annotated `Ref[...]`. A smaller value given to a `Ref[...]`
+    parameter is wrapped, so such a step need not care about sizes.
 
     Attributes:
         sha256: The name of the blob, empty if the value is inline.
@@ -116,9 +116,13 @@ class Ref(Generic[T_co]):
             )
         if self._source is None:
             raise InvalidInput(
-                f"{self._what()} is not connected to a storage: only Refs that a step or a client received are."
+                f"{self._what()} is not connected to a storage. Only one that a step or a client received is."
             )
         return cast("T_co", await self._source.load(self, TypeAdapter(self._type)))
+
+    def inline_value(self) -> Any:
+        """The value of a Ref that has no blob."""
+        return self._inline
 
     def marker(self) -> dict[str, Any]:
         """The object that stands for this Ref in JSON."""
@@ -130,8 +134,8 @@ class Ref(Generic[T_co]):
 
     def _refuse(self, use: str) -> NoReturn:
         raise RefUsedAsValue(
-            f"{self._what()} does not support {use}: results over 4 MiB reach a workflow as a Ref, not as the value. "
-            "Pass it to a step, which receives the value, or let the step return less."
+            f"{self._what()} does not support {use}: a result over 4 MiB reaches a workflow as a Ref, not "
+            "as the value. Pass it to a step, which receives the value, or let the step return less."
         )
 
     def __repr__(self) -> str:
@@ -188,7 +192,7 @@ class Ref(Generic[T_co]):
         def validate(
             value: Any, inner: core_schema.ValidatorFunctionWrapHandler, info: ValidationInfo
         ) -> Ref[Any]:
-            if isinstance(value, Ref):
+            if _is_ref(value):
                 return value
             if is_marker(value):
                 context = _context(info.context)
@@ -207,6 +211,10 @@ class Ref(Generic[T_co]):
         )
 
 
+def _is_ref(value: object) -> TypeGuard[Ref[Any]]:
+    return isinstance(value, Ref)
+
+
 def _inline_ref(value: Any, type: Any) -> Ref[Any]:
     return Ref("", 0, type=type, inline=value)
 
@@ -220,10 +228,11 @@ def _serialize(value: Any, info: core_schema.SerializationInfo) -> Any:
     if not isinstance(value, Ref):
         return value
     if not value.sha256:
-        return value._inline
-    context: Any = info.context
-    if isinstance(context, dict) and CONTEXT_KEY in context:
-        context[CONTEXT_KEY].append(value.sha256)
+        return value.inline_value()
+    context: object = info.context
+    noted = cast("dict[str, list[str]]", context).get(CONTEXT_KEY) if isinstance(context, dict) else None
+    if noted is not None:
+        noted.append(value.sha256)
     return value.marker()
 
 
@@ -233,13 +242,18 @@ Ref.__pydantic_serializer__ = SchemaSerializer(core_schema.any_schema(serializat
 
 
 def _context(context: Any) -> RefContext | None:
-    found = context.get(CONTEXT_KEY) if isinstance(context, dict) else None
+    found = cast("dict[str, object]", context).get(CONTEXT_KEY) if isinstance(context, dict) else None
     return found if isinstance(found, RefContext) else None
 
 
-def is_marker(value: object) -> bool:
+def is_marker(value: object) -> TypeGuard[dict[str, Any]]:
     """Whether a parsed JSON value has the shape of a marker. It says nothing of its genuineness."""
-    return isinstance(value, dict) and MARKER_KEY in value and isinstance(value[MARKER_KEY], str)
+    return isinstance(value, dict) and isinstance(cast("dict[str, Any]", value).get(MARKER_KEY), str)
+
+
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    """`isinstance(value, list)`, typed."""
+    return isinstance(value, list)
 
 
 def from_marker(marker: dict[str, Any], *, type: Any = Any, source: RefSource | None = None) -> Ref[Any]:
@@ -269,14 +283,22 @@ def list_refs(payload: Payload, hashes: Iterable[str]) -> None:
 
 def mentions_ref(schema: object) -> bool:
     """Whether a pydantic core schema contains a `Ref[...]`."""
-    todo: list[object] = [schema]
-    while todo:
-        node = todo.pop()
-        if isinstance(node, dict):
-            metadata = node.get("metadata")
-            if isinstance(metadata, dict) and SCHEMA_TAG in metadata:
-                return True
-            todo.extend(node.values())
-        elif isinstance(node, list | tuple):
-            todo.extend(node)
-    return False
+    if isinstance(schema, dict):
+        node = cast("dict[str, Any]", schema)
+        metadata = node.get("metadata")
+        if isinstance(metadata, dict) and SCHEMA_TAG in metadata:
+            return True
+        return any(map(mentions_ref, node.values()))
+    return is_list(schema) and any(map(mentions_ref, schema))
+
+
+def markers(tree: object, allowed: frozenset[str]) -> Iterator[dict[str, Any]]:
+    """Every genuine marker of a parsed JSON document, in document order."""
+    if is_marker(tree) and tree[MARKER_KEY] in allowed:
+        yield tree
+    elif isinstance(tree, dict):
+        for value in cast("dict[str, Any]", tree).values():
+            yield from markers(value, allowed)
+    elif is_list(tree):
+        for value in tree:
+            yield from markers(value, allowed)

@@ -67,8 +67,9 @@ class StepData:
         size_bytes = len(payload.data)
         if size_bytes > LIMIT_BYTES:
             raise PayloadTooLarge(
-                f"The result of step {step!r} has {megabytes(size_bytes)}, more than the {megabytes(LIMIT_BYTES)} "
-                "that may travel from step to step. Write it to a file or a database and return where it is.",
+                f"The result of step {step!r} has {megabytes(size_bytes)}, more than the "
+                f"{megabytes(LIMIT_BYTES)} that may travel from step to step. "
+                "Write it to a file or a database and return where it is.",
                 step=step,
                 size_bytes=size_bytes,
             )
@@ -150,9 +151,9 @@ class StepData:
         limit = REF_BYTES if self._external else INLINE_BYTES
         if encoded.ByteSize() > limit:
             raise PayloadTooLarge(
-                f"The result of step {step!r} has {megabytes(encoded.ByteSize())}, and without a storage at most "
-                f"{megabytes(limit)} can travel. Set HOLDFAST_STORAGE to a directory or `s3://bucket/prefix` that "
-                "all workers and clients reach.",
+                f"The result of step {step!r} has {megabytes(encoded.ByteSize())}, and without a storage at "
+                f"most {megabytes(limit)} can travel. Set HOLDFAST_STORAGE to a directory or "
+                "`s3://bucket/prefix` that all workers and clients reach.",
                 step=step,
                 size_bytes=encoded.ByteSize(),
             )

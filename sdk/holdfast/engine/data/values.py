@@ -38,8 +38,8 @@ def to_payload(
 ) -> Payload:
     """A payload written by the declared type, which decides on aliases and custom serialisers.
 
-    A value of another type (a `dict` for a model, say) is written by its own type, and then must be readable as the
-    declared one.
+    A value of another type (a `dict` for a model, say) is written by its own type, and then must be readable
+    as the declared one.
 
     Raises:
         InvalidInput: The value cannot be written as JSON, or not be read back.
