@@ -18,8 +18,7 @@ async def chapter(text: str, language: str) -> str:
 
 @workflow
 async def book(chapters: list[str], language: str) -> list[str]:
-    named = (chapter.with_options(id=f"chapter-{language}-{number}") for number in range(len(chapters)))
-    return await asyncio.gather(*(child(text, language) for child, text in zip(named, chapters, strict=True)))
+    return await asyncio.gather(*(chapter(text, language) for text in chapters))
 
 
 async def main() -> None:
