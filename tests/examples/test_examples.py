@@ -1,0 +1,42 @@
+"""Each example is whole, small, and does what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .conftest import EXAMPLES, RunScript
+
+SCRIPTS = sorted(EXAMPLES.glob("*.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_an_example_has_at_most_80_lines_and_says_what_it_shows(script: Path) -> None:
+    text = script.read_text("utf-8")
+    assert len(text.splitlines()) <= 80
+    assert text.startswith('"""')
+
+
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [
+        ("hello", ["Hello, world!"]),
+        ("orders", ["A-1 is on its way", "card 0002 was declined"]),
+        ("approval", ["waits for: Publish", "published"]),
+        ("children", ["['Guten Morgen', 'Guten people']"]),
+        ("dependencies", ["10 x umbrella left", "2 x raincoat left"]),
+        ("weather", ["2012: 10.64 °C", "2015: 12.14 °C"]),
+    ],
+)
+def test_an_example_runs(name: str, printed: list[str], run_script: RunScript) -> None:
+    done = run_script(EXAMPLES / f"{name}.py")
+    assert done.returncode == 0, done.stderr
+    for text in printed:
+        assert text in done.stdout
+
+
+def test_the_weather_report_leaves_a_text_and_a_plot(run_script: RunScript, tmp_path: Path) -> None:
+    assert run_script(EXAMPLES / "weather.py").returncode == 0
+    assert (tmp_path / "demo-output" / "weather.txt").read_text("utf-8").count("\n") == 3
+    assert (tmp_path / "demo-output" / "weather.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,55 @@
+"""The documentation misses no setting and no error code, and points at files that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from holdfast.errors import error_types
+
+ROOT = Path(__file__).parents[1]
+GUIDE = ROOT / "docs" / "guide"
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *GUIDE.glob("*.md")])
+VARIABLE = re.compile(r"HOLDFAST_[A-Z_]+")
+
+
+def settings() -> set[str]:
+    """The variables that the only reader of the environment names."""
+    return set(VARIABLE.findall((ROOT / "sdk/holdfast/settings.py").read_text("utf-8")))
+
+
+def test_every_setting_is_in_the_example_file_with_its_meaning() -> None:
+    paragraphs = (ROOT / ".env.example").read_text("utf-8").split("\n\n")
+    explained = {
+        line.split("=")[0]
+        for paragraph in paragraphs
+        for line in paragraph.splitlines()
+        if paragraph.startswith("#") and not line.startswith("#")
+    }
+    assert {name for name in explained if name} == settings()
+
+
+def test_every_setting_is_documented() -> None:
+    assert set(VARIABLE.findall((GUIDE / "settings.md").read_text("utf-8"))) == settings()
+
+
+def test_every_error_code_is_documented_under_its_class() -> None:
+    rows = re.findall(
+        r"^\| `(HF-\d{4})` \| `(\w+)` \|", (GUIDE / "errors.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert dict(rows) == {code: cls.__name__ for code, cls in error_types().items()}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_files_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_in_pages_is_valid(page: Path) -> None:
+    for block in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
+        compile(block, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
