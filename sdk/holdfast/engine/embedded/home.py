@@ -44,6 +44,11 @@ class Home:
         return self.root / "temporal.db"
 
     @property
+    def creating(self) -> Path:
+        """Exists while the database is being created (see `database`)."""
+        return self.root / "temporal.db.creating"
+
+    @property
     def blobs(self) -> Path:
         return self.root / "blobs"
 

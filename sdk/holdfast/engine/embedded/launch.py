@@ -13,7 +13,7 @@ from typing import Any
 from holdfast.errors import InvalidConfiguration, Unavailable
 
 from .home import Home
-from .server import log_tail, rotate
+from .logs import rotate, tail
 
 MIN_FREE_BYTES = 100 * 1024 * 1024
 _ANSWER_SECONDS = 20.0
@@ -86,7 +86,7 @@ def launch(home: Home, binary: Path, *, in_memory: bool, time_skipping: bool) ->
     if answer.get("type") != "listening":
         reason = answer.get("message", "it ended without a word")
         raise Unavailable(
-            f"The supervisor of {home.root} did not start: {reason}.{log_tail(home.supervisor_log)}"
+            f"The supervisor of {home.root} did not start: {reason}.{tail(home.supervisor_log)}"
         )
 
 

@@ -15,7 +15,8 @@ from .connection import Connection, connect, info_of
 from .home import Home, ServerInfo
 from .launch import launch, prepare
 from .lock import FileLock
-from .server import READY_SECONDS, log_tail
+from .logs import tail
+from .server import READY_SECONDS
 
 _TAKE_SECONDS = 30.0
 _POLL_SECONDS = 0.02
@@ -70,7 +71,7 @@ class Place:
             if time.monotonic() > deadline:
                 raise Unavailable(
                     f"The supervisor of {self.name} does not answer. End the processes that use this home "
-                    f"and try again.{log_tail(self.home.supervisor_log)}"
+                    f"and try again.{tail(self.home.supervisor_log)}"
                 )
             await asyncio.sleep(_POLL_SECONDS)
 

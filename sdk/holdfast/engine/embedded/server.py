@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .logs import rotate, since, tail
+
 SEARCH_ATTRIBUTES: tuple[tuple[str, str], ...] = (
     ("HoldfastPaused", "Bool"),
     ("HoldfastWaiting", "KeywordList"),
@@ -25,7 +27,6 @@ RETENTION_SECONDS = 720 * 3600
 READY_SECONDS = 60.0
 STOP_SECONDS = 10.0
 _NAMESPACE = "/api/v1/namespaces/default"
-_LOG_LIMIT_BYTES = 10 * 1024 * 1024
 
 # The stock values make every workflow task wait for the next of 20 polls a second.
 _TUNING = tuple(f"history.{queue}ProcessorMaxPollRPS=10000" for queue in ("transfer", "timer", "visibility"))
@@ -49,6 +50,7 @@ class ServerSpec:
 
     binary: str
     database: Path | None
+    """`None`: in memory."""
     log: Path
     port: int
     ui_port: int
@@ -65,8 +67,11 @@ class ServerSpec:
             "--log-level": "warn",
             "--log-format": "text",
         }
-        command = [self.binary, "--disable-config-file", "--disable-config-env", "server", "start-dev"]
-        command.append("--ui-disable-news-fetch")
+        # Nothing that the user configured for Temporal's command line may reach this server.
+        nowhere = str(self.log.with_name("no-temporal-env"))
+        command = [self.binary, "--disable-config-file", "--disable-config-env"]
+        command += ["--env", "default", "--env-file", nowhere]
+        command += ["server", "start-dev", "--ui-disable-news-fetch"]
         for flag, value in flags.items():
             command += [flag, str(value)]
         dynamic = [*_TUNING, "frontend.enableServerVersionCheck=false"]
@@ -77,7 +82,8 @@ class ServerSpec:
         for name, type_ in SEARCH_ATTRIBUTES:
             command += ["--search-attribute", f"{name}={type_}"]
         if self.database is not None:
-            command += ["--db-filename", str(self.database)]
+            # Relative to the working directory: in a whole path, SQLite would take `?`, `#` and `%` for syntax.
+            command += ["--db-filename", self.database.name]
             # synchronous=NORMAL would be faster and may lose acknowledged data on power loss.
             command += ["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=FULL"]
         return command
@@ -86,9 +92,10 @@ class ServerSpec:
 class Server:
     """A running server process. It dies with the process that started it (Linux)."""
 
-    def __init__(self, spec: ServerSpec, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, spec: ServerSpec, process: asyncio.subprocess.Process, log_start: int) -> None:
         self.spec = spec
         self._process = process
+        self._log_start = log_start
 
     @property
     def pid(self) -> int:
@@ -102,15 +109,15 @@ class Server:
             StartFailed: The binary cannot be run.
         """
         rotate(spec.log)
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("TEMPORAL_")}
         fd = os.open(spec.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        log_start = os.fstat(fd).st_size
         try:
             process = await asyncio.create_subprocess_exec(
                 *spec.command(),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=fd,
                 stderr=fd,
-                env=environment,
+                cwd=spec.log.parent,
                 preexec_fn=_die_with_parent(),
             )
         except OSError as error:
@@ -120,7 +127,7 @@ class Server:
             ) from error
         finally:
             os.close(fd)
-        return cls(spec, process)
+        return cls(spec, process, log_start)
 
     async def ready(self) -> None:
         """Wait until the namespace is served, and set its retention.
@@ -141,22 +148,23 @@ class Server:
             if time.monotonic() > deadline:
                 await self.kill()
                 raise StartFailed(
-                    f"The Temporal server was not ready after {READY_SECONDS:.0f} s.{log_tail(self.spec.log)}"
+                    f"The Temporal server was not ready after {READY_SECONDS:.0f} s.{tail(self.spec.log)}"
                 )
             await asyncio.sleep(0.01)
         raise self._crashed()
 
     def _crashed(self) -> StartFailed:
-        tail = log_tail(self.spec.log)
+        said = since(self.spec.log, self._log_start)
         advice = ""
-        if any(sign in tail for sign in ("file is not a database", "malformed", "SQLITE_CORRUPT")):
+        if any(sign in said for sign in ("file is not a database", "malformed", "SQLITE_CORRUPT")):
             advice = f" Its database is damaged: restore {self.spec.database} from a backup or move it away."
-        elif "database or disk is full" in tail or "no space left" in tail.lower():
-            advice = " The disk is full: free some space."
+        elif any(sign in said.lower() for sign in ("disk is full", "no space left", "disk i/o error")):
+            advice = " Its disk is full or broken: free some space."
         code = self._process.returncode
         return StartFailed(
-            f"The Temporal server ended with exit code {code} before it was ready.{advice}{tail}",
-            port_taken="address already in use" in tail,
+            f"The Temporal server ended with exit code {code} before it was ready."
+            f"{advice}{tail(self.spec.log, self._log_start)}",
+            port_taken="address already in use" in said,
         )
 
     async def wait(self) -> int:
@@ -214,32 +222,3 @@ async def _http(port: int, method: str, path: str, body: str = "") -> tuple[int,
     head, _, content = answer.partition("\r\n\r\n")
     status = head.split(" ", 2)[1:2]
     return (int(status[0]) if status and status[0].isdigit() else 0), content
-
-
-def rotate(log: Path) -> None:
-    """Keep a log and its predecessor within bounds. The writer appends, so truncating under it is safe."""
-    try:
-        if log.stat().st_size > _LOG_LIMIT_BYTES:
-            tail = _last_bytes(log, _LOG_LIMIT_BYTES)
-            previous = log.with_name(f"{log.name}.1")
-            previous.write_bytes(tail)
-            previous.chmod(0o600)
-            os.truncate(log, 0)
-    except FileNotFoundError:
-        return
-
-
-def log_tail(log: Path, lines: int = 5) -> str:
-    """The last lines of a log and its path, as the end of an error message."""
-    try:
-        text = _last_bytes(log, 8192).decode(errors="replace")
-    except OSError:
-        return ""
-    last = [line[:500] for line in text.splitlines() if line.strip()][-lines:]
-    return "".join(["\nThe last lines of ", str(log), ":", *(f"\n  {line}" for line in last)])
-
-
-def _last_bytes(path: Path, count: int) -> bytes:
-    with open(path, "rb") as file:
-        file.seek(max(0, path.stat().st_size - count))
-        return file.read()

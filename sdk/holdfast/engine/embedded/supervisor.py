@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+import random
 import shutil
 import signal
 import sys
@@ -18,12 +19,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import ports
+from . import database, ports
 from .home import Home, Record
 from .lock import FileLock
+from .logs import rotate
 from .processes import end, runs
 from .protocol import new_secret
-from .server import Server, ServerSpec, StartFailed, rotate
+from .server import Server, ServerSpec, StartFailed
 from .users import Users
 
 log = logging.getLogger("holdfast.supervisor")
@@ -85,9 +87,7 @@ class Supervisor:
 
     def _end_leftover(self) -> None:
         """Kill the server of a supervisor that was killed, where the kernel did not (it does on Linux)."""
-        marks = [self._binary, "start-dev", f"--port {self._previous.port} "]
-        if not self._in_memory:
-            marks.append(str(self._home.database))
+        marks = [self._binary, "start-dev", str(self._home.root), f"--port {self._previous.port} "]
         pid = self._previous.server_pid
         if pid and runs(pid, marks):
             log.warning("ending the server (pid %d) that a killed supervisor left behind", pid)
@@ -118,6 +118,8 @@ class Supervisor:
 
     async def _start(self) -> Server:
         for attempt in range(_PORT_ATTEMPTS):
+            if not self._in_memory:
+                database.begin(self._home)
             server = await Server.start(self._choose_ports(anew=attempt > 0))
             self._record.server_pid = server.pid
             self._write_record()
@@ -131,6 +133,7 @@ class Supervisor:
                     raise
                 log.info("another process took one of the ports, trying others")
                 continue
+            database.finish(self._home)
             self._users.server_up(
                 address=f"127.0.0.1:{self._record.port}",
                 ui_port=self._record.ui_port,
@@ -142,7 +145,9 @@ class Supervisor:
 
     def _choose_ports(self, *, anew: bool) -> ServerSpec:
         record = self._record
-        preferred = (ports.PREFERRED_PORT, ports.PREFERRED_UI_PORT)
+        # Homes that start at the same moment see the same ports free; chance keeps them from meeting again.
+        skip = random.randrange(8) if anew else 0
+        preferred = (ports.PREFERRED_PORT + skip, ports.PREFERRED_UI_PORT + skip)
         if self._in_memory:
             preferred = (ports.private_start(), ports.private_start())
         if anew or not (record.port and ports.is_free(record.port)):
