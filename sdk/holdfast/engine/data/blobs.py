@@ -161,6 +161,16 @@ class DirectoryStorage(ContentStorage):
         aside.unlink()
         return True
 
+    def delete_leftovers(self, *, older_than: datetime) -> None:
+        """Delete what killed processes left half written or half deleted."""
+        for pattern in (".writing-*", "*.deleting"):
+            for path in self.path.glob(f"[0-9a-f][0-9a-f]/{pattern}"):
+                try:
+                    if datetime.fromtimestamp(path.stat().st_mtime, UTC) < older_than:
+                        path.unlink()
+                except FileNotFoundError:
+                    continue
+
     def _write(self, sha256: str, data: bytes) -> None:
         path = self.blob_path(sha256)
         try:

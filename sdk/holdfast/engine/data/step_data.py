@@ -102,7 +102,7 @@ class StepData:
             root = root_ref(payload, allowed)
             if root is not None and not takes_refs:
                 _check_total(root.size_bytes, where)
-                payload = await self._fetch(root.sha256)
+                payload = await self.fetch(root.sha256)
                 continue
             document, context = RefDocument(payload, allowed), RefContext(allowed, source=self)
             if takes_refs:
@@ -111,14 +111,14 @@ class StepData:
             if not hashes:
                 return await self._validate(payload, adapter, where, context)
             _check_total(len(payload.data) + document.open_bytes, where)
-            blobs = await asyncio.gather(*map(self._fetch, hashes))
+            blobs = await asyncio.gather(*map(self.fetch, hashes))
             payload = document.filled(dict(zip(hashes, blobs, strict=True)), where)
             _check_total(len(payload.data), where)
         raise InvalidInput(f"{where} has Refs inside Refs, more than {_NESTING} deep.")
 
     async def load(self, ref: Ref[Any], adapter: TypeAdapter[Any]) -> Any:
         """Read the value behind a Ref; `Ref.load` is the way to call it."""
-        return await self.decode(await self._fetch(ref.sha256), adapter, where=repr(ref))
+        return await self.decode(await self.fetch(ref.sha256), adapter, where=repr(ref))
 
     async def _validate(
         self, payload: Payload, adapter: TypeAdapter[T], where: str, context: RefContext | None
@@ -135,7 +135,12 @@ class StepData:
         ref: Ref[Any] = Ref(claim.claim_data["sha256"], size_bytes, step=step)
         return self._converter.to_payload(ref)
 
-    async def _fetch(self, sha256: str) -> Payload:
+    async def fetch(self, sha256: str) -> Payload:
+        """Read one blob, decoded.
+
+        Raises:
+            Unavailable: There is no storage here, or the blob or its key is missing.
+        """
         if self._storage is None:
             raise Unavailable(
                 "A Ref arrived, and this process has no storage to read it from. Set HOLDFAST_STORAGE to the "
