@@ -13,8 +13,6 @@ import pytest
 
 from holdfast.engine import embedded
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-
 RunScript = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
