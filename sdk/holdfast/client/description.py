@@ -1,0 +1,186 @@
+"""What `run.describe()` returns: a run, its steps and its waits, as facts read from the history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from datetime import datetime, timedelta
+from typing import Literal, cast
+
+from pydantic import JsonValue
+
+from holdfast.states import RunState, StepState
+
+
+class _Jsonable:
+    """Adds `to_dict` to the types below."""
+
+    def to_dict(self) -> dict[str, JsonValue]:
+        """The same as JSON values: times in ISO 8601, durations in seconds."""
+        return cast("dict[str, JsonValue]", _to_json(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview(_Jsonable):
+    """A payload, as far as a person reads it."""
+
+    value: JsonValue = None
+    """The decoded value, if all of it is here; else `None`."""
+
+    text: str
+    """The value as JSON text, cut to the limit; what it is instead, if it cannot be shown."""
+
+    size_bytes: int
+    """The size of the payload in the history; of the value itself, if that is stored elsewhere."""
+
+    complete: bool
+    """Whether `value` is the whole value."""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorInfo(_Jsonable):
+    """Why a run, a step or an attempt failed."""
+
+    type: str
+    """The class name of the exception, such as `ConnectionError`; `Timeout` if time ran out."""
+
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.message}" if self.message else self.type
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepDescription(_Jsonable):
+    """One step of a run."""
+
+    name: str
+    ordinal: int
+    """Which call of this step it is in its run, from 1."""
+
+    activity_id: str
+    state: StepState
+    local: bool = False
+    """Whether it ran inside the workflow task."""
+
+    attempt: int
+    """The latest attempt, from 1."""
+
+    scheduled: datetime | None = None
+    started: datetime | None = None
+    """When the latest attempt started."""
+
+    closed: datetime | None = None
+    duration: timedelta | None = None
+    """From the start of the latest attempt to the end, or to now."""
+
+    error: ErrorInfo | None = None
+    """Why it failed for good."""
+
+    last_failure: ErrorInfo | None = None
+    """Why the attempt before the latest one failed."""
+
+    next_attempt_at: datetime | None = None
+    """When a retrying step is due again."""
+
+    worker: str | None = None
+    """The identity of the worker that took the latest attempt."""
+
+    queue: str | None = None
+    """The queue it was sent to; `None` for local steps."""
+
+    summary: str | None = None
+    input: list[Preview] = field(default_factory=list[Preview])
+    result: Preview | None = None
+    compensates: str | None = None
+    """The activity id of the step that it undoes, if it is a compensation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaitDescription(_Jsonable):
+    """A `wait_for` or an `approval` that is open."""
+
+    name: str
+    kind: Literal["wait", "approval"]
+    prompt: str | None = None
+    form: Mapping[str, JsonValue] | None = None
+    """The JSON Schema of the answer to an approval."""
+
+    deadline: datetime | None = None
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDescription(_Jsonable):
+    """A run as its history tells it. A continued run is described by its latest execution."""
+
+    id: str
+    workflow: str
+    state: RunState
+    queue: str
+    execution_id: str
+    """Temporal's run id."""
+
+    started: datetime | None = None
+    closed: datetime | None = None
+    duration: timedelta | None = None
+    """From start to end, or to now."""
+
+    input: list[Preview] = field(default_factory=list[Preview])
+    result: Preview | None = None
+    error: ErrorInfo | None = None
+    steps: list[StepDescription] = field(default_factory=list[StepDescription])
+    """In the order in which they were scheduled, compensations included."""
+
+    waits: list[WaitDescription] = field(default_factory=list[WaitDescription])
+    waiting_for: str | None = None
+    """What the run waits for, in one sentence; `None` once it is closed."""
+
+    stuck: str | None = None
+    """Why it cannot go on, and what to do."""
+
+    paused_by: str | None = None
+    pause_reason: str | None = None
+    cancel_requested: bool = False
+    pending_compensations: list[str] = field(default_factory=list[str])
+    """Activity ids of steps that would have to be undone if the run ended now, as far as is known here."""
+
+    children: list[str] = field(default_factory=list[str])
+    """Ids of the runs it started."""
+
+    parent: str | None = None
+    """The id of the run that started it."""
+
+    attempt: int = 1
+    """Which attempt of the run it is, if the run as a whole is retried."""
+
+    history_event_count: int = 0
+    history_size_bytes: int = 0
+    memo: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    search_attributes: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    build_id: str | None = None
+    """The worker build that it belongs to, with worker versioning."""
+
+    local_steps_note: str | None = None
+    """What local steps mean for a crash, if the run has any."""
+
+    def step(self, name: str, ordinal: int = 1) -> StepDescription | None:
+        """The step of that name and ordinal, if the run has it."""
+        return next((step for step in self.steps if (step.name, step.ordinal) == (name, ordinal)), None)
+
+
+def _to_json(value: object) -> JsonValue:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if is_dataclass(value) and not isinstance(value, type):
+        return {entry.name: _to_json(getattr(value, entry.name)) for entry in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _to_json(item) for key, item in cast("Mapping[object, object]", value).items()}
+    if isinstance(value, list):
+        return [_to_json(item) for item in cast("list[object]", value)]
+    return cast("JsonValue", value)
