@@ -1,4 +1,4 @@
-"""Guarding the first start: a server killed while it creates its tables leaves a file it can never open again."""
+"""Guarding the first start: one killed while it creates its tables leaves a file it can never open again."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class ServerSpec:
         for name, type_ in SEARCH_ATTRIBUTES:
             command += ["--search-attribute", f"{name}={type_}"]
         if self.database is not None:
-            # Relative to the working directory: in a whole path, SQLite would take `?`, `#` and `%` for syntax.
+            # Relative to the working directory: in a whole path SQLite takes `?`, `#` and `%` for syntax.
             command += ["--db-filename", self.database.name]
             # synchronous=NORMAL would be faster and may lose acknowledged data on power loss.
             command += ["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=FULL"]

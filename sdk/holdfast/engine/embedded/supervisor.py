@@ -104,7 +104,7 @@ class Supervisor:
                 log.error("%s", error)
                 failures += 1
                 if not self._users.served or failures >= len(_RESTART_DELAYS):
-                    self._users.tell("failed", message=str(error))
+                    await self._users.give_up(str(error))
                     return
                 continue
             try:

@@ -25,7 +25,7 @@ class Users:
         self._tasks: set[asyncio.Task[None]] = set()
         self._state: bytes | None = None
         self._idle_from = 0.0
-        self._came = False
+        self._came = asyncio.Event()
         self._changed = asyncio.Event()
         self.served = False
         """Whether a server has been up at all."""
@@ -79,6 +79,14 @@ class Users:
         self._state = None
         self.tell("server", state="restarting")
 
+    async def give_up(self, message: str) -> None:
+        """Tell everyone that there will be no server, the client that started us too, if it comes in time."""
+        self._state = encode("failed", message=message)
+        for writer in self._attached:
+            writer.write(self._state)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._came.wait(), max(0.0, self._idle_from - time.monotonic()))
+
     def request_stop(self) -> None:
         """End the supervisor and tell everyone that this is wanted."""
         self.tell("stopping")
@@ -103,8 +111,9 @@ class Users:
                 return
             if wish["type"] not in {"attach", "stop"}:
                 return
-            if not self._came:
-                self._came, self._idle_from = True, 0.0
+            if not self._came.is_set():
+                self._came.set()
+                self._idle_from = 0.0
             self._attached.add(writer)
             if wish["type"] == "stop":
                 self.request_stop()
