@@ -57,7 +57,9 @@ class HoldfastError(Exception):
         return (_rebuild, (type(self), self.message, self.details, self.__dict__.copy()))
 
 
-def _rebuild(cls: type[HoldfastError], message: str, details: dict[str, Any], state: dict[str, Any]) -> HoldfastError:
+def _rebuild(
+    cls: type[HoldfastError], message: str, details: dict[str, Any], state: dict[str, Any]
+) -> HoldfastError:
     error = cls.__new__(cls)
     Exception.__init__(error, message)
     error.__dict__.update(state)

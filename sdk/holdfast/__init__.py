@@ -1,0 +1,117 @@
+"""Holdfast: Python functions that finish. Durable workflows on Temporal, with the server included.
+
+```python
+@step
+async def charge(order: Order) -> Receipt: ...
+
+@workflow
+async def fulfil(order: Order) -> Shipment:
+    receipt = await charge(order)
+    return await ship(order, receipt)
+
+async with Client.embedded() as client, Worker(client, [fulfil]):
+    shipment = await client.run(fulfil, order)
+```
+"""
+
+from holdfast.authoring.depends import Depends as Depends
+from holdfast.authoring.info import StepInfo as StepInfo
+from holdfast.authoring.info import step_info as step_info
+from holdfast.authoring.step import Step as Step
+from holdfast.authoring.step import step as step
+from holdfast.authoring.waits import Decision as Decision
+from holdfast.authoring.waits import approval as approval
+from holdfast.authoring.waits import continue_as_new as continue_as_new
+from holdfast.authoring.waits import now as now
+from holdfast.authoring.waits import patched as patched
+from holdfast.authoring.waits import random as random
+from holdfast.authoring.waits import set_state as set_state
+from holdfast.authoring.waits import uuid4 as uuid4
+from holdfast.authoring.waits import wait_for as wait_for
+from holdfast.authoring.workflow import Workflow as Workflow
+from holdfast.authoring.workflow import workflow as workflow
+from holdfast.client.client import Client as Client
+from holdfast.client.run import Run as Run
+from holdfast.engine.data.refs import Ref as Ref
+from holdfast.engine.worker import Worker as Worker
+from holdfast.errors import AlreadyDecided as AlreadyDecided
+from holdfast.errors import AlreadyStarted as AlreadyStarted
+from holdfast.errors import BudgetExceeded as BudgetExceeded
+from holdfast.errors import HoldfastError as HoldfastError
+from holdfast.errors import InvalidConfiguration as InvalidConfiguration
+from holdfast.errors import InvalidInput as InvalidInput
+from holdfast.errors import InvalidStep as InvalidStep
+from holdfast.errors import InvalidWorkflow as InvalidWorkflow
+from holdfast.errors import NonDeterministic as NonDeterministic
+from holdfast.errors import NotAllowed as NotAllowed
+from holdfast.errors import NotFound as NotFound
+from holdfast.errors import NotInWorkflow as NotInWorkflow
+from holdfast.errors import PayloadTooLarge as PayloadTooLarge
+from holdfast.errors import Permanent as Permanent
+from holdfast.errors import RateLimited as RateLimited
+from holdfast.errors import RetryAfter as RetryAfter
+from holdfast.errors import RunCancelled as RunCancelled
+from holdfast.errors import RunClosed as RunClosed
+from holdfast.errors import RunFailed as RunFailed
+from holdfast.errors import RunTerminated as RunTerminated
+from holdfast.errors import RunTimedOut as RunTimedOut
+from holdfast.errors import StepFailed as StepFailed
+from holdfast.errors import Unavailable as Unavailable
+from holdfast.errors import WaitTimeout as WaitTimeout
+from holdfast.options import RetryPolicy as RetryPolicy
+from holdfast.options import StepOptions as StepOptions
+from holdfast.options import WorkflowOptions as WorkflowOptions
+from holdfast.states import RunState as RunState
+from holdfast.states import StepState as StepState
+
+__all__ = [
+    "AlreadyDecided",
+    "AlreadyStarted",
+    "BudgetExceeded",
+    "Client",
+    "Decision",
+    "Depends",
+    "HoldfastError",
+    "InvalidConfiguration",
+    "InvalidInput",
+    "InvalidStep",
+    "InvalidWorkflow",
+    "NonDeterministic",
+    "NotAllowed",
+    "NotFound",
+    "NotInWorkflow",
+    "PayloadTooLarge",
+    "Permanent",
+    "RateLimited",
+    "Ref",
+    "RetryAfter",
+    "RetryPolicy",
+    "Run",
+    "RunCancelled",
+    "RunClosed",
+    "RunFailed",
+    "RunState",
+    "RunTerminated",
+    "RunTimedOut",
+    "Step",
+    "StepFailed",
+    "StepInfo",
+    "StepOptions",
+    "StepState",
+    "Unavailable",
+    "WaitTimeout",
+    "Worker",
+    "Workflow",
+    "WorkflowOptions",
+    "approval",
+    "continue_as_new",
+    "now",
+    "patched",
+    "random",
+    "set_state",
+    "step",
+    "step_info",
+    "uuid4",
+    "wait_for",
+    "workflow",
+]

@@ -1,0 +1,135 @@
+"""Dependencies of steps: what a worker opens once and hands to steps, and what never travels."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from typing import Any, Generic, TypeVar, overload
+
+from holdfast.errors import InvalidStep, NotInWorkflow
+
+T = TypeVar("T")
+
+
+class Dependency(Generic[T]):
+    """A parameter's default that asks the worker for a value. Made by `Depends(provider)`."""
+
+    def __init__(self, provider: Callable[[], Any]) -> None:
+        self.provider = provider
+
+    def __repr__(self) -> str:
+        return f"Depends({getattr(self.provider, '__qualname__', self.provider)!s})"
+
+
+@overload
+def Depends(provider: Callable[[], AsyncIterator[T]]) -> T: ...
+@overload
+def Depends(provider: Callable[[], Iterator[T]]) -> T: ...
+@overload
+def Depends(provider: Callable[[], Awaitable[T]]) -> T: ...
+def Depends(provider: Callable[[], Any]) -> Any:
+    """A value that the worker opens once and hands to every step that asks for it.
+
+    Args:
+        provider: A function without parameters: an async or sync generator that yields the value once and closes it
+            after the `yield` when the worker stops, or an async or sync function that returns it.
+
+    Example:
+        `async def save(row: Row, db: Pool = Depends(open_pool)) -> None: ...`
+    """
+    if not callable(provider):
+        raise InvalidStep(f"Depends({provider!r}): give the function, without calling it")
+    required = [
+        p.name
+        for p in inspect.signature(provider).parameters.values()
+        if p.default is inspect.Parameter.empty
+    ]
+    if required:
+        raise InvalidStep(f"Depends({provider!r}): a provider takes no parameters, this one needs {required}")
+    return Dependency(provider)
+
+
+class Providers:
+    """The opened dependencies of one worker: each provider runs once, at first use, and closes with the worker."""
+
+    def __init__(self, overrides: Mapping[Callable[[], Any], Any] | None = None) -> None:
+        self._values: dict[Callable[[], Any], asyncio.Task[Any]] = {}
+        self._overrides = dict(overrides or {})
+        self._stack = AsyncExitStack()
+
+    async def resolve(self, dependencies: Mapping[str, Dependency[Any]]) -> dict[str, Any]:
+        """The values of these dependencies, by parameter name."""
+        return {name: await self._get(dependency.provider) for name, dependency in dependencies.items()}
+
+    async def _get(self, provider: Callable[[], Any]) -> Any:
+        if provider in self._overrides:
+            return self._overrides[provider]
+        task = self._values.get(provider)
+        if task is None or (task.done() and (task.cancelled() or task.exception())):
+            # A provider that failed is tried again by the next step attempt.
+            task = self._values[provider] = asyncio.ensure_future(self._open(provider))
+        return await asyncio.shield(task)
+
+    async def _open(self, provider: Callable[[], Any]) -> Any:
+        if inspect.isasyncgenfunction(provider):
+            return await self._stack.enter_async_context(asynccontextmanager(provider)())
+        if inspect.isgeneratorfunction(provider):
+            return self._stack.enter_context(contextmanager(provider)())
+        value = provider()
+        if hasattr(value, "__aenter__"):
+            return await self._stack.enter_async_context(value)
+        return await value if inspect.isawaitable(value) else value
+
+    async def close(self) -> None:
+        """Close what was opened, last opened first."""
+        await self._stack.aclose()
+        self._values.clear()
+
+
+_OVERRIDES: ContextVar[Mapping[Callable[..., Any], Any]] = ContextVar("holdfast_overrides", default={})
+_PROVIDERS: ContextVar[Providers | None] = ContextVar("holdfast_providers", default=None)
+
+
+@contextmanager
+def override(values: Mapping[Callable[..., Any], Any]) -> Iterator[None]:
+    """Give these values to steps that are called outside a worker, by provider."""
+    token = _OVERRIDES.set({**_OVERRIDES.get(), **values})
+    try:
+        yield
+    finally:
+        _OVERRIDES.reset(token)
+
+
+@contextmanager
+def providing(providers: Providers) -> Iterator[None]:
+    """Steps called as plain functions inside a running step share the worker's dependencies."""
+    token = _PROVIDERS.set(providers)
+    try:
+        yield
+    finally:
+        _PROVIDERS.reset(token)
+
+
+async def resolve_outside(dependencies: Mapping[str, Dependency[Any]]) -> dict[str, Any]:
+    """The dependencies of a step that is called as a plain function.
+
+    Raises:
+        NotInWorkflow: There is no worker around and no override for one of them.
+    """
+    overrides, found = _OVERRIDES.get(), dict[str, Any]()
+    providers = _PROVIDERS.get()
+    for name, dependency in dependencies.items():
+        if dependency.provider in overrides:
+            found[name] = overrides[dependency.provider]
+        elif providers is not None:
+            found.update(await providers.resolve({name: dependency}))
+        else:
+            provider = getattr(dependency.provider, "__name__", "provider")
+            raise NotInWorkflow(
+                f"{name!r} = {dependency!r} is opened by a worker; outside one pass {name}=... or use "
+                f"holdfast.testing.override({{{provider}: value}})"
+            )
+    return found

@@ -1,0 +1,83 @@
+"""What a running step may know about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from holdfast.errors import NotInWorkflow
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepInfo:
+    """The circumstances of one attempt of a step. `step_info()` returns it."""
+
+    run_id: str
+    """The run."""
+
+    workflow: str
+    """The run's workflow."""
+
+    step: str
+    """The step's name."""
+
+    attempt: int
+    """The number of this attempt, from 1."""
+
+    idempotency_key: str
+    """The same for every attempt of this call, and for no other call: give it to services that accept one."""
+
+    token: str
+    """Names this call for `client.steps.complete(token, ...)`, for a deferred step."""
+
+    heartbeat_details: tuple[Any, ...] = ()
+    """What the last attempt's last `heartbeat(...)` recorded, as plain JSON values."""
+
+    is_local: bool = False
+    """Whether it runs inside the workflow task."""
+
+    _heartbeat: Callable[..., None] = field(repr=False, compare=False, default=lambda *_: None)
+    _is_cancelled: Callable[[], bool] = field(repr=False, compare=False, default=lambda: False)
+    _defer: Callable[[], NoReturn] | None = field(repr=False, compare=False, default=None)
+
+    def heartbeat(self, *details: Any) -> None:
+        """Record progress that the next attempt finds in `heartbeat_details`. Beats without details are sent by
+        themselves; this is for steps that can go on where they were."""
+        self._heartbeat(*details)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run asked this step to stop. Async steps also get `asyncio.CancelledError`."""
+        return self._is_cancelled()
+
+    def complete_later(self) -> NoReturn:
+        """End the function but not the step: it ends with `client.steps.complete(token, result)`.
+
+        Raises:
+            NotInWorkflow: The step is not declared `deferred=True`.
+        """
+        if self._defer is None:
+            raise NotInWorkflow(f"complete_later() needs @step(deferred=True); {self.step!r} is not deferred")
+        self._defer()
+
+
+_current: ContextVar[StepInfo | None] = ContextVar("holdfast_step_info", default=None)
+
+
+def step_info() -> StepInfo:
+    """The circumstances of the running step.
+
+    Raises:
+        NotInWorkflow: No step is running here, for example when it is called as a plain function.
+    """
+    info = _current.get()
+    if info is None:
+        raise NotInWorkflow("step_info() works inside a step that a worker runs")
+    return info
+
+
+def enter(info: StepInfo) -> None:
+    """Set the circumstances for the current context."""
+    _current.set(info)

@@ -1,0 +1,92 @@
+"""What this process has declared: the only module state, filled only by decorators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from holdfast.authoring.signature import where
+from holdfast.errors import InvalidStep, InvalidWorkflow
+
+if TYPE_CHECKING:
+    from holdfast.authoring.step import Step
+    from holdfast.authoring.workflow import Workflow
+
+
+class Registry:
+    """Steps and workflows by name. The same function declared again (a reload, a notebook cell) replaces itself;
+    two different functions of one name are an error at first use."""
+
+    def __init__(self) -> None:
+        self._steps: dict[str, dict[object, Step[..., Any]]] = {}
+        self._workflows: dict[str, dict[object, Workflow[..., Any]]] = {}
+
+    def add_step(self, step: Step[..., Any]) -> None:
+        """Record a declared step under its name and aliases."""
+        for name in (step.name, *step.aliases):
+            self._steps.setdefault(name, {})[_identity(step.fn)] = step
+
+    def add_workflow(self, workflow: Workflow[..., Any]) -> None:
+        """Record a declared workflow."""
+        self._workflows.setdefault(workflow.name, {})[_identity(workflow.fn)] = workflow
+
+    def steps(self) -> dict[str, Step[..., Any]]:
+        """Every declared step by name and alias.
+
+        Raises:
+            InvalidStep: Two functions have one name.
+        """
+        return {name: self._only_step(name) for name in self._steps}
+
+    def step(self, name: str) -> Step[..., Any] | None:
+        """The step of that name, if declared."""
+        return self._only_step(name) if name in self._steps else None
+
+    def workflows(self) -> dict[str, Workflow[..., Any]]:
+        """Every declared workflow by name."""
+        return {name: self.only_workflow(name) for name in self._workflows}
+
+    def _only_step(self, name: str) -> Step[..., Any]:
+        found = list(self._steps[name].values())
+        if len(found) > 1:
+            places = " and ".join(where(step.fn) for step in found)
+            raise InvalidStep(f"{name!r} is the name of {places}; give one of them @step(name=...)")
+        return found[0]
+
+    def only_workflow(self, name: str) -> Workflow[..., Any]:
+        """The workflow of that name.
+
+        Raises:
+            InvalidWorkflow: Two functions have that name.
+        """
+        found = list(self._workflows[name].values())
+        if len(found) > 1:
+            places = " and ".join(where(workflow.fn) for workflow in found)
+            raise InvalidWorkflow(f"{name!r} is the name of {places}; give one of them @workflow(name=...)")
+        return found[0]
+
+
+def _identity(fn: Callable[..., Any]) -> object:
+    # A file imported under two module names (as __main__ and by its own name) is one function.
+    code = fn.__code__
+    return (code.co_filename, fn.__qualname__)
+
+
+_current = Registry()
+
+
+def registry() -> Registry:
+    """The registry that decorators fill."""
+    return _current
+
+
+@contextmanager
+def fresh_registry() -> Iterator[Registry]:
+    """An empty registry for the length of a test."""
+    global _current
+    before, _current = _current, Registry()
+    try:
+        yield _current
+    finally:
+        _current = before

@@ -1,0 +1,89 @@
+"""Open approvals: list them, decide them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from holdfast.engine.inbox import WAITING, WAITS_MEMO
+from holdfast.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from holdfast.client.client import Client
+
+
+@dataclass(frozen=True, kw_only=True)
+class Approval:
+    """One open approval."""
+
+    run_id: str
+    workflow: str
+    name: str
+    """By which it is decided."""
+
+    prompt: str
+    form: dict[str, Any]
+    """JSON Schema of the answer."""
+
+    since: datetime
+    deadline: datetime | None
+
+
+class Approvals:
+    """`client.approvals`."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def list(self, *, run_id: str | None = None) -> list[Approval]:
+        """The open approvals, longest waiting first. The list follows the server's visibility, which lags by a
+        moment (about a second).
+
+        Args:
+            run_id: Only those of this run.
+        """
+        found = [approval async for approval in self._open(run_id)]
+        return sorted(found, key=lambda approval: approval.since)
+
+    async def _open(self, run_id: str | None) -> AsyncIterator[Approval]:
+        query = 'ExecutionStatus = "Running"'
+        if self._client.searchable:
+            query += f" AND {WAITING.name} IS NOT NULL"
+        if run_id is not None:
+            query += f' AND WorkflowId = "{run_id}"'
+        async for execution in self._client.temporal.list_workflows(query):
+            memo = await execution.memo()
+            for wait in memo.get(WAITS_MEMO) or []:
+                if wait["kind"] == "approval":
+                    yield Approval(
+                        run_id=execution.id,
+                        workflow=execution.workflow_type,
+                        name=wait["name"],
+                        prompt=wait["prompt"] or "",
+                        form=wait["form"] or {},
+                        since=datetime.fromisoformat(wait["since"]),
+                        deadline=datetime.fromisoformat(wait["deadline"]) if wait["deadline"] else None,
+                    )
+
+    async def decide(self, run_id: str, name: str, answer: Any = None, **fields: Any) -> str:
+        """Decide an approval.
+
+        Args:
+            run_id: The run.
+            name: The approval's name, as `list` shows it.
+            answer: The form filled in: a model or a dict. Or give its fields as keywords:
+                `decide(run, "ship-it", approved=True, by="Ada")`.
+
+        Returns:
+            `"delivered"`, or `"queued"` when no worker runs.
+
+        Raises:
+            InvalidInput: The answer does not fit the form.
+            AlreadyDecided: Somebody was faster.
+            RunClosed, NotFound: The run has ended, or there is none.
+        """
+        if answer is None and not fields:
+            raise InvalidInput("an answer is missing: give a value or fields such as approved=True")
+        return await self._client.get(run_id).send(name, fields if answer is None else answer)

@@ -1,0 +1,285 @@
+"""The client: one surface over the embedded server and over a cluster."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar, TypeVarTuple, cast
+
+from temporalio.client import Client as TemporalClient
+from temporalio.common import TypedSearchAttributes
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import TLSConfig
+
+from holdfast.authoring.workflow import Workflow
+from holdfast.client.approvals import Approvals
+from holdfast.client.connection import Connection, connect_cluster, connect_embedded
+from holdfast.client.quiet_exit import mark_use
+from holdfast.client.run import Run
+from holdfast.client.runs import Runs
+from holdfast.client.start import IfExists, check_id, encode_input, new_id, start
+from holdfast.client.steps import Steps
+from holdfast.engine.data.step_data import StepData
+from holdfast.engine.runtime import spec_memo
+from holdfast.errors import AlreadyStarted, InvalidInput, Unavailable
+from holdfast.settings import load
+
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
+
+
+class Client:
+    """Starts runs and looks after them. Made by `Client.embedded()` or `Client.connect()`, used as an async context
+    manager (or awaited, and closed with `close()`).
+
+    Attributes:
+        runs: All runs.
+        approvals: Open approvals.
+        steps: Deferred steps.
+    """
+
+    def __init__(self, connect: Callable[[], Awaitable[Connection]]) -> None:
+        self._connect = connect
+        self._connection: Connection | None = None
+        self._served: Counter[str] = Counter()
+        self.runs = Runs(self)
+        self.approvals = Approvals(self)
+        self.steps = Steps(self)
+
+    @classmethod
+    def embedded(
+        cls, home: str | Path | None = "", *, start: bool = True, time_skipping: bool = False
+    ) -> Client:
+        """A client of the server that comes with the package; it is started when it does not run.
+
+        Args:
+            home: Where its data is kept. Default: `HOLDFAST_HOME`, else `.holdfast` here or in a parent folder, else
+                `.holdfast` here. `None`: in memory, gone with the last client.
+            start: Whether to start the server. Without, connecting raises `Unavailable` when none runs.
+            time_skipping: For tests, in memory only: long waits pass at once.
+        """
+        folder = None if home is None else load(home or None).home
+        return cls(lambda: connect_embedded(folder, start=start, time_skipping=time_skipping))
+
+    @classmethod
+    def connect(
+        cls,
+        address: str | None = None,
+        *,
+        namespace: str | None = None,
+        api_key: str | None = None,
+        tls: bool | TLSConfig | None = None,
+        profile: str | None = None,
+    ) -> Client:
+        """A client of a Temporal cluster or of Temporal Cloud.
+
+        What is not given here comes from Temporal's own variables (`TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`,
+        `TEMPORAL_API_KEY`, `TEMPORAL_TLS_...`) and its configuration file (`temporal.toml`).
+
+        Args:
+            address: `host:port`.
+            namespace: Default: `default`.
+            api_key: For Temporal Cloud.
+            tls: Whether to use TLS, or how.
+            profile: The profile of the configuration file.
+        """
+        return cls(
+            lambda: connect_cluster(address, namespace=namespace, api_key=api_key, tls=tls, profile=profile)
+        )
+
+    @classmethod
+    def wrap(cls, temporal: TemporalClient) -> Client:
+        """A client over a Temporal client that you have made yourself, with `holdfast.Plugin` among its plugins."""
+        client = cls(lambda: _already(temporal))
+        client._connection = Connection(temporal=temporal, address=temporal.service_client.config.target_host)
+        return client
+
+    async def __aenter__(self) -> Self:
+        if self._connection is None:
+            self._connection = await self._connect()
+        mark_use()
+        return self
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self.__aenter__().__await__()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Give back the place at the server."""
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+        mark_use()
+
+    @property
+    def _open(self) -> Connection:
+        if self._connection is None:
+            raise Unavailable("the client is not connected: use `async with Client.embedded() as client:`")
+        return self._connection
+
+    @property
+    def temporal(self) -> TemporalClient:
+        """Temporal's own client, for everything that Temporal offers beyond this one."""
+        return self._open.temporal
+
+    @property
+    def data(self) -> StepData:
+        """Reads results, large ones included."""
+        return self._open.data
+
+    @property
+    def address(self) -> str:
+        """`host:port` of the Temporal server."""
+        return self._open.address
+
+    @property
+    def namespace(self) -> str:
+        """The Temporal namespace."""
+        return self.temporal.namespace
+
+    @property
+    def ui_url(self) -> str | None:
+        """Temporal's own Web UI, where known."""
+        return self._open.ui_url
+
+    @property
+    def home(self) -> Path | None:
+        """Where the embedded server keeps its data; None in memory and for a cluster."""
+        return self._open.home
+
+    @property
+    def searchable(self) -> bool:
+        """Whether the namespace has Holdfast's search attributes."""
+        return self._open.searchable
+
+    def serving(self, queue: str, change: int) -> None:
+        """Called by workers: a worker of this client serves the queue, so that starts may go to it directly."""
+        self._served[queue] += change
+
+    async def start(
+        self,
+        workflow: Callable[[*Ts], Awaitable[R]],
+        /,
+        *args: *Ts,
+        id: str | None = None,
+        if_exists: IfExists = "raise",
+        queue: str | None = None,
+        timeout: timedelta | None = None,
+        delay: timedelta | None = None,
+        priority: int | None = None,
+        memo: Mapping[str, Any] | None = None,
+        search_attributes: TypedSearchAttributes | None = None,
+        summary: str | None = None,
+        message: tuple[str, Any] | None = None,
+    ) -> Run[R]:
+        """Start a run; it goes on whatever happens to this process.
+
+        Args:
+            workflow: A `@workflow` function.
+            *args: Its arguments; checked before anything is sent.
+            id: The run's id, up to 200 of letters, digits and `._:-`. Default: the workflow's name and a random part.
+            if_exists: For an id that is known, open or closed: `"raise"`, `"return"` that run, or `"restart"`: end an
+                open one (without its compensation) and begin anew.
+            queue: The queue whose workers run it. Default: the workflow's.
+            timeout: How long it may take, then it is cancelled and compensated. Default: the workflow's.
+            delay: How long to wait before it begins.
+            priority: 1 (first) to 5 (last).
+            memo: Notes shown with the run.
+            search_attributes: Temporal search attributes, registered before.
+            summary: One line for Temporal's UI.
+            message: A name and a value sent with the start, as with `run.send`.
+
+        Raises:
+            InvalidInput: The id or an argument does not fit.
+            PayloadTooLarge: An argument is over 4 MiB.
+            AlreadyStarted: The id is taken; the error's `run` is that run.
+            Unavailable: The server does not answer.
+        """
+        definition = _definition(workflow)
+        if timeout is not None:
+            definition = definition.with_options(timeout=timeout)
+        definition.check()
+        values = definition.signature.bind(args, {})
+        run_id = check_id(id) if id is not None else new_id(definition.name)
+        payloads = encode_input(self.temporal, definition, values)
+        target = queue or definition.options.queue
+        run: Run[R] = Run(self, run_id, result=definition.signature.result)
+        notes = {**(memo or {}), **spec_memo(definition)}
+        try:
+            await start(
+                self.temporal,
+                definition,
+                payloads,
+                run_id=run_id,
+                queue=target,
+                if_exists=if_exists,
+                delay=delay,
+                memo=notes or None,
+                search_attributes=search_attributes,
+                priority=priority,
+                summary=summary,
+                eager=self._served[target] > 0,
+                searchable=self.searchable,
+                message=(message[0], [message[1]]) if message else None,
+            )
+        except WorkflowAlreadyStartedError as exc:
+            if if_exists == "return":
+                return run
+            raise AlreadyStarted(
+                f"run {run_id!r} exists already; use its result, another id, or if_exists='return' or 'restart'",
+                run=run,
+            ) from exc
+        return run
+
+    async def run(
+        self,
+        workflow: Callable[[*Ts], Awaitable[R]],
+        /,
+        *args: *Ts,
+        id: str | None = None,
+        if_exists: IfExists = "raise",
+        queue: str | None = None,
+        timeout: timedelta | None = None,
+    ) -> R:
+        """Start a run and wait for its result; for what can be set beyond this see `start`.
+
+        Raises:
+            RunFailed: It failed.
+            InvalidInput, PayloadTooLarge, AlreadyStarted, Unavailable: As `start`.
+        """
+        started = await self.start(workflow, *args, id=id, if_exists=if_exists, queue=queue, timeout=timeout)
+        return await started.result()
+
+    def get(self, run: str, workflow: Callable[..., Awaitable[R]] | None = None) -> Run[R]:
+        """A run by its id. Nothing is read yet.
+
+        Args:
+            run: The run's id.
+            workflow: The `@workflow` function, so that the result gets its type; without, it is plain JSON values.
+
+        Raises:
+            InvalidInput: The id is none.
+        """
+        if not run or "\x00" in run:
+            raise InvalidInput(f"{run!r} is no run id")
+        return Run(self, run, result=_definition(workflow).signature.result if workflow is not None else None)
+
+
+async def _already(temporal: TemporalClient) -> Connection:
+    return Connection(temporal=temporal, address=temporal.service_client.config.target_host)
+
+
+def _definition(workflow: Callable[..., Any]) -> Workflow[..., Any]:
+    if not isinstance(workflow, Workflow):
+        raise InvalidInput(f"{workflow!r} is no workflow: decorate the function with @workflow")
+    return cast("Workflow[..., Any]", workflow)

@@ -1,0 +1,270 @@
+"""One run, from the outside."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+from pydantic import TypeAdapter
+from temporalio.api.common.v1 import Payload
+from temporalio.client import (
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowHistory,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from holdfast.client.description import RunDescription
+from holdfast.client.start import unavailable
+from holdfast.engine.failures import rebuilt, run_failed
+from holdfast.engine.shell import PAUSE_SIGNAL, RESUME_SIGNAL, STATE_QUERY
+from holdfast.errors import GiveUp, InvalidInput, NotFound, RunClosed, WaitTimeout
+from holdfast.states import RunState
+
+if TYPE_CHECKING:
+    from holdfast.client.client import Client
+
+R = TypeVar("R")
+
+logger = logging.getLogger("holdfast.run")
+
+_UPDATE_PATIENCE = timedelta(seconds=2)
+"""How long `send` waits for a worker to check the message before it leaves it in the run's history."""
+
+_STUCK_AFTER = 5.0
+"""Seconds after which `result` looks whether the run is stuck, and says so once."""
+
+Sent = Literal["delivered", "queued"]
+
+
+class Run(Generic[R]):
+    """A run that was started. Cheap to make; nothing is read until a method is called.
+
+    Attributes:
+        id: The run's id, stable over retry, continue-as-new and reset.
+    """
+
+    def __init__(self, client: Client, run_id: str, *, result: TypeAdapter[R] | None = None) -> None:
+        self._client = client
+        self.id = run_id
+        self._adapter: TypeAdapter[Any] = result or TypeAdapter(Any)
+
+    def __repr__(self) -> str:
+        return f"<run {self.id}>"
+
+    @property
+    def _handle(self) -> WorkflowHandle[Any, Any]:
+        return self._client.temporal.get_workflow_handle(self.id, result_type=RawValue)
+
+    async def result(self, *, timeout: timedelta | None = None) -> R:
+        """Wait for the end and return the result.
+
+        Args:
+            timeout: How long to wait; the run goes on after that. Default: without limit.
+
+        Raises:
+            RunFailed: It failed; `RunCancelled`, `RunTerminated` and `RunTimedOut` are kinds of it.
+            WaitTimeout: It has not ended in time.
+            NotFound: There is no such run.
+        """
+        warn = asyncio.create_task(self._warn_if_stuck())
+        try:
+            async with asyncio.timeout(timeout.total_seconds() if timeout else None):
+                raw: RawValue = await self._handle.result()
+        except WorkflowFailureError as exc:
+            failed = run_failed(exc, self.id)
+            raise failed from failed.__cause__
+        except TimeoutError as exc:
+            raise WaitTimeout(f"run {self.id!r} has not ended within {timeout}; it goes on") from exc
+        except RPCError as exc:
+            raise self._error(exc) from exc
+        finally:
+            warn.cancel()
+        return await self._client.data.decode(
+            raw.payload, self._adapter, where=f"The result of run {self.id!r}"
+        )
+
+    async def _warn_if_stuck(self) -> None:
+        await asyncio.sleep(_STUCK_AFTER)
+        description = await self.describe()
+        if description.stuck:
+            logger.warning("run %s is stuck: %s", self.id, description.stuck)
+
+    async def status(self) -> RunState:
+        """The run's state."""
+        return (await self.describe()).state
+
+    async def describe(self) -> RunDescription:
+        """Everything about the run: each step with state, attempts and times, why it waits, whether it is stuck.
+
+        Raises:
+            NotFound: There is no such run.
+        """
+        from holdfast.engine.history import describe_run
+
+        return await describe_run(self._client.temporal, self.id)
+
+    async def history(self) -> WorkflowHistory:
+        """The run's Temporal history, for `replay_check` and tools.
+
+        Raises:
+            NotFound: There is no such run.
+        """
+        return await self._call(self._handle.fetch_history())
+
+    async def events(self, *, follow: bool = False) -> AsyncIterator[dict[str, Any]]:
+        """The run's events as Temporal recorded them, oldest first.
+
+        Args:
+            follow: Whether to wait for further ones until the run ends.
+        """
+        from google.protobuf.json_format import MessageToDict
+
+        try:
+            async for event in self._handle.fetch_history_events(wait_new_event=follow):
+                yield MessageToDict(event)
+        except RPCError as exc:
+            raise self._error(exc) from exc
+
+    async def send(self, name: str, value: Any = None) -> Sent:
+        """Send a message for `wait_for(name, ...)` or `approval(...)`.
+
+        It is checked by the run when a worker is there; otherwise it is kept in the run's history for later.
+
+        Returns:
+            `"delivered"` when the run took it, `"queued"` when it will.
+
+        Raises:
+            InvalidInput: The run waits for another type.
+            AlreadyDecided: The approval was decided before.
+            RunClosed: The run has ended.
+            NotFound: There is no such run.
+        """
+        if not name or name.startswith(("holdfast.", "__temporal")):
+            raise InvalidInput(f"name={name!r}: a message needs a name of its own")
+        # The envelope's id lets the run drop the signal when the update arrived after all.
+        args = [value, {"id": uuid.uuid4().hex}]
+        try:
+            return await self._update(name, args, timeout=_UPDATE_PATIENCE) and "delivered"
+        except (WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError):
+            pass
+        except RPCError as exc:
+            if exc.status not in (RPCStatusCode.RESOURCE_EXHAUSTED, RPCStatusCode.FAILED_PRECONDITION):
+                raise await self._closed(exc) from exc
+        await self._call(self._handle.signal(name, args=args))
+        return "queued"
+
+    async def update(
+        self, name: str, *args: Any, result: type[Any] = object, timeout: timedelta | None = None
+    ) -> Any:
+        """Call an update that the workflow declares with `@workflow.update`.
+
+        Raises:
+            InvalidInput: The update refuses the arguments.
+            RunClosed, NotFound: The run has ended, or there is none.
+            WaitTimeout: No worker answered in time.
+        """
+        try:
+            payload = await self._update(name, args, timeout=timeout)
+        except (WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError) as exc:
+            raise WaitTimeout(f"no worker answered update {name!r} of run {self.id!r} in time") from exc
+        except RPCError as exc:
+            raise await self._closed(exc) from exc
+        return await self._client.data.decode(payload, TypeAdapter(result if result is not object else Any))
+
+    async def _update(self, name: str, args: Any, *, timeout: timedelta | None) -> Payload:
+        try:
+            async with asyncio.timeout(timeout.total_seconds() if timeout else None):
+                raw: RawValue = await self._handle.execute_update(name, args=list(args), result_type=RawValue)
+            return raw.payload
+        except WorkflowUpdateFailedError as exc:
+            cause = exc.cause
+            if isinstance(cause, ApplicationError):
+                raise rebuilt(cause) or InvalidInput(f"{cause.type}: {cause.message}") from exc
+            raise GiveUp(f"update {name!r} of run {self.id!r} failed: {cause}") from exc
+
+    async def query(self, name: str, *args: Any, result: type[Any] = object) -> Any:
+        """Ask a query that the workflow declares with `@workflow.query`. It needs a worker.
+
+        Raises:
+            NotFound: There is no such run or query.
+            Unavailable: No worker answered in time.
+        """
+        try:
+            raw: RawValue = await self._handle.query(
+                name, args=list(args), result_type=RawValue, rpc_timeout=timedelta(seconds=30)
+            )
+        except WorkflowQueryFailedError as exc:
+            raise NotFound(f"query {name!r} of run {self.id!r}: {exc}") from exc
+        except RPCError as exc:
+            raise self._error(exc) from exc
+        return await self._client.data.decode(
+            raw.payload, TypeAdapter(result if result is not object else Any)
+        )
+
+    async def state(self, type: type[Any] = object) -> Any:
+        """What the workflow last gave to `set_state`, as plain JSON values or as `type`. It needs a worker."""
+        return await self.query(STATE_QUERY, result=type)
+
+    async def cancel(self) -> None:
+        """Ask the run to stop. Its steps are cancelled, then its compensations run.
+
+        Raises:
+            RunClosed, NotFound: It has ended, or there is none.
+        """
+        await self._call(self._handle.cancel())
+
+    async def terminate(self, reason: str = "") -> None:
+        """End the run at once. None of its code runs after that, compensation included.
+
+        Raises:
+            RunClosed, NotFound: It has ended, or there is none.
+        """
+        await self._call(self._handle.terminate(reason=reason or None))
+
+    async def pause(self, reason: str = "", *, by: str = "") -> None:
+        """Hold new steps; running ones finish.
+
+        Raises:
+            RunClosed, NotFound: It has ended, or there is none.
+        """
+        await self._call(self._handle.signal(PAUSE_SIGNAL, {"reason": reason, "by": by}))
+
+    async def resume(self, *, by: str = "") -> None:
+        """Let steps go on.
+
+        Raises:
+            RunClosed, NotFound: It has ended, or there is none.
+        """
+        await self._call(self._handle.signal(RESUME_SIGNAL, {"by": by}))
+
+    async def _call(self, work: Any) -> Any:
+        try:
+            return await work
+        except RPCError as exc:
+            raise await self._closed(exc) from exc
+
+    async def _closed(self, error: RPCError) -> Exception:
+        if error.status != RPCStatusCode.NOT_FOUND:
+            return self._error(error)
+        try:
+            state = await self.status()
+        except NotFound as exc:
+            return exc
+        return RunClosed(
+            f"run {self.id!r} has ended ({state.value}); it takes no messages", state=state.value
+        )
+
+    def _error(self, error: RPCError) -> Exception:
+        if error.status == RPCStatusCode.NOT_FOUND:
+            return NotFound(f"there is no run {self.id!r} in namespace {self._client.namespace!r}")
+        return unavailable(error)

@@ -1,0 +1,138 @@
+"""All runs: list, count, act."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from temporalio.client import WorkflowExecution, WorkflowExecutionStatus
+from temporalio.service import RPCError
+
+from holdfast.client.start import unavailable
+from holdfast.engine.inbox import PAUSED, WAITS_MEMO
+from holdfast.errors import InvalidInput
+from holdfast.states import RunState
+
+if TYPE_CHECKING:
+    from holdfast.client.client import Client
+
+_STATES = {
+    WorkflowExecutionStatus.RUNNING: RunState.RUNNING,
+    WorkflowExecutionStatus.COMPLETED: RunState.COMPLETED,
+    WorkflowExecutionStatus.FAILED: RunState.FAILED,
+    WorkflowExecutionStatus.CANCELED: RunState.CANCELLED,
+    WorkflowExecutionStatus.TERMINATED: RunState.TERMINATED,
+    WorkflowExecutionStatus.TIMED_OUT: RunState.TIMED_OUT,
+}
+
+_QUERIES = {
+    RunState.RUNNING: 'ExecutionStatus = "Running"',
+    RunState.COMPLETED: 'ExecutionStatus = "Completed"',
+    RunState.FAILED: 'ExecutionStatus = "Failed"',
+    RunState.CANCELLED: 'ExecutionStatus = "Canceled"',
+    RunState.TERMINATED: 'ExecutionStatus = "Terminated"',
+    RunState.TIMED_OUT: 'ExecutionStatus = "TimedOut"',
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """One line of a list of runs."""
+
+    id: str
+    workflow: str
+    state: RunState
+    """As the server's visibility knows it: an open run is `running`, `waiting` or `paused` here; `describe` says
+    whether it is stuck or compensating."""
+
+    queue: str
+    started: datetime
+    closed: datetime | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "id": self.id,
+            "workflow": self.workflow,
+            "state": self.state.value,
+            "queue": self.queue,
+            "started": self.started.isoformat(),
+            "closed": self.closed.isoformat() if self.closed else None,
+        }
+
+
+class Runs:
+    """`client.runs`."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def list(
+        self, *, state: RunState | str | None = None, workflow: str | None = None, limit: int = 100
+    ) -> list[RunSummary]:
+        """The latest runs, newest first. The server's visibility lags by a moment (about a second).
+
+        Args:
+            state: Only runs of this state: one that visibility knows (`running` or a closed one).
+            workflow: Only runs of this workflow.
+            limit: At most so many.
+
+        Raises:
+            InvalidInput: The state cannot be searched for.
+            Unavailable: The server does not answer.
+        """
+        return [summary async for summary in self._iterate(_query(state, workflow), limit)]
+
+    async def _iterate(self, query: str, limit: int) -> AsyncIterator[RunSummary]:
+        try:
+            async for execution in self._client.temporal.list_workflows(query, limit=limit):
+                if execution.status != WorkflowExecutionStatus.CONTINUED_AS_NEW:
+                    yield await _summary(execution)
+        except RPCError as exc:
+            raise unavailable(exc) from exc
+
+    async def count(self, *, state: RunState | str | None = None, workflow: str | None = None) -> int:
+        """How many runs there are.
+
+        Raises:
+            InvalidInput: The state cannot be searched for.
+            Unavailable: The server does not answer.
+        """
+        try:
+            return (await self._client.temporal.count_workflows(_query(state, workflow))).count
+        except RPCError as exc:
+            raise unavailable(exc) from exc
+
+
+def _query(state: RunState | str | None, workflow: str | None) -> str:
+    terms = ['ExecutionStatus != "ContinuedAsNew"']
+    if state is not None:
+        try:
+            terms.append(_QUERIES[RunState(state)])
+        except (KeyError, ValueError):
+            known = ", ".join(item.value for item in _QUERIES)
+            raise InvalidInput(f"state={str(state)!r} cannot be searched for; use one of: {known}") from None
+    if workflow is not None:
+        if not workflow or any(c in workflow for c in "\"'\\\x00\n"):
+            raise InvalidInput(f"workflow={workflow!r} is no workflow name")
+        terms.append(f'WorkflowType = "{workflow}"')
+    return " AND ".join(terms)
+
+
+async def _summary(execution: WorkflowExecution) -> RunSummary:
+    state = _STATES[execution.status] if execution.status is not None else RunState.PENDING
+    if state is RunState.RUNNING:
+        if execution.typed_search_attributes.get(PAUSED):
+            state = RunState.PAUSED
+        elif (await execution.memo()).get(WAITS_MEMO):
+            state = RunState.WAITING
+    return RunSummary(
+        id=execution.id,
+        workflow=execution.workflow_type,
+        state=state,
+        queue=execution.task_queue,
+        started=execution.start_time,
+        closed=execution.close_time,
+    )

@@ -1,0 +1,170 @@
+"""What is checked before a run is started, and how it is started."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+from temporalio.api.common.v1 import Payload
+from temporalio.client import Client as TemporalClient
+from temporalio.common import (
+    Priority,
+    RawValue,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from holdfast.authoring.workflow import Workflow
+from holdfast.engine.data.step_data import REF_BYTES
+from holdfast.engine.data.values import from_payload, megabytes, to_payload
+from holdfast.engine.inbox import PAUSED
+from holdfast.errors import InvalidInput, PayloadTooLarge, Unavailable
+
+IfExists = Literal["raise", "return", "restart"]
+
+MAX_ID_LENGTH = 200
+_ID = re.compile(r"[A-Za-z0-9._:-]+")
+
+_POLICIES = {
+    "raise": (WorkflowIDReusePolicy.REJECT_DUPLICATE, WorkflowIDConflictPolicy.FAIL),
+    "return": (WorkflowIDReusePolicy.REJECT_DUPLICATE, WorkflowIDConflictPolicy.USE_EXISTING),
+    "restart": (WorkflowIDReusePolicy.ALLOW_DUPLICATE, WorkflowIDConflictPolicy.TERMINATE_EXISTING),
+}
+
+
+def check_id(run_id: str) -> str:
+    """A run id that is safe everywhere it is shown or used.
+
+    Raises:
+        InvalidInput: It is empty, over 200 characters, or holds others than letters, digits and `._:-`.
+    """
+    if not run_id:
+        raise InvalidInput("id='': a run id has at least one character")
+    if len(run_id) > MAX_ID_LENGTH:
+        raise InvalidInput(
+            f"id={run_id[:20]!r}... has {len(run_id)} characters; at most {MAX_ID_LENGTH} are allowed"
+        )
+    if not _ID.fullmatch(run_id) or set(run_id) <= {"."}:
+        raise InvalidInput(f"id={run_id!r}: use letters, digits and . _ : - only")
+    return run_id
+
+
+def new_id(workflow: str) -> str:
+    """A run id for a start that names none."""
+    slug = re.sub(r"[^A-Za-z0-9._:-]", "-", workflow)[:150]
+    return f"{slug}-{uuid.uuid4().hex[:12]}"
+
+
+def encode_input(
+    client: TemporalClient, workflow: Workflow[..., Any], values: Sequence[Any]
+) -> list[RawValue]:
+    """The payloads of a run's arguments, each of which is known to be readable by the run.
+
+    Raises:
+        InvalidInput: An argument does not fit its type.
+        PayloadTooLarge: An argument is over 4 MiB.
+    """
+    signature, converter = workflow.signature, client.data_converter.payload_converter
+    raw: list[RawValue] = []
+    for name, value, adapter in zip(signature.names, values, signature.adapters, strict=True):
+        where = f"Argument {name!r} of workflow {workflow.name!r}"
+        payload = to_payload(value, adapter, converter, where=where)
+        _check_readable(payload, adapter, client, where)
+        raw.append(RawValue(payload))
+    return raw
+
+
+def _check_readable(payload: Payload, adapter: TypeAdapter[Any], client: TemporalClient, where: str) -> None:
+    size_bytes = len(payload.data)
+    if size_bytes > REF_BYTES:
+        raise PayloadTooLarge(
+            f"{where} has {megabytes(size_bytes)}; a workflow takes {megabytes(REF_BYTES)}. Let its first step load "
+            "the data, and pass where to find it.",
+            size_bytes=size_bytes,
+        )
+    from_payload(payload, adapter, client.data_converter.payload_converter, where=where)
+
+
+async def start(
+    client: TemporalClient,
+    workflow: Workflow[..., Any],
+    args: Sequence[RawValue],
+    *,
+    run_id: str,
+    queue: str,
+    if_exists: IfExists,
+    delay: timedelta | None,
+    memo: Mapping[str, Any] | None,
+    search_attributes: TypedSearchAttributes | None,
+    priority: int | None,
+    summary: str | None,
+    eager: bool,
+    searchable: bool,
+    message: tuple[str, Sequence[Any]] | None = None,
+) -> str:
+    """Start a run.
+
+    Returns:
+        The execution id of the run that has the id.
+
+    Raises:
+        WorkflowAlreadyStartedError: The id is known, with `if_exists="raise"`, or closed with `"return"`.
+        Unavailable: The server does not answer.
+    """
+    reuse, conflict = _POLICIES[if_exists]
+    attributes = list(search_attributes.search_attributes) if search_attributes else []
+    if searchable:
+        attributes.append(SearchAttributePair(PAUSED, False))
+    try:
+        handle = await client.start_workflow(
+            workflow.name,
+            args=list(args),
+            id=run_id,
+            task_queue=queue,
+            task_timeout=workflow.task_timeout,
+            id_reuse_policy=reuse,
+            id_conflict_policy=conflict,
+            start_delay=delay,
+            memo=memo,
+            search_attributes=TypedSearchAttributes(attributes) if attributes else None,
+            static_summary=summary,
+            priority=Priority(priority_key=priority) if priority is not None else Priority.default,
+            request_eager_start=eager and delay is None and message is None,
+            start_signal=message[0] if message else None,
+            start_signal_args=message[1] if message else [],
+        )
+    except RPCError as exc:
+        raise unavailable(exc) from exc
+    return handle.first_execution_run_id or ""
+
+
+def unavailable(error: RPCError) -> Exception:
+    """The error for a call that the server did not take."""
+    if error.status in (
+        RPCStatusCode.UNAVAILABLE,
+        RPCStatusCode.DEADLINE_EXCEEDED,
+        RPCStatusCode.RESOURCE_EXHAUSTED,
+    ):
+        return Unavailable(f"the Temporal server does not answer: {error.message}")
+    if error.status == RPCStatusCode.INVALID_ARGUMENT:
+        return InvalidInput(f"Temporal refuses the call: {error.message}")
+    return error
+
+
+__all__ = [
+    "IfExists",
+    "WorkflowAlreadyStartedError",
+    "check_id",
+    "encode_input",
+    "new_id",
+    "start",
+    "unavailable",
+]

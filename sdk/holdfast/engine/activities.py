@@ -1,0 +1,244 @@
+"""Steps as Temporal activities: decode, give dependencies, call, encode, and translate what is raised."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import inspect
+import logging
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+from temporalio import activity
+from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue
+from temporalio.exceptions import CancelledError
+
+from holdfast.authoring.depends import Dependency, Providers, providing
+from holdfast.authoring.info import StepInfo, enter
+from holdfast.authoring.signature import Signature
+from holdfast.authoring.step import Step
+from holdfast.engine.data.step_data import StepData
+from holdfast.engine.failures import step_failure
+from holdfast.engine.process_pool import ProcessPool
+from holdfast.engine.runtime import CHECKPOINT
+from holdfast.errors import InvalidStep, Unavailable
+from holdfast.options import StepOptions
+
+T = TypeVar("T")
+
+logger = logging.getLogger("holdfast.step")
+
+
+class StepHost:
+    """Everything that the steps of one worker share.
+
+    Args:
+        data: How values are encoded.
+        providers: The worker's dependencies.
+        instances: Objects whose methods are steps, by their class.
+        processes: For steps with `process=True`.
+    """
+
+    def __init__(
+        self,
+        data: StepData,
+        *,
+        providers: Providers,
+        instances: Mapping[type, object],
+        processes: ProcessPool,
+    ) -> None:
+        self.data = data
+        self.providers = providers
+        self.instances = instances
+        self.processes = processes
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    def activities(self, steps: Mapping[str, Step[..., Any]]) -> list[Callable[..., Any]]:
+        """The activities that serve these steps, their aliases and their compensations."""
+        served: list[Callable[..., Any]] = [_checkpoint]
+        for name, step in steps.items():
+            if step.signature.is_method and self._instance(step) is None:
+                continue
+            served.append(self._activity(name, step, step.fn, step.signature, step.options))
+            if step.compensation:
+                undo = step.compensation
+                served.append(
+                    self._activity(
+                        f"{name}.compensate", step, undo.fn, undo.signature, undo.options, lenient=True
+                    )
+                )
+        return served
+
+    def _instance(self, step: Step[..., Any]) -> object | None:
+        return next(
+            (
+                obj
+                for cls, obj in self.instances.items()
+                if step.owner is not None and issubclass(cls, step.owner)
+            ),
+            None,
+        )
+
+    def _activity(
+        self,
+        name: str,
+        step: Step[..., Any],
+        fn: Callable[..., Any],
+        signature: Signature,
+        options: StepOptions,
+        *,
+        lenient: bool = False,
+    ) -> Callable[..., Any]:
+        call = _Call(self, step, name, signature, options, self._instance(step), lenient=lenient)
+        is_async = inspect.iscoroutinefunction(fn) or options.process
+        run: Callable[..., Any]
+        if is_async:
+
+            async def run_async(*args: Any) -> RawValue:
+                return await call.run_async(args)
+
+            run = run_async
+        else:
+
+            def run_sync(*args: Any) -> RawValue:
+                return call.run_sync(args)
+
+            run = run_sync
+        parameters = [
+            inspect.Parameter(f"a{index}", inspect.Parameter.POSITIONAL_ONLY, annotation=RawValue)
+            for index in range(len(signature.names))
+        ]
+        # Temporal hands over RawValue only where the signature says so; decoding is ours, with our errors.
+        run.__signature__ = inspect.Signature(parameters, return_annotation=RawValue)  # type: ignore[attr-defined]
+        run.__annotations__ = {**{p.name: RawValue for p in parameters}, "return": RawValue}
+        run.__qualname__ = run.__name__ = name
+        return activity.defn(name=name)(run)
+
+
+class _Call:
+    """How one step is called."""
+
+    def __init__(
+        self,
+        host: StepHost,
+        step: Step[..., Any],
+        name: str,
+        signature: Signature,
+        options: StepOptions,
+        instance: object | None,
+        *,
+        lenient: bool,
+    ) -> None:
+        self.host, self.step, self.name = host, step, name
+        self.signature, self.options, self.instance = signature, options, instance
+        # A compensation gets None for the result of a step whose outcome is unknown, whatever the type says.
+        self.lenient = lenient
+
+    async def run_async(self, args: Sequence[Any]) -> RawValue:
+        """An async step, or a sync one that runs in a process."""
+        info = self._enter()
+        try:
+            values = await self._decode(args)
+            if self.options.process:
+                result = await self.host.processes.call(self.step, values)
+            else:
+                dependencies = await self._dependencies()
+                with providing(self.host.providers):
+                    result = await self.signature.call(values, dependencies, self.instance)
+            return await self._encode(result)
+        except (asyncio.CancelledError, CancelledError):
+            raise
+        except BrokenProcessPool as exc:
+            error = Unavailable(f"the process that ran step {self.name!r} died; it is tried again")
+            raise step_failure(error, self.options.retry, info.attempt) from exc
+        except Exception as exc:
+            raise step_failure(exc, self.options.retry, info.attempt) from exc
+
+    def run_sync(self, args: Sequence[Any]) -> RawValue:
+        """A sync step, already on its thread; what must wait for I/O goes to the worker's loop."""
+        info = self._enter()
+        try:
+            values = self._on_loop(self._decode(args))
+            dependencies = self._on_loop(self._dependencies()) if self.signature.dependencies else {}
+            with providing(self.host.providers):
+                result = self.signature.call(values, dependencies, self.instance)
+            return self._on_loop(self._encode(result))
+        except (asyncio.CancelledError, CancelledError):
+            raise
+        except Exception as exc:
+            raise step_failure(exc, self.options.retry, info.attempt) from exc
+
+    def _on_loop(self, work: Coroutine[Any, Any, T]) -> T:
+        assert self.host.loop is not None
+        return asyncio.run_coroutine_threadsafe(work, self.host.loop).result()
+
+    async def _dependencies(self) -> dict[str, Any]:
+        wanted: Mapping[str, Dependency[Any]] = self.signature.dependencies
+        return await self.host.providers.resolve(wanted) if wanted else {}
+
+    async def _decode(self, args: Sequence[Any]) -> list[Any]:
+        values: list[Any] = []
+        for payload, adapter, where in self._payloads(args):
+            values.append(
+                None if payload is None else await self.host.data.decode(payload, adapter, where=where)
+            )
+        return values + self._defaults(len(args))
+
+    def _payloads(self, args: Sequence[Any]) -> Iterator[tuple[Payload | None, TypeAdapter[Any], str]]:
+        parameters = self.signature.parameters
+        if len(args) > len(parameters):
+            raise InvalidStep(f"step {self.name!r} got {len(args)} arguments; it takes {len(parameters)}")
+        for index, value in enumerate(args):
+            # A caller of another version may leave out arguments; Temporal then hands over plain JSON values.
+            payload = (
+                value.payload
+                if isinstance(value, RawValue)
+                else activity.payload_converter().to_payload(value)
+            )
+            unknown = (
+                self.lenient
+                and index == len(parameters) - 1
+                and payload.metadata.get("encoding") == b"binary/null"
+            )
+            where = f"Argument {parameters[index].name!r} of step {self.name!r}"
+            yield None if unknown else payload, self.signature.adapters[index], where
+
+    def _defaults(self, given: int) -> list[Any]:
+        values: list[Any] = []
+        for parameter in self.signature.parameters[given:]:
+            if parameter.default is parameter.empty:
+                raise InvalidStep(
+                    f"step {self.name!r} misses {parameter.name!r}: the run was started by another version of the "
+                    "code; give the parameter a default"
+                )
+            values.append(parameter.default)
+        return values
+
+    async def _encode(self, result: Any) -> RawValue:
+        return RawValue(await self.host.data.encode_result(result, self.signature.result, step=self.name))
+
+    def _enter(self) -> StepInfo:
+        temporal = activity.info()
+        info = StepInfo(
+            run_id=temporal.workflow_id or "",
+            workflow=temporal.workflow_type or "",
+            step=self.name,
+            attempt=temporal.attempt,
+            idempotency_key=f"{temporal.workflow_id}/{temporal.activity_id}",
+            token=base64.urlsafe_b64encode(temporal.task_token).decode(),
+            heartbeat_details=tuple(temporal.heartbeat_details),
+            is_local=temporal.is_local,
+            _heartbeat=activity.heartbeat,
+            _is_cancelled=activity.is_cancelled,
+            _defer=activity.raise_complete_async if self.options.deferred else None,
+        )
+        enter(info)
+        return info
+
+
+@activity.defn(name=CHECKPOINT)
+async def _checkpoint() -> None:
+    """Closes a workflow task full of local steps."""

@@ -1,0 +1,121 @@
+"""Undoing: what is registered before a step is scheduled, and runs when the run fails or is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from temporalio import workflow
+from temporalio.api.common.v1 import Payload
+
+COMPENSATING_MEMO = "holdfast.compensating"
+
+
+@dataclass(kw_only=True)
+class Undo:
+    """One compensation that may have to run."""
+
+    name: str
+    step: str
+    activity_id: str
+    arguments: list[Payload]
+    queue: str | None
+    result: Payload | None = None
+    completed_at: int = field(default=0)
+
+
+class Compensations:
+    """The open compensations of one run.
+
+    Args:
+        run: Runs one compensation as a step; raises when its attempts are used up.
+    """
+
+    def __init__(self, run: Callable[[Undo], Awaitable[None]]) -> None:
+        self._run = run
+        self._open: list[Undo] = []
+        self._completed = 0
+        self.running = False
+
+    def __bool__(self) -> bool:
+        return bool(self._open)
+
+    def register(self, undo: Undo) -> None:
+        """Before its step is scheduled."""
+        self._open.append(undo)
+
+    def completed(self, undo: Undo, result: Payload) -> None:
+        """Its step completed."""
+        self._completed += 1
+        undo.result, undo.completed_at = result, self._completed
+
+    def drop(self, undo: Undo) -> None:
+        """Its step certainly had no effect."""
+        self._open.remove(undo)
+
+    async def run_all(self) -> list[str]:
+        """Run each once: unknown outcomes first, then in reverse order of completion. A cancel that arrives
+        meanwhile does not stop it.
+
+        Returns:
+            One sentence for each that failed for good.
+        """
+        if not self._open:
+            return []
+        self.running = True
+        workflow.upsert_memo({COMPENSATING_MEMO: True})
+        task = asyncio.create_task(self._all())
+        while not task.done():
+            try:
+                await asyncio.shield(task)
+            except asyncio.CancelledError:
+                # Of this run, not of the shielded task: compensation goes on to its end.
+                continue
+        failed = task.result()
+        workflow.upsert_memo({COMPENSATING_MEMO: None})
+        return failed
+
+    async def _all(self) -> list[str]:
+        order = sorted(reversed(self._open), key=lambda undo: (undo.completed_at > 0, -undo.completed_at))
+        failed: list[str] = []
+        for undo in order:
+            try:
+                await self._run(undo)
+            except Exception as exc:  # noqa: BLE001 - user code; the others must run, and it is reported
+                failed.append(f"{undo.name}: {exc}")
+            self._open.remove(undo)
+        return failed
+
+    def carry(self) -> list[dict[str, Any]]:
+        """What the next execution must know, as JSON."""
+        return [
+            {
+                "name": undo.name,
+                "step": undo.step,
+                "activity_id": undo.activity_id,
+                "arguments": [payload.SerializeToString().hex() for payload in undo.arguments],
+                "queue": undo.queue,
+                "result": undo.result.SerializeToString().hex() if undo.result else None,
+                "completed_at": undo.completed_at,
+            }
+            for undo in self._open
+        ]
+
+    def restore(self, carried: Sequence[Mapping[str, Any]]) -> None:
+        """Take over what the last execution carried."""
+        for item in carried:
+            result = item["result"]
+            self._open.append(
+                Undo(
+                    name=item["name"],
+                    step=item["step"],
+                    activity_id=item["activity_id"],
+                    arguments=[Payload.FromString(bytes.fromhex(payload)) for payload in item["arguments"]],
+                    queue=item["queue"],
+                    result=Payload.FromString(bytes.fromhex(result)) if result else None,
+                    completed_at=item["completed_at"],
+                )
+            )
+            self._completed = max(self._completed, item["completed_at"])

@@ -1,0 +1,228 @@
+"""Exceptions on their way through Temporal: out of a step, into workflow code, out of a run, into the client."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import WorkflowFailureError
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    CancelledError,
+    ChildWorkflowError,
+    FailureError,
+    TerminatedError,
+    TimeoutError,
+    TimeoutType,
+)
+from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError
+
+from holdfast.errors import (
+    FixInput,
+    HoldfastError,
+    NonDeterministic,
+    Permanent,
+    RateLimited,
+    RetryAfter,
+    RunCancelled,
+    RunFailed,
+    RunTerminated,
+    RunTimedOut,
+    StepFailed,
+    TryAgain,
+    error_types,
+)
+from holdfast.options import RetryPolicy
+
+ATTEMPT = "attempt"
+"""Key of the attempt number in the details of a step's failure."""
+
+_INSTEAD = {
+    "random": "holdfast.random()",
+    "secrets": "holdfast.random()",
+    "uuid": "holdfast.uuid4()",
+    "time.sleep": "await asyncio.sleep(...)",
+    "time": "holdfast.now()",
+    "datetime": "holdfast.now()",
+    "threading": "asyncio.gather(...)",
+}
+
+
+def step_failure(exc: BaseException, retry: RetryPolicy, attempt: int) -> ApplicationError:
+    """The failure that a step's exception becomes; it decides on the next attempt.
+
+    Args:
+        exc: What the step raised.
+        retry: The policy in force, for the delay's jitter.
+        attempt: The number of this attempt, from 1.
+    """
+    if isinstance(exc, ApplicationError):
+        return exc
+    message = exc.message if isinstance(exc, HoldfastError) else str(exc)
+    permanent = isinstance(exc, Permanent | FixInput) or (
+        isinstance(exc, HoldfastError) and not isinstance(exc, TryAgain)
+    )
+    delay: timedelta | None = None
+    if isinstance(exc, RetryAfter):
+        delay = exc.delay
+    elif isinstance(exc, RateLimited) and exc.retry_after is not None:
+        delay = exc.retry_after
+    elif not permanent and retry.jitter:
+        delay = _jittered(retry, attempt)
+    return ApplicationError(
+        message or type(exc).__name__,
+        {ATTEMPT: attempt},
+        type=type(exc).__name__,
+        non_retryable=permanent,
+        next_retry_delay=delay,
+    )
+
+
+def _jittered(retry: RetryPolicy, attempt: int) -> timedelta:
+    seconds = retry.first_delay.total_seconds()
+    # Compared by logarithm-free steps: a float power of a long series would overflow.
+    for _ in range(attempt - 1):
+        seconds *= retry.backoff
+        if seconds >= retry.max_delay.total_seconds():
+            break
+    seconds = min(seconds, retry.max_delay.total_seconds())
+    return timedelta(seconds=seconds * (1 + retry.jitter * random.uniform(-1, 1)))
+
+
+def outcome_unknown(exc: BaseException) -> bool:
+    """Whether a failed step may have had its effect: always, except when its first attempt raised a permanent error."""
+    cause = exc.__cause__
+    if not isinstance(exc, StepFailed) or not isinstance(cause, ApplicationError):
+        return True
+    return not (cause.non_retryable and exc.attempts == 1)
+
+
+def step_failed(error: FailureError, step: str) -> BaseException:
+    """What workflow code gets for a step that ended without a result."""
+    cause = error.__cause__ if isinstance(error, ActivityError) else error
+    if isinstance(cause, CancelledError):
+        return asyncio.CancelledError(f"step {step!r} was cancelled")
+    if isinstance(cause, ApplicationError):
+        attempts = attempt_of(cause)
+        times = f" after {attempts} attempts" if attempts and attempts > 1 else ""
+        failed = StepFailed(
+            f"step {step!r} failed{times}: {cause.type}: {cause.message}",
+            step=step,
+            error_type=cause.type or "",
+            attempts=attempts,
+        )
+    elif isinstance(cause, TimeoutError):
+        failed = StepFailed(
+            f"step {step!r} timed out: {_timeout(cause)}", step=step, error_type="TimeoutError"
+        )
+    else:
+        failed = StepFailed(f"step {step!r} failed: {cause}", step=step, error_type=type(cause).__name__)
+    failed.__cause__ = cause
+    return failed
+
+
+def attempt_of(error: ApplicationError) -> int | None:
+    """The attempt number recorded in a step's failure."""
+    for detail in error.details:
+        if isinstance(detail, dict) and isinstance(detail.get(ATTEMPT), int):
+            return int(detail[ATTEMPT])
+    return None
+
+
+def _timeout(error: TimeoutError) -> str:
+    match error.type:
+        case TimeoutType.HEARTBEAT:
+            return "its worker stopped without a word, on every attempt"
+        case TimeoutType.START_TO_CLOSE:
+            return "each attempt ran longer than its timeout"
+        case TimeoutType.SCHEDULE_TO_START:
+            return "no worker took it"
+        case _:
+            return error.message
+
+
+def child_failed(error: ChildWorkflowError, child: str) -> BaseException:
+    """What workflow code gets for a child run that ended without a result."""
+    cause = error.__cause__
+    if isinstance(cause, CancelledError):
+        cancelled = RunCancelled(
+            f"child run {child!r} was cancelled", run_id=child, error_type="RunCancelled"
+        )
+        cancelled.__cause__ = cause
+        return cancelled
+    return _run_failed(cause, child, f"child run {child!r}")
+
+
+def run_failed(error: WorkflowFailureError, run_id: str) -> RunFailed:
+    """What a client gets for a run that ended without a result."""
+    return _run_failed(error.cause, run_id, f"run {run_id!r}")
+
+
+def _run_failed(cause: BaseException | None, run_id: str, what: str) -> RunFailed:
+    failed: RunFailed
+    if isinstance(cause, CancelledError):
+        failed = RunCancelled(f"{what} was cancelled", run_id=run_id, error_type="RunCancelled")
+    elif isinstance(cause, TerminatedError):
+        reason = f": {cause.message}" if cause.message else ""
+        failed = RunTerminated(f"{what} was terminated{reason}", run_id=run_id, error_type="RunTerminated")
+    elif isinstance(cause, TimeoutError):
+        failed = RunTimedOut(f"{what} exceeded its timeout", run_id=run_id, error_type="RunTimedOut")
+    elif isinstance(cause, ApplicationError):
+        cls = RunTimedOut if cause.type == "RunTimedOut" else RunFailed
+        named = "" if cause.type in (None, "StepFailed", "RunTimedOut", "RunFailed") else f"{cause.type}: "
+        failed = cls(f"{what} failed: {named}{cause.message}", run_id=run_id, error_type=cause.type or "")
+        failed.details.update(_details(cause))
+    else:
+        failed = RunFailed(f"{what} failed: {cause}", run_id=run_id, error_type=type(cause).__name__)
+    failed.__cause__ = cause
+    return failed
+
+
+def _details(cause: ApplicationError) -> dict[str, Any]:
+    return next((dict(detail) for detail in cause.details if isinstance(detail, dict)), {})
+
+
+def run_failure(exc: BaseException, failed_compensations: list[str]) -> ApplicationError:
+    """The failure with which a run ends after user code raised `exc`."""
+    exc = non_deterministic(exc) if isinstance(exc, RestrictedWorkflowAccessError) else exc
+    if isinstance(exc, ApplicationError) and not failed_compensations:
+        return exc
+    message = exc.message if isinstance(exc, HoldfastError) else str(exc)
+    details: dict[str, Any] = {}
+    if isinstance(exc, StepFailed):
+        details = {"step": exc.step, "step_error": exc.error_type}
+    if failed_compensations:
+        details["failed_compensations"] = failed_compensations
+        message = f"{message}; compensation failed too: {'; '.join(failed_compensations)}"
+    failure = ApplicationError(
+        message or type(exc).__name__,
+        *([details] if details else []),
+        type=exc.type if isinstance(exc, ApplicationError) else type(exc).__name__,
+        non_retryable=True,
+    )
+    # StepFailed is our wrapping of the cause: the chain that people read goes straight to what the step raised.
+    failure.__cause__ = exc.__cause__ if isinstance(exc, StepFailed) else exc
+    return failure
+
+
+def non_deterministic(exc: RestrictedWorkflowAccessError) -> NonDeterministic:
+    """The error for workflow code that used a clock, chance or I/O, with what to use instead."""
+    name = exc.qualified_name.replace("__builtins__.", "")
+    instead = next((use for key, use in _INSTEAD.items() if name == key or name.startswith(f"{key}.")), None)
+    advice = f"use {instead}" if instead else "do it in a step"
+    error = NonDeterministic(
+        f"{name} gives another answer when a run is replayed, so workflow code cannot use it: {advice}"
+    )
+    error.__cause__ = exc
+    return error
+
+
+def rebuilt(error: ApplicationError) -> HoldfastError | None:
+    """The Holdfast error that an ApplicationError of that type carries, if it is one."""
+    for cls in error_types().values():
+        if cls.__name__ == error.type:
+            return cls(error.message)
+    return None

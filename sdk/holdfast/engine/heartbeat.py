@@ -1,0 +1,223 @@
+"""Beats for running steps, from a thread of their own, and a watch over the worker's loop.
+
+A beat that left from the worker's loop would stop whenever a step blocks that loop: Temporal would then run the step,
+and its neighbours, a second time while the first is still at it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any
+
+from temporalio import activity
+from temporalio.bridge.proto import ActivityHeartbeat
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ActivityOutboundInterceptor,
+    ExecuteActivityInput,
+    Interceptor,
+)
+
+from holdfast.engine.activities import StepHost
+
+logger = logging.getLogger("holdfast.worker")
+
+_TICK = 0.5
+"""Seconds between two looks."""
+
+_FIRST_BEAT = 1.5
+"""Steps shorter than this (in seconds) cost no beat."""
+
+_BLOCKED = 1.0
+"""Seconds after which a step that holds the loop is reported."""
+
+
+@dataclass(kw_only=True)
+class _Running:
+    step: str
+    record: Callable[[], None]
+    next_beat: float
+    interval: float
+
+
+class HeartbeatInterceptor(Interceptor):
+    """Beats for the steps of one worker and reports steps that hold its loop.
+
+    Attributes:
+        blocked_count: How often a step held the loop for over a second.
+
+    Args:
+        host: The worker's steps; learns the worker's loop here.
+        codes: The code of each step, to name the one that blocks.
+    """
+
+    def __init__(self, host: StepHost, codes: Mapping[CodeType, str]) -> None:
+        self.blocked_count = 0
+        self._host = host
+        self._codes = codes
+        self._running: dict[bytes, _Running] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._loop_thread = 0
+        self._answered = 0.0
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        """See base class."""
+        return _Beating(next, self)
+
+    def start(self) -> None:
+        """Start the thread; called on the worker's loop."""
+        if self._thread is None:
+            self._host.loop = asyncio.get_running_loop()
+            self._loop_thread = threading.get_ident()
+            self._answered = time.monotonic()
+            self._thread = threading.Thread(target=self._beat, name="holdfast-heartbeat", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    def add(self, token: bytes, step: str, timeout: float, record: Callable[[], None]) -> None:
+        """A step has started."""
+        interval = max(timeout / 4, 0.2)
+        with self._lock:
+            self._running[token] = _Running(
+                step=step,
+                record=record,
+                next_beat=time.monotonic() + min(_FIRST_BEAT, interval),
+                interval=interval,
+            )
+
+    def remove(self, token: bytes) -> None:
+        """A step has ended."""
+        with self._lock:
+            self._running.pop(token, None)
+
+    def _beat(self) -> None:
+        asked, reported = 0.0, False
+        while not self._stop.wait(_TICK):
+            now = time.monotonic()
+            with self._lock:
+                due = [running for running in self._running.values() if running.next_beat <= now]
+            for running in due:
+                running.next_beat = now + running.interval
+                running.record()
+            loop = self._host.loop
+            if loop is None or loop.is_closed():
+                return
+            if asked <= self._answered:
+                asked, reported = now, False
+                loop.call_soon_threadsafe(self._answer)
+            elif now - asked >= _BLOCKED and not reported:
+                reported = True
+                self._report(now - asked)
+
+    def _answer(self) -> None:
+        self._answered = time.monotonic()
+
+    def _report(self, seconds: float) -> None:
+        step = self._blocking_step()
+        if step is None:
+            return
+        self.blocked_count += 1
+        logger.warning(
+            "step %r has held the worker's loop for %.1f s: everything else on this worker waits; use `await` for "
+            "I/O, a plain `def` step (it runs on a thread), or @step(process=True) for computing",
+            step,
+            seconds,
+        )
+
+    def _blocking_step(self) -> str | None:
+        frame = sys._current_frames().get(self._loop_thread)
+        while frame is not None:
+            if frame.f_code in self._codes:
+                return self._codes[frame.f_code]
+            frame = frame.f_back
+        return None
+
+
+class _Beating(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, beats: HeartbeatInterceptor) -> None:
+        super().__init__(next)
+        self._beats = beats
+        self._outbound: _Latest | None = None
+
+    def init(self, outbound: ActivityOutboundInterceptor) -> None:
+        self._outbound = _Latest(outbound)
+        super().init(self._outbound)
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        self._beats.start()
+        info, outbound = activity.info(), self._outbound
+        if info.heartbeat_timeout is None or outbound is None:
+            return await super().execute_activity(input)
+        token = info.task_token
+        record = outbound.recorder(token, asyncio.get_running_loop())
+        self._beats.add(token, info.activity_type, info.heartbeat_timeout.total_seconds(), record)
+        try:
+            return await super().execute_activity(input)
+        finally:
+            self._beats.remove(token)
+
+
+class _Latest(ActivityOutboundInterceptor):
+    """Keeps the last details, so that an automatic beat does not overwrite what the step recorded."""
+
+    def __init__(self, next: ActivityOutboundInterceptor) -> None:
+        super().__init__(next)
+        self._details: tuple[Any, ...] = ()
+
+    def heartbeat(self, *details: Any) -> None:
+        self._details = details
+        super().heartbeat(*details)
+
+    def recorder(self, token: bytes, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
+        """What sends one beat from any thread."""
+        direct = _direct(self.next)
+        step_heartbeat = super().heartbeat
+
+        def record() -> None:
+            if self._details or direct is None:
+                # Details need the data converter, which lives on the loop.
+                loop.call_soon_threadsafe(_quietly(step_heartbeat), *self._details)
+            if direct is not None and not self._details:
+                direct(token)
+
+        return record
+
+
+def _quietly(send: Callable[..., None]) -> Callable[..., None]:
+    def send_it(*details: Any) -> None:
+        try:
+            send(*details)
+        except RuntimeError:
+            logger.debug("a beat came after its step had ended")
+
+    return send_it
+
+
+def _direct(outbound: ActivityOutboundInterceptor) -> Callable[[bytes], None] | None:
+    """Temporal's own way to record a beat, which works from any thread. It is not public: without it beats leave from
+    the worker's loop, which is all that then is lost."""
+    while hasattr(outbound, "next"):
+        outbound = outbound.next
+    worker = getattr(outbound, "_worker", None)
+    bridge = getattr(worker, "_bridge_worker", None)
+    if bridge is None:
+        return None
+
+    def record(token: bytes) -> None:
+        bridge().record_activity_heartbeat(ActivityHeartbeat(task_token=token))
+
+    return record

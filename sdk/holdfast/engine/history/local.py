@@ -1,0 +1,109 @@
+"""Local activities: what their markers say, and how long each took."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+from temporalio.api.history.v1 import MarkerRecordedEventAttributes
+
+MARKER = "core_local_activity"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalMarker:
+    """One marker of a local activity, as the SDK's core writes it."""
+
+    name: str
+    activity_id: str
+    attempt: int
+    scheduled: datetime | None
+    """When it was first scheduled, by the worker's clock."""
+    completed: datetime | None
+    """When it ended, by the clock of the workflow, which stands still between its tasks."""
+    backoff: timedelta | None
+    """If set, the attempt failed and the next one is due so much later."""
+
+
+def read_marker(attributes: MarkerRecordedEventAttributes) -> LocalMarker | None:
+    """The marker, or `None` if it is of another kind or cannot be read."""
+    if attributes.marker_name != MARKER or "data" not in attributes.details:
+        return None
+    payloads = attributes.details["data"].payloads
+    try:
+        data: object = json.loads(payloads[0].data) if payloads else None
+    except ValueError:
+        return None
+    if not isinstance(data, dict):
+        return None
+    values = cast("dict[str, object]", data)
+    attempt = values.get("attempt")
+    return LocalMarker(
+        name=str(values.get("activity_type", "")),
+        activity_id=str(values.get("activity_id", "")),
+        attempt=attempt if isinstance(attempt, int) else 1,
+        scheduled=_time(values.get("original_schedule_time")),
+        completed=_time(values.get("complete_time")),
+        backoff=_span(values.get("backoff")),
+    )
+
+
+class LocalClock:
+    """Computes durations of local activities from their markers.
+
+    A marker gives the end of its activity as workflow time: the start of the workflow task, or the end of the
+    activity before it, plus its own running time.
+    """
+
+    def __init__(self) -> None:
+        self._task_started: datetime | None = None
+        self._before: tuple[datetime, datetime, timedelta] | None = None
+        """Of the activity before: its base in workflow time, when it was scheduled, how long it took."""
+
+    def task_started(self, at: datetime) -> None:
+        """A workflow task started."""
+        self._task_started, self._before = at, None
+
+    def duration(self, marker: LocalMarker) -> timedelta:
+        """How long the activity of this marker ran. Markers come in the order of their events."""
+        if marker.completed is None or marker.scheduled is None:
+            return timedelta(0)
+        if self._before is None:
+            base = self._task_started or marker.scheduled
+        else:
+            base, scheduled, took = self._before
+            if marker.scheduled >= scheduled + took:
+                base += took  # It was scheduled after the one before had ended, not beside it.
+        # An activity that outlived a workflow task was scheduled before the task that recorded it.
+        base = min(base, marker.scheduled) if marker.attempt == 1 else base
+        took = max(marker.completed - base, timedelta(0))
+        self._before = (base, marker.scheduled, took)
+        return took
+
+
+def _parts(value: object) -> tuple[int, int] | None:
+    if not isinstance(value, dict):
+        return None
+    parts = cast("dict[str, object]", value)
+    seconds, nanos = parts.get("seconds", 0), parts.get("nanos", 0)
+    return (seconds, nanos) if isinstance(seconds, int) and isinstance(nanos, int) else None
+
+
+def _time(value: object) -> datetime | None:
+    parts = _parts(value)
+    if parts is None:
+        return None
+    try:
+        return datetime.fromtimestamp(parts[0], UTC) + timedelta(microseconds=parts[1] // 1000)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _span(value: object) -> timedelta | None:
+    parts = _parts(value)
+    try:
+        return timedelta(seconds=parts[0], microseconds=parts[1] // 1000) if parts else None
+    except OverflowError:
+        return None

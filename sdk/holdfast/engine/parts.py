@@ -1,0 +1,131 @@
+"""What a Temporal worker needs to serve Holdfast's workflows and steps."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from types import CodeType, ModuleType
+from typing import Any
+
+from temporalio.converter import DataConverter
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+
+from holdfast.authoring.depends import Providers
+from holdfast.authoring.registry import registry
+from holdfast.authoring.step import Step
+from holdfast.authoring.workflow import Workflow
+from holdfast.engine.activities import StepHost
+from holdfast.engine.data.step_data import StepData
+from holdfast.engine.heartbeat import HeartbeatInterceptor
+from holdfast.engine.process_pool import ProcessPool
+from holdfast.engine.sandbox import can_sandbox, runner
+from holdfast.engine.shell import workflow_class
+from holdfast.errors import InvalidWorkflow, NotFound
+
+
+class Parts:
+    """The pieces of one worker, made from what it is asked to serve.
+
+    Args:
+        served: Workflows, modules, module names (`"app.*"` for a package), or instances whose methods are steps.
+        overrides: Values for dependencies, by provider.
+        max_processes: For steps with `process=True`. Default: one per core.
+
+    Raises:
+        InvalidWorkflow, InvalidStep: One of them cannot work; nothing has started.
+        NotFound: A module does not exist.
+    """
+
+    def __init__(
+        self,
+        served: Iterable[object],
+        *,
+        overrides: Mapping[Callable[[], Any], Any] | None = None,
+        max_processes: int | None = None,
+    ) -> None:
+        self.workflows: dict[str, Workflow[..., Any]] = {}
+        self.instances: dict[type, object] = {}
+        for item in served:
+            self._add(item)
+        self.steps = registry().steps()
+        for step in self.steps.values():
+            step.check()
+        self.providers = Providers(overrides)
+        self.processes = ProcessPool(max_processes)
+        sandboxed: list[Workflow[..., Any]] = []
+        self.classes: list[type] = []
+        for workflow in self.workflows.values():
+            workflow.check()
+            guarded = can_sandbox(workflow)
+            if guarded:
+                sandboxed.append(workflow)
+            self.classes.append(workflow_class(workflow, sandboxed=guarded))
+        self.runner: SandboxedWorkflowRunner = runner(sandboxed)
+
+    def _add(self, item: object) -> None:
+        if isinstance(item, Workflow):
+            registry().add_workflow(item)
+            self.workflows[item.name] = registry().only_workflow(item.name)
+        elif isinstance(item, str):
+            for module in _modules(item):
+                self._add(module)
+        elif isinstance(item, ModuleType):
+            for value in list(vars(item).values()):
+                if isinstance(value, Workflow):
+                    self._add(value)
+        elif isinstance(item, Step):
+            registry().add_step(item)
+        elif _has_step_methods(item):
+            self.instances[type(item)] = item
+        else:
+            raise InvalidWorkflow(
+                f"a worker cannot serve {item!r}: give @workflow functions, modules, module names such as 'app.orders' "
+                "or 'app.*', or instances of classes with @step methods"
+            )
+
+    def host(self, data_converter: DataConverter) -> StepHost:
+        """The steps, bound to the way values are encoded."""
+        return StepHost(
+            StepData(data_converter),
+            providers=self.providers,
+            instances=self.instances,
+            processes=self.processes,
+        )
+
+    def heartbeats(self, host: StepHost) -> HeartbeatInterceptor:
+        """The beats of the steps."""
+        return HeartbeatInterceptor(host, self._codes())
+
+    def _codes(self) -> dict[CodeType, str]:
+        return {step.fn.__code__: name for name, step in self.steps.items()}
+
+    async def close(self) -> None:
+        """Close dependencies and processes."""
+        await self.providers.close()
+        self.processes.close()
+
+
+def _has_step_methods(item: object) -> bool:
+    return any(isinstance(value, Step) for cls in type(item).__mro__ for value in vars(cls).values())
+
+
+def _modules(name: str) -> list[ModuleType]:
+    package = name.removesuffix(".*")
+    try:
+        found = [importlib.import_module(package)]
+    except ModuleNotFoundError as exc:
+        if exc.name is not None and (package == exc.name or package.startswith(f"{exc.name}.")):
+            raise NotFound(
+                f"there is no module {package!r} on the path; run from the folder that holds it"
+            ) from exc
+        raise
+    if name.endswith(".*"):
+        if not hasattr(found[0], "__path__"):
+            raise NotFound(f"{package!r} is a module, not a package: drop the '.*'")
+        found += [
+            importlib.import_module(info.name)
+            for info in pkgutil.walk_packages(found[0].__path__, f"{package}.")
+        ]
+    return [module for module in found if inspect.ismodule(module)]

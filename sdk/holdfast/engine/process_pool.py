@@ -1,0 +1,72 @@
+"""Steps that compute, in processes of their own. Values cross as JSON, never as pickled objects."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import multiprocessing
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from holdfast.authoring.registry import registry
+from holdfast.authoring.step import Step
+from holdfast.errors import InvalidStep
+
+
+class ProcessPool:
+    """Runs sync steps in worker processes, started at first use.
+
+    Args:
+        max_processes: Default: one per core.
+    """
+
+    def __init__(self, max_processes: int | None = None) -> None:
+        self._max_processes = max_processes or os.cpu_count() or 1
+        self._pool: ProcessPoolExecutor | None = None
+
+    async def call(self, step: Step[..., Any], values: Sequence[Any]) -> Any:
+        """Call a step in a process and return its result.
+
+        Raises:
+            BrokenProcessPool: The process died; the pool is started again at the next call.
+        """
+        module = step.fn.__module__
+        if "<locals>" in step.fn.__qualname__:
+            raise InvalidStep(
+                f"step {step.name!r} with process=True must stand at module level, to be found there"
+            )
+        if self._pool is None:
+            # A forked child would inherit the worker's threads and connections in an unknown state.
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self._max_processes, mp_context=context)
+        sent = [
+            adapter.dump_json(value) for adapter, value in zip(step.signature.adapters, values, strict=True)
+        ]
+        loop = asyncio.get_running_loop()
+        try:
+            result = await loop.run_in_executor(self._pool, _call, module, step.name, sent)
+        except BrokenProcessPool:
+            self._pool = None
+            raise
+        return step.signature.result.validate_json(result)
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+
+
+def _call(module: str, name: str, sent: Sequence[bytes]) -> bytes:
+    if module not in sys.modules and module != "__main__":
+        importlib.import_module(module)
+    step = registry().step(name)
+    if step is None:
+        raise InvalidStep(f"importing {module!r} in a new process did not declare step {name!r}")
+    signature = step.signature
+    values = [adapter.validate_json(data) for adapter, data in zip(signature.adapters, sent, strict=True)]
+    return signature.result.dump_json(signature.call(values, {}))

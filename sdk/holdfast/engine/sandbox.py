@@ -1,0 +1,112 @@
+"""Which modules a run imports for itself: only those that define a workflow. All others are shared.
+
+That one rule keeps the guard against clocks and chance where workflow code stands, and keeps runs fast: models and
+steps that a workflow module imports are not built again for every run.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import logging
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from holdfast.authoring.workflow import Workflow
+from holdfast.errors import InvalidWorkflow
+
+logger = logging.getLogger("holdfast.worker")
+
+_MAIN = "__temporal_main__"
+"""Temporal's name for the main script inside the sandbox."""
+
+
+class _AllBut(set[str]):
+    """Contains every module name except those of workflow modules and of the packages around them."""
+
+    def __init__(self, workflow_modules: Iterable[str]) -> None:
+        super().__init__()
+        self._private = {_MAIN if name == "__main__" else name for name in workflow_modules}
+        for name in list(self._private):
+            while "." in name:
+                name = name.rpartition(".")[0]
+                self._private.add(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name not in self._private
+
+    def __or__(self, other: Any) -> _AllBut:
+        return self
+
+
+def runner(workflows: Iterable[Workflow[..., Any]]) -> SandboxedWorkflowRunner:
+    """The sandbox for these workflows."""
+    modules = {workflow.fn.__module__ for workflow in workflows}
+    restrictions = dataclasses.replace(SandboxRestrictions.default, passthrough_modules=_AllBut(modules))
+    return SandboxedWorkflowRunner(restrictions=restrictions)
+
+
+def can_sandbox(workflow: Workflow[..., Any]) -> bool:
+    """Whether a workflow's module can be imported again. Notebooks, local functions and the prompt cannot; they run
+    unguarded, with one message.
+
+    Raises:
+        InvalidWorkflow: A script starts work when it is imported.
+    """
+    if not workflow.options.sandboxed:
+        return False
+    reason = _why_not(workflow)
+    if reason is None:
+        return True
+    if reason not in _told:
+        _told.add(reason)
+        logger.warning(
+            "workflow %r runs without the guard against clocks and chance: %s. Move it into a module to have it.",
+            workflow.name,
+            reason,
+        )
+    return False
+
+
+_told: set[str] = set()
+
+
+def _why_not(workflow: Workflow[..., Any]) -> str | None:
+    if "<locals>" in workflow.fn.__qualname__:
+        return "it is defined inside a function"
+    name = workflow.fn.__module__
+    module = sys.modules.get(name)
+    file = getattr(module, "__file__", None)
+    if file is None or not Path(file).is_file():
+        return "its module is no file (a notebook, or the interactive prompt)"
+    if name == "__main__":
+        _check_main_guard(Path(file))
+    return None
+
+
+_LOOPS = {"asyncio", "anyio", "trio", "uvloop"}
+
+
+def _check_main_guard(file: Path) -> None:
+    tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+    for node in tree.body:
+        if isinstance(node, ast.If | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        for call in ast.walk(node):
+            if isinstance(call, ast.Call) and _runs_a_loop(call.func):
+                raise InvalidWorkflow(
+                    f"{file.name}:{call.lineno} starts work whenever the file is imported, and every run of a "
+                    f'workflow imports it. Put it under `if __name__ == "__main__":`'
+                )
+
+
+def _runs_a_loop(called: ast.expr) -> bool:
+    if not isinstance(called, ast.Attribute):
+        return False
+    if called.attr == "run":
+        return isinstance(called.value, ast.Name) and called.value.id in _LOOPS
+    return called.attr in {"run_until_complete", "run_forever"}

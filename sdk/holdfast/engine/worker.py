@@ -1,0 +1,192 @@
+"""The worker: polls queues and runs workflows and steps."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.worker import PollerBehaviorSimpleMaximum, WorkerDeploymentConfig
+from temporalio.worker import Worker as TemporalWorker
+
+from holdfast.engine.health import HealthServer
+from holdfast.engine.parts import Parts
+from holdfast.errors import InvalidConfiguration, Unavailable
+from holdfast.options import DEFAULT_QUEUE
+
+if TYPE_CHECKING:
+    from holdfast.client.client import Client
+
+logger = logging.getLogger("holdfast.worker")
+
+
+class Worker:
+    """Serves workflows and steps. Use it as an async context manager, or call `run()` to serve until SIGTERM.
+
+    It serves the workflows given to it, and every step its process has imported.
+
+    Args:
+        client: A connected client.
+        served: Workflows, modules, module names (`"app.orders"`, `"app.*"`), and instances whose methods are steps.
+        queues: The queues to poll. Default: those of the given workflows.
+        max_steps: Steps at a time, in this process and per queue. Default 100.
+        max_workflow_tasks: Workflow tasks at a time per queue. Default 100.
+        max_cached_runs: Open runs kept in memory per queue; others are replayed when they go on. Default 1000.
+        pollers: Connections that wait for work, per queue and kind. Default 5.
+        max_processes: Processes for steps with `process=True`. Default: one per core.
+        drain: How long running steps may finish after a stop was asked for. Default 30 s; then they are cancelled.
+        health_port: Serves `/health` and `/ready` on 127.0.0.1 on this port; 0 picks a free one. Default: none.
+        deployment: The name of the Temporal Worker Deployment this worker belongs to; with `build_id`.
+        build_id: The version of the code. Runs of `versioning="pinned"` workflows stay on theirs.
+        overrides: Values for dependencies in place of their providers, for tests.
+
+    Raises:
+        InvalidWorkflow, InvalidStep: Something that it serves cannot work.
+        InvalidConfiguration: Options clash.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        served: Sequence[object],
+        *,
+        queues: Iterable[str] | None = None,
+        max_steps: int = 100,
+        max_workflow_tasks: int = 100,
+        max_cached_runs: int = 1000,
+        pollers: int = 5,
+        max_processes: int | None = None,
+        drain: timedelta = timedelta(seconds=30),
+        health_port: int | None = None,
+        deployment: str | None = None,
+        build_id: str | None = None,
+        overrides: Mapping[Callable[[], Any], Any] | None = None,
+    ) -> None:
+        if (deployment is None) != (build_id is None):
+            raise InvalidConfiguration("deployment= and build_id= go together: name both or neither")
+        self._client = client
+        self._parts = Parts(served, overrides=overrides, max_processes=max_processes)
+        chosen = (
+            list(queues) if queues is not None else [w.options.queue for w in self._parts.workflows.values()]
+        )
+        self.queues = sorted(set(chosen)) or [DEFAULT_QUEUE]
+        self._threads = ThreadPoolExecutor(max_steps, thread_name_prefix="holdfast-step")
+        host = self._parts.host(client.temporal.data_converter)
+        self._heartbeats = self._parts.heartbeats(host)
+        activities = host.activities(self._parts.steps)
+        self._health = HealthServer(health_port) if health_port is not None else None
+        self._stop: asyncio.Event | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._workers = [
+            TemporalWorker(
+                client.temporal,
+                task_queue=queue,
+                workflows=self._parts.classes,
+                activities=activities,
+                activity_executor=self._threads,
+                workflow_runner=self._parts.runner,
+                interceptors=[self._heartbeats],
+                max_concurrent_activities=max_steps,
+                max_concurrent_workflow_tasks=max_workflow_tasks,
+                max_cached_workflows=max_cached_runs,
+                workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(maximum=max(2, pollers)),
+                activity_task_poller_behavior=PollerBehaviorSimpleMaximum(maximum=pollers),
+                graceful_shutdown_timeout=drain,
+                identity=f"{os.getpid()}@{socket.gethostname()}",
+                deployment_config=_deployment(deployment, build_id),
+            )
+            for queue in self.queues
+        ]
+
+    @property
+    def blocked_count(self) -> int:
+        """How often a step of this worker held the loop for over a second."""
+        return self._heartbeats.blocked_count
+
+    @property
+    def health_port(self) -> int | None:
+        """The port of the health endpoint, once it serves."""
+        return self._health.port if self._health else None
+
+    async def __aenter__(self) -> Worker:
+        self._stop = asyncio.Event()
+        self._heartbeats.start()
+        if self._health:
+            await self._health.start(lambda: all(worker.is_running for worker in self._workers))
+        for queue in self.queues:
+            self._client.serving(queue, +1)
+        self._task = asyncio.create_task(self._serve())
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._stop is not None
+        assert self._task is not None
+        self._stop.set()
+        await self._task
+
+    async def _serve(self) -> None:
+        assert self._stop is not None
+        runs = [asyncio.create_task(worker.run()) for worker in self._workers]
+        stop = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait([*runs, stop], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.cancel()
+            for queue in self.queues:
+                self._client.serving(queue, -1)
+            await asyncio.gather(*(worker.shutdown() for worker in self._workers))
+            results = await asyncio.gather(*runs, return_exceptions=True)
+            self._heartbeats.stop()
+            await self._parts.close()
+            self._threads.shutdown(wait=False)
+            if self._health:
+                await self._health.stop()
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
+                raise Unavailable(f"the worker of {', '.join(self.queues)} stopped: {result}") from result
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then let running steps finish (up to `drain`) and return.
+
+        A second signal cancels them at once.
+        """
+        loop = asyncio.get_running_loop()
+        async with self:
+            assert self._stop is not None
+            assert self._task is not None
+            handled: list[signal.Signals] = []
+            with contextlib.suppress(NotImplementedError):  # Windows has no signal handlers on loops
+                for name in (signal.SIGTERM, signal.SIGINT):
+                    loop.add_signal_handler(name, self._stop.set)
+                    handled.append(name)
+            logger.info("serving %s on %s", ", ".join(sorted(self._parts.workflows)), ", ".join(self.queues))
+            stopped = asyncio.create_task(self._stop.wait())
+            await asyncio.wait([stopped, self._task], return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            for name in handled:
+                loop.remove_signal_handler(name)
+            logger.info("stopping: running steps may finish")
+
+
+def _deployment(name: str | None, build_id: str | None) -> WorkerDeploymentConfig | None:
+    if name is None or build_id is None:
+        return None
+    return WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion(deployment_name=name, build_id=build_id),
+        use_worker_versioning=True,
+        default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
+    )

@@ -1,0 +1,216 @@
+"""Options given at a declaration (`@step`, `@workflow`) or for one call (`with_options`)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, TypeVar, final
+
+from holdfast.errors import InvalidConfiguration
+
+T = TypeVar("T")
+
+
+@final
+class _Unset:
+    def __repr__(self) -> str:
+        return "UNSET"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+UNSET: Final = _Unset()
+"""Marks an argument that was not given, where `None` is a value of its own."""
+
+MINUTE = timedelta(minutes=1)
+DEFAULT_QUEUE = "default"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """How often and how patiently a failed step is tried again.
+
+    A step that raises `Permanent`, or an exception named in `non_retryable`, is not tried again.
+    """
+
+    max_attempts: int = 3
+    """Attempts in all, the first one included. 0 means without limit."""
+
+    first_delay: timedelta = timedelta(seconds=1)
+    """Time between the first failure and the second attempt. More than zero."""
+
+    backoff: float = 2.0
+    """Each further delay is the last one times this. At least 1."""
+
+    max_delay: timedelta = timedelta(seconds=60)
+    """No delay is longer than this."""
+
+    jitter: float = 0.1
+    """Each delay is changed at random by up to this share, so that failed steps do not return together. 0 to 1."""
+
+    non_retryable: tuple[type[BaseException] | str, ...] = ()
+    """Exceptions, or their class names, that end the step at once."""
+
+    def __post_init__(self) -> None:
+        if self.max_attempts < 0:
+            raise InvalidConfiguration(f"max_attempts={self.max_attempts!r}: use 0 (no limit) or more")
+        if self.first_delay <= timedelta(0):
+            raise InvalidConfiguration(f"first_delay={self.first_delay!r}: a delay is longer than zero")
+        if self.backoff < 1:
+            raise InvalidConfiguration(f"backoff={self.backoff!r}: use 1.0 (constant) or more")
+        if self.max_delay < self.first_delay:
+            raise InvalidConfiguration(
+                f"max_delay={self.max_delay!r} is shorter than first_delay={self.first_delay!r}"
+            )
+        if not 0 <= self.jitter <= 1:
+            raise InvalidConfiguration(f"jitter={self.jitter!r}: use a share between 0 and 1")
+
+    @property
+    def non_retryable_names(self) -> list[str]:
+        """The class names of `non_retryable`."""
+        return [item if isinstance(item, str) else item.__name__ for item in self.non_retryable]
+
+
+NAMED_RETRIES: Final[Mapping[str, RetryPolicy]] = {
+    "none": RetryPolicy(max_attempts=1),
+    "standard": RetryPolicy(),
+    "quick": RetryPolicy(
+        max_attempts=5, first_delay=timedelta(milliseconds=100), max_delay=timedelta(seconds=2)
+    ),
+    "patient": RetryPolicy(
+        max_attempts=10, first_delay=timedelta(seconds=5), max_delay=timedelta(minutes=10)
+    ),
+    "forever": RetryPolicy(max_attempts=0, max_delay=timedelta(minutes=5)),
+}
+"""The retry policies that `retry="name"` may name."""
+
+
+def retry_policy(value: RetryPolicy | str) -> RetryPolicy:
+    """The policy itself, or the one of that name.
+
+    Raises:
+        InvalidConfiguration: No policy has that name.
+    """
+    if isinstance(value, RetryPolicy):
+        return value
+    try:
+        return NAMED_RETRIES[value]
+    except KeyError:
+        known = ", ".join(NAMED_RETRIES)
+        raise InvalidConfiguration(
+            f"retry={value!r} is not known; use RetryPolicy(...) or one of: {known}"
+        ) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepOptions:
+    """What may be set on a step. Safe to change for open runs, except `local`."""
+
+    timeout: timedelta | None = None
+    """How long one attempt may run. Default: 5 minutes; 10 seconds for a local step; no limit of its own for a
+    deferred step beyond 30 days."""
+
+    retry: RetryPolicy = RetryPolicy()
+    """How failures are tried again. Also by name: `retry="patient"`."""
+
+    heartbeat: timedelta | None = timedelta(seconds=6)
+    """A worker that dies is noticed after this time. `None`: only after `timeout`. Beats are sent by themselves,
+    from a thread of their own."""
+
+    local: bool = False
+    """Runs inside the workflow task: about seven times faster in a chain, for steps under a second. After a crash all
+    local steps since the last report run again, so they must be safe to repeat. Queries, updates and cancels wait
+    for it. Not safe to change for open runs."""
+
+    idempotent: bool = False
+    """States that running it again does no harm. A local step with a compensation must state it."""
+
+    deferred: bool = False
+    """The step ends when somebody completes it by its token (`step_info().token`), not when the function returns."""
+
+    process: bool = False
+    """Runs in a worker process: for sync functions that compute. Arguments and results travel as JSON."""
+
+    queue: str | None = None
+    """The queue whose workers run it. Default: the run's own."""
+
+    priority: int | None = None
+    """1 (first) to 5 (last); the server's default is 3."""
+
+    summary: str | None = None
+    """One line that Temporal's UI and `runs show` print beside the step."""
+
+    def __post_init__(self) -> None:
+        for name in ("timeout", "heartbeat"):
+            value = getattr(self, name)
+            if value is not None and value <= timedelta(0):
+                raise InvalidConfiguration(f"{name}={value!r}: a duration is longer than zero")
+        if self.priority is not None and not 1 <= self.priority <= 5:
+            raise InvalidConfiguration(f"priority={self.priority!r}: use 1 (first) to 5 (last)")
+        if self.local and (self.deferred or self.process or self.queue):
+            raise InvalidConfiguration(
+                "local=True runs inside the workflow task: drop deferred, process and queue"
+            )
+        if self.deferred and self.process:
+            raise InvalidConfiguration("a deferred step is completed from outside: drop process=True")
+
+    @property
+    def attempt_timeout(self) -> timedelta:
+        """How long one attempt may run, the default applied."""
+        if self.timeout is not None:
+            return self.timeout
+        if self.deferred:
+            return timedelta(days=30)
+        return timedelta(seconds=10) if self.local else timedelta(minutes=5)
+
+    @property
+    def heartbeat_timeout(self) -> timedelta | None:
+        """The heartbeat timeout in force: none for local and deferred steps."""
+        return None if self.local or self.deferred else self.heartbeat
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkflowOptions:
+    """What may be set on a workflow."""
+
+    queue: str = DEFAULT_QUEUE
+    """The queue whose workers run it."""
+
+    timeout: timedelta | None = None
+    """How long a run may take; a timer inside the run, so that compensation still happens. Default: no limit."""
+
+    task_timeout: timedelta | None = None
+    """How long one workflow task may take. Default: the server's 10 s, or 2 s for a workflow that names a local
+    step."""
+
+    sandboxed: bool = True
+    """Whether clocks, chance and I/O are refused in its code."""
+
+    versioning: str | None = None
+    """`"pinned"`: a run stays on the build that started it; `"auto_upgrade"`: it moves to the newest one. Only for
+    workers with `deployment=`."""
+
+    def __post_init__(self) -> None:
+        if self.timeout is not None and self.timeout <= timedelta(0):
+            raise InvalidConfiguration(f"timeout={self.timeout!r}: a duration is longer than zero")
+        if self.versioning not in (None, "pinned", "auto_upgrade"):
+            raise InvalidConfiguration(f'versioning={self.versioning!r}: use "pinned" or "auto_upgrade"')
+
+
+def changed(options: T, changes: Mapping[str, Any]) -> T:
+    """The same options with some fields replaced; fields that are `UNSET` stay.
+
+    Raises:
+        InvalidConfiguration: An option does not exist.
+    """
+    given = {name: value for name, value in changes.items() if value is not UNSET}
+    known = {field.name for field in dataclasses.fields(options)}  # type: ignore[arg-type]
+    for name in given:
+        if name not in known:
+            raise InvalidConfiguration(f"there is no option {name!r}; known: {', '.join(sorted(known))}")
+    if isinstance(given.get("retry"), str):
+        given["retry"] = retry_policy(given["retry"])
+    return dataclasses.replace(options, **given)  # type: ignore[type-var]
