@@ -7,6 +7,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar, overload
 
 from holdfast.errors import InvalidStep, NotInWorkflow
@@ -89,7 +90,9 @@ class Providers:
         self._values.clear()
 
 
-_OVERRIDES: ContextVar[Mapping[Callable[..., Any], Any]] = ContextVar("holdfast_overrides", default={})
+_OVERRIDES: ContextVar[Mapping[Callable[..., Any], Any]] = ContextVar(
+    "holdfast_overrides", default=MappingProxyType({})
+)
 _PROVIDERS: ContextVar[Providers | None] = ContextVar("holdfast_providers", default=None)
 
 

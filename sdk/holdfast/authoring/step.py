@@ -229,7 +229,7 @@ def step(
     name: str | None = None,
     aliases: Sequence[str] = (),
     timeout: timedelta | None = None,
-    retry: RetryPolicy | str = RetryPolicy(),
+    retry: RetryPolicy | str = "standard",
     heartbeat: timedelta | None = timedelta(seconds=6),
     local: bool = False,
     idempotent: bool = False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from holdfast.client.client import Client
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 logger = logging.getLogger("holdfast.run")
 
@@ -154,7 +155,8 @@ class Run(Generic[R]):
         # The envelope's id lets the run drop the signal when the update arrived after all.
         args = [value, {"id": uuid.uuid4().hex}]
         try:
-            return await self._update(name, args, timeout=_UPDATE_PATIENCE) and "delivered"
+            await self._update(name, args, timeout=_UPDATE_PATIENCE)
+            return "delivered"
         except (WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError):
             pass
         except RPCError as exc:
@@ -247,7 +249,7 @@ class Run(Generic[R]):
         """
         await self._call(self._handle.signal(RESUME_SIGNAL, {"by": by}))
 
-    async def _call(self, work: Any) -> Any:
+    async def _call(self, work: Awaitable[T]) -> T:
         try:
             return await work
         except RPCError as exc:

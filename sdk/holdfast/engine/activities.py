@@ -112,7 +112,7 @@ class StepHost:
             for index in range(len(signature.names))
         ]
         # Temporal hands over RawValue only where the signature says so; decoding is ours, with our errors.
-        run.__signature__ = inspect.Signature(parameters, return_annotation=RawValue)  # type: ignore[attr-defined]
+        setattr(run, "__signature__", inspect.Signature(parameters, return_annotation=RawValue))  # noqa: B010
         run.__annotations__ = {**{p.name: RawValue for p in parameters}, "return": RawValue}
         run.__qualname__ = run.__name__ = name
         return activity.defn(name=name)(run)

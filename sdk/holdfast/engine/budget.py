@@ -39,10 +39,12 @@ class TaskBudget:
         """Wait until a step with so many argument bytes may be scheduled, and hold its place."""
         async with self._open:
             while not self._fits(size_bytes):
-                seen = self._history_length
-                await workflow.wait_condition(lambda: _history_length() != seen)
+                await workflow.wait_condition(self._next_task)
             self._bytes += size_bytes
             yield
+
+    def _next_task(self) -> bool:
+        return _history_length() != self._history_length
 
     def _fits(self, size_bytes: int) -> bool:
         length = _history_length()

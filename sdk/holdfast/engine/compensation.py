@@ -78,7 +78,7 @@ class Compensations:
         return failed
 
     async def _all(self) -> list[str]:
-        order = sorted(reversed(self._open), key=lambda undo: (undo.completed_at > 0, -undo.completed_at))
+        order = sorted(self._open[::-1], key=lambda undo: (undo.completed_at > 0, -undo.completed_at))
         failed: list[str] = []
         for undo in order:
             try:

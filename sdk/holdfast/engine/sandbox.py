@@ -39,9 +39,6 @@ class _AllBut(set[str]):
     def __contains__(self, name: object) -> bool:
         return name not in self._private
 
-    def __or__(self, other: Any) -> _AllBut:
-        return self
-
 
 def runner(workflows: Iterable[Workflow[..., Any]]) -> SandboxedWorkflowRunner:
     """The sandbox for these workflows."""
