@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from temporalio import activity
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
-from temporalio.exceptions import CancelledError
+from temporalio.exceptions import ApplicationError, CancelledError
 
 from holdfast.authoring.depends import Dependency, Providers, providing
 from holdfast.authoring.info import StepInfo, enter
@@ -24,12 +24,21 @@ from holdfast.engine.data.step_data import StepData
 from holdfast.engine.failures import step_failure
 from holdfast.engine.process_pool import ProcessPool
 from holdfast.engine.runtime import CHECKPOINT
-from holdfast.errors import InvalidStep, Unavailable
+from holdfast.errors import HoldfastError, InvalidStep, Permanent, RetryAfter, Unavailable
 from holdfast.options import StepOptions
 
 T = TypeVar("T")
 
 logger = logging.getLogger("holdfast.step")
+
+
+def _not_a_step_failure(record: logging.LogRecord) -> bool:
+    """Leaves out Temporal's own report of what `_Call._log` reports in a line that names the run."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, ApplicationError) and error.__cause__ is not None)
+
+
+logging.getLogger("temporalio.activity").addFilter(_not_a_step_failure)
 
 
 class StepHost:
@@ -154,7 +163,8 @@ class _Call:
         except BrokenProcessPool as exc:
             error = Unavailable(f"the process that ran step {self.name!r} died; it is tried again")
             raise step_failure(error, self.options.retry, info.attempt) from exc
-        except Exception as exc:
+        except Exception as exc:  # the boundary to user code
+            self._log(exc, info)
             raise step_failure(exc, self.options.retry, info.attempt) from exc
 
     def run_sync(self, args: Sequence[Any]) -> RawValue:
@@ -168,12 +178,25 @@ class _Call:
             return self._on_loop(self._encode(result))
         except (asyncio.CancelledError, CancelledError):
             raise
-        except Exception as exc:
+        except Exception as exc:  # the boundary to user code
+            self._log(exc, info)
             raise step_failure(exc, self.options.retry, info.attempt) from exc
 
     def _on_loop(self, work: Coroutine[Any, Any, T]) -> T:
         assert self.host.loop is not None
         return asyncio.run_coroutine_threadsafe(work, self.host.loop).result()
+
+    def _log(self, exc: Exception, info: StepInfo) -> None:
+        expected = isinstance(exc, Permanent | RetryAfter | HoldfastError)
+        logger.warning(
+            "step %s of run %s failed (attempt %d): %s: %s",
+            self.name,
+            info.run_id,
+            info.attempt,
+            type(exc).__name__,
+            exc,
+            exc_info=None if expected else exc,
+        )
 
     async def _dependencies(self) -> dict[str, Any]:
         wanted: Mapping[str, Dependency[Any]] = self.signature.dependencies

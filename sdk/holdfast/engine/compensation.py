@@ -78,9 +78,11 @@ class Compensations:
         return failed
 
     async def _all(self) -> list[str]:
-        order = sorted(self._open[::-1], key=lambda undo: (undo.completed_at > 0, -undo.completed_at))
+        # Latest first; a step without an outcome counts as later than all that completed.
+        latest = len(self._open) + self._completed
+        order = sorted(enumerate(self._open), key=lambda item: (item[1].completed_at or latest, item[0]), reverse=True)
         failed: list[str] = []
-        for undo in order:
+        for _, undo in order:
             try:
                 await self._run(undo)
             except Exception as exc:  # noqa: BLE001 - user code; the others must run, and it is reported

@@ -210,7 +210,7 @@ def run_failure(exc: BaseException, failed_compensations: list[str]) -> Applicat
 
 def non_deterministic(exc: RestrictedWorkflowAccessError) -> NonDeterministic:
     """The error for workflow code that used a clock, chance or I/O, with what to use instead."""
-    name = exc.qualified_name.replace("__builtins__.", "")
+    name = exc.qualified_name.removeprefix("__builtins__.").removesuffix(".__call__")
     instead = next((use for key, use in _INSTEAD.items() if name == key or name.startswith(f"{key}.")), None)
     advice = f"use {instead}" if instead else "do it in a step"
     error = NonDeterministic(

@@ -101,6 +101,8 @@ class Worker:
                 workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(maximum=max(2, pollers)),
                 activity_task_poller_behavior=PollerBehaviorSimpleMaximum(maximum=pollers),
                 graceful_shutdown_timeout=drain,
+                # A cancel reaches a step with the answer to a beat, so beats may leave this often.
+                max_heartbeat_throttle_interval=timedelta(seconds=2),
                 identity=f"{os.getpid()}@{socket.gethostname()}",
                 deployment_config=_deployment(deployment, build_id),
             )
