@@ -16,10 +16,6 @@ class Order(BaseModel):
     card: str
 
 
-class Decision(BaseModel):
-    approved: bool
-
-
 @step
 async def reserve(order: Order) -> str:
     with recorded(order.item):
@@ -60,7 +56,7 @@ async def ship(order: Order) -> str:
 async def fulfil(order: Order) -> str:
     await reserve(order)
     if order.price > 1000:
-        decision = await approval(f"Ship {order.number}?", form=Decision, timeout=timedelta(days=2))
+        decision = await approval(f"Ship {order.number}?", timeout=timedelta(days=2))
         if not decision.approved:
             raise ValueError(f"{order.number} was refused")
     await charge(order)

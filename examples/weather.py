@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """Four years of daily weather: the statistics of each year in parallel, then a report with a plot."""
 
 import asyncio
@@ -48,7 +49,7 @@ def analyse(year: int, days: list[float], samples: int) -> Year:
 @step
 def report(years: list[Year], folder: Path) -> str:
     """Write the years into `folder`, as text and as a plot."""
-    from matplotlib.figure import Figure  # slow to import, and only this step needs it
+    from matplotlib.figure import Figure  # slow to import (and loosely typed)
 
     with recorded():
         folder.mkdir(parents=True, exist_ok=True)

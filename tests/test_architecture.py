@@ -23,6 +23,8 @@ FACES_TEMPORAL = {
     "holdfast.engine": "the Temporal shell",
     "holdfast.client": "speaks to the Temporal server",
     "holdfast.testing": "starts test servers, replays histories",
+    "holdfast_server.codec_server": "speaks the codec protocol of Temporal's UI and command line",
+    "holdfast.authoring.waits": "a workflow's clock, chance and patches are Temporal's",
 }
 """Modules and packages that may import temporalio, with the reason."""
 

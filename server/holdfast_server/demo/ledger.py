@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,7 +39,7 @@ class Entry:
 
 
 @contextmanager
-def recorded(label: str = "") -> Iterator[None]:
+def recorded(label: str = "") -> Generator[None, None, None]:
     """Append the start and the end of the current step's attempt. Outside of a run it does nothing.
 
     Args:

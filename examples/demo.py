@@ -1,0 +1,16 @@
+"""A weather report whose worker is killed, and an order whose payment fails: what `make demo` runs."""
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from holdfast_server.demo.driver import run_demo
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--home", type=Path, help="where the embedded server keeps its data (default: .holdfast)"
+    )
+    options = parser.parse_args()
+    sys.exit(asyncio.run(run_demo(home=options.home, examples=Path(__file__).parent)))

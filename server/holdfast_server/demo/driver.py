@@ -1,0 +1,167 @@
+"""The demo: a weather report whose worker is killed, and an order whose payment fails."""
+
+from __future__ import annotations
+
+import asyncio
+import sysconfig
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from holdfast import Client, NotFound, Run, RunFailed, StepState
+from holdfast_server.demo import evidence, ledger
+from holdfast_server.demo.processes import WorkerProcess
+from holdfast_server.demo.report import Report
+from holdfast_server.demo.worker import QUEUE, import_examples
+
+OUTPUT = ledger.LEDGER.parent
+SAMPLES = 60_000
+"""Bootstrap samples per year: a second or two of computing, so that there is a step to kill."""
+
+KILL_SECONDS = 60.0
+RUN_SECONDS = 75.0
+SETTLED_SECONDS = 0.3
+"""The kill waits this long after the last end or start of a step, so that the server has heard of it."""
+
+POLL_SECONDS = 0.05
+
+
+class DemoFailed(Exception):
+    """The demo could not show what it is there to show."""
+
+
+def find_examples() -> Path:
+    """The examples of the checkout, else those that were installed with the package.
+
+    Raises:
+        NotFound: There are neither.
+    """
+    checkout = Path(__file__).parents[3] / "examples"
+    installed = Path(sysconfig.get_path("data")) / "share" / "holdfast" / "examples"
+    for folder in (checkout, installed):
+        if (folder / "weather.py").is_file():
+            return folder
+    raise NotFound(f"the examples are neither in {checkout} nor in {installed}")
+
+
+async def run_demo(*, home: Path | None = None, examples: Path | None = None) -> int:
+    """Run both flows and print what happened.
+
+    Args:
+        home: Where the embedded server keeps its data. Default: as for `Client.embedded()`.
+        examples: The folder of the examples. Default: those of the checkout or of the installation.
+
+    Returns:
+        The exit code: 0 when everything that the demo shows came true, else 1.
+    """
+    report, folder = Report(), (examples or find_examples()).resolve()
+    (weather, orders) = import_examples(folder, "weather", "orders")
+    with report.progress("starting the server"):
+        client = await Client.embedded(home or "")
+    try:
+        report.place(client)
+        await _weather(client, folder, weather, report)
+        await _order(client, folder, orders, report)
+    except DemoFailed as error:
+        report.failed(str(error))
+        return 1
+    finally:
+        await client.close()
+    report.goodbye()
+    return 0
+
+
+async def _weather(client: Client, folder: Path, example: Any, report: Report) -> None:
+    run: Run[str] = await client.start(
+        example.weather, (folder / "data" / "seattle-weather.csv"), OUTPUT.resolve(), SAMPLES, queue=QUEUE
+    )
+    report.chapter("A weather report whose worker is killed", run.id)
+    with WorkerProcess(_home(client), folder, OUTPUT / "worker.log") as first:
+        with report.progress(f"worker {first.pid} is at work"):
+            await _until(lambda: _worth_killing(run.id, first.pid), first, KILL_SECONDS)
+        first.kill()
+        cut_off = ledger.running(ledger.read(ledger.LEDGER, run.id), first.pid)
+        if not cut_off:
+            raise DemoFailed(f"the kill of worker {first.pid} hit no running step")
+        report.killed(cut_off, await run.describe(), first.exit_code)
+    with WorkerProcess(_home(client), folder, OUTPUT / "worker.log") as second:
+        report.replaced(second.pid)
+        summary = await _finish(run, second, report)
+    described, entries = await run.describe(), ledger.read(ledger.LEDGER, run.id)
+    report.steps(evidence.gather(described, entries))
+    _believe(evidence.doubts(described, entries))
+    report.once(described, evidence.gather(described, entries))
+    if not any(step.described.attempt > 1 for step in evidence.gather(described, entries)):
+        raise DemoFailed("no step needed a second attempt, so the kill has shown nothing")
+    report.result(summary, OUTPUT / "weather.png")
+
+
+async def _order(client: Client, folder: Path, example: Any, report: Report) -> None:
+    order = example.Order(number="A-2", item="raincoat", price=89, card="0002")
+    run: Run[str] = await client.start(example.fulfil, order, queue=QUEUE)
+    report.chapter("An order whose payment fails", run.id)
+    with WorkerProcess(_home(client), folder, OUTPUT / "worker.log") as worker:
+        try:
+            await _finish(run, worker, report)
+        except RunFailed:
+            described, entries = await run.describe(), ledger.read(ledger.LEDGER, run.id)
+        else:
+            raise DemoFailed(f"the payment of run {run.id} should have failed")
+    steps = evidence.gather(described, entries)
+    report.steps(steps)
+    _believe(evidence.doubts(described, entries))
+    undone = [step for step in steps if step.described.state is StepState.COMPENSATED]
+    if not undone:
+        raise DemoFailed(f"no step of run {run.id} was compensated")
+    report.undone(described, undone)
+
+
+def _worth_killing(run_id: str, pid: int) -> bool:
+    """Whether an analysis has ended, another one is in its middle, and the server knows about both."""
+    entries = ledger.read(ledger.LEDGER, run_id)
+    ended = any(entry.step == "analyse" and entry.event == "end" for entry in entries)
+    settled = bool(entries) and time.time() - entries[-1].at > SETTLED_SECONDS
+    return ended and settled and bool(ledger.running(entries, pid))
+
+
+async def _until(reached: Callable[[], bool], worker: WorkerProcess, seconds: float) -> None:
+    """Wait for a moment; give up when the worker ends by itself or time is up. The caller checks what is true."""
+    end = time.monotonic() + seconds
+    while not reached() and time.monotonic() < end:
+        if worker.exit_code is not None:
+            raise DemoFailed(f"worker {worker.pid} ended with {worker.exit_code}; its log is {worker.log}")
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def _finish(run: Run[str], worker: WorkerProcess, report: Report) -> str:
+    """The run's result; shows its progress meanwhile.
+
+    Raises:
+        RunFailed: It failed.
+        DemoFailed: It did not end in time, or the worker ended.
+    """
+    result = asyncio.ensure_future(run.result())
+    with report.progress("waiting for the run") as say:
+        end = time.monotonic() + RUN_SECONDS
+        while not result.done():
+            if worker.exit_code is not None or time.monotonic() > end:
+                result.cancel()
+                described = await run.describe()
+                raise DemoFailed(
+                    f"run {run.id} is {described.state.value}: {described.stuck or described.waiting_for}; "
+                    f"the worker's log is {worker.log}"
+                )
+            say(await run.describe())
+            await asyncio.wait([result], timeout=0.5)
+    return await result
+
+
+def _believe(found: list[str]) -> None:
+    if found:
+        raise DemoFailed("; ".join(found))
+
+
+def _home(client: Client) -> Path:
+    assert client.home is not None  # the demo's server always keeps its data
+    return client.home

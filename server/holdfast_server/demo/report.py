@@ -1,0 +1,115 @@
+"""How the demo tells what happened. Every line comes from a run's description or from the ledger."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from holdfast import Client, StepState
+from holdfast.client.description import RunDescription
+from holdfast_server.demo.evidence import StepEvidence
+from holdfast_server.demo.ledger import Entry
+
+_COLOURS = {
+    StepState.COMPLETED: "green",
+    StepState.COMPENSATED: "yellow",
+    StepState.FAILED: "red",
+}
+
+
+class Report:
+    """Prints to the terminal; the chapters are numbered as they come."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False)
+        self._chapter = 0
+
+    @contextmanager
+    def progress(self, what: str) -> Generator[Callable[[RunDescription], None], None, None]:
+        """Show that something goes on, for as long as the block lasts; on a terminal only."""
+        with self._console.status(f"[dim]{what}[/]") as status:
+
+            def say(run: RunDescription) -> None:
+                done = sum(step.state.closed for step in run.steps)
+                waits = f": {run.waiting_for}" if run.waiting_for else ""
+                status.update(f"[dim]{done} of {len(run.steps)} steps have ended{waits}[/]")
+
+            yield say
+
+    def place(self, client: Client) -> None:
+        """Where everything is."""
+        self._console.print("[bold]Holdfast demo[/]")
+        self._console.print(f"   [dim]home[/]    {client.home}", soft_wrap=True)
+        self._console.print(f"   [dim]server[/]  {client.address}")
+
+    def chapter(self, title: str, run_id: str) -> None:
+        """Begin a flow."""
+        self._chapter += 1
+        self._console.print(f"\n[bold]{self._chapter}  {title}[/]")
+        self._console.print(f"   [dim]run[/]     {run_id}")
+
+    def killed(self, cut_off: Sequence[Entry], run: RunDescription, exit_code: int | None) -> None:
+        """What the kill hit."""
+        done = sum(step.state is StepState.COMPLETED for step in run.steps)
+        what = " and ".join(f"{entry.step} {entry.label}".strip() for entry in cut_off)
+        self._console.print(
+            f"   worker {cut_off[0].pid} was [red]killed[/] (exit code {exit_code}) while it ran {what}; "
+            f"{done} steps were completed by then",
+            soft_wrap=True,
+        )
+
+    def replaced(self, pid: int) -> None:
+        """Who goes on."""
+        self._console.print(f"   worker {pid} takes over once the server misses the dead worker's heartbeat")
+
+    def steps(self, steps: Sequence[StepEvidence]) -> None:
+        """Each step: its state and attempts by the run's history, its processes by the ledger."""
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for heading in ("  ", "step", "state", "attempts", "seconds", "process"):
+            table.add_column(heading, justify="right" if heading in ("attempts", "seconds") else "left")
+        for step in steps:
+            described = step.described
+            state = f"[{_COLOURS.get(described.state, 'default')}]{described.state.value}[/]"
+            seconds = f"{described.duration.total_seconds():.1f}" if described.duration else ""
+            table.add_row("", step.title, state, str(described.attempt), seconds, ", then ".join(step.places))
+        self._console.print(table)
+
+    def once(self, run: RunDescription, steps: Sequence[StepEvidence]) -> None:
+        """That every completed step was done once."""
+        done = [step for step in steps if step.done]
+        once = sum(step.ended_once for step in done)
+        lost = sum(len(step.lost) for step in steps)
+        took = f" in {run.duration.total_seconds():.0f} s" if run.duration else ""
+        self._console.print(
+            f"   [green]{run.state.value}[/]{took}: {once} of {len(done)} completed steps were done once; "
+            f"{lost} attempts died with their worker and were made again",
+            soft_wrap=True,
+        )
+
+    def result(self, text: str, plot: Path) -> None:
+        """What came out."""
+        for line in text.splitlines():
+            self._console.print(f"   {line}")
+        self._console.print(f"   [dim]plot[/]    {plot} ({plot.stat().st_size} bytes)", soft_wrap=True)
+
+    def undone(self, run: RunDescription, undone: Sequence[StepEvidence]) -> None:
+        """Why a run failed, and what was undone."""
+        names = " and ".join(step.title for step in undone)
+        self._console.print(f"   [red]{run.state.value}[/]: {run.error}", soft_wrap=True)
+        self._console.print(f"   undone: {names}")
+
+    def failed(self, reason: str) -> None:
+        """Why the demo ends with exit code 1."""
+        self._console.print(f"\n[red]The demo failed[/]: {reason}", soft_wrap=True)
+
+    def goodbye(self) -> None:
+        """How to look at the runs."""
+        command = Path(sys.executable).parent / "holdfast"
+        here = Path.cwd()
+        shown = command.relative_to(here) if command.is_relative_to(here) else "holdfast"
+        self._console.print(f"\nLook at these runs: {shown} dev", soft_wrap=True)

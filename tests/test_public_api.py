@@ -1,0 +1,43 @@
+"""What `from holdfast import ...` offers. A change here is a change for users: it belongs in CHANGELOG.md."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+import holdfast
+from holdfast.errors import HoldfastError, error_types
+
+PUBLIC = """
+AlreadyDecided AlreadyStarted BudgetExceeded Client Decision Depends HoldfastError InvalidConfiguration
+InvalidInput InvalidStep InvalidWorkflow NonDeterministic NotAllowed NotFound NotInWorkflow PayloadTooLarge
+Permanent RateLimited Ref RetryAfter RetryPolicy Run RunCancelled RunClosed RunFailed RunState RunTerminated
+RunTimedOut Step StepFailed StepInfo StepOptions StepState Unavailable WaitTimeout Worker Workflow
+WorkflowOptions approval continue_as_new now patched random set_state step step_info uuid4 wait_for workflow
+"""
+
+
+def test_the_public_names_are_these() -> None:
+    assert holdfast.__all__ == sorted(holdfast.__all__)
+    assert holdfast.__all__ == PUBLIC.split()
+
+
+def test_the_package_only_imports() -> None:
+    tree = ast.parse(Path(inspect.getfile(holdfast)).read_text("utf-8"))
+    kinds = {type(node) for node in tree.body[1:]}
+    assert kinds == {ast.ImportFrom, ast.Assign}
+
+
+@pytest.mark.parametrize("name", PUBLIC.split())
+def test_a_public_name_has_a_docstring(name: str) -> None:
+    assert (getattr(holdfast, name).__doc__ or "").strip()
+
+
+def test_every_error_that_a_user_may_catch_is_public() -> None:
+    groups = {"FixInput", "TryAgain", "GiveUp"}
+    missing = {cls.__name__ for cls in error_types().values()} - set(holdfast.__all__) - groups
+    assert not missing
+    assert issubclass(holdfast.RunFailed, HoldfastError)
