@@ -36,7 +36,7 @@ def test_an_explicit_binary_that_cannot_run_is_named(tmp_path: Path, name: str) 
 
 
 def test_no_binary_at_all_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr("sysconfig.get_path", (tmp_path / "none").joinpath)
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from holdfast.engine.embedded import attach, read_info, stop
+from holdfast.engine.embedded import Attachment, attach, connection, read_info, stop
+from holdfast.errors import Unavailable
 
 from .conftest import processes, until
 
@@ -29,13 +31,17 @@ async def test_a_killed_server_is_back_on_its_port_within_five_seconds(home: Pat
         assert [run async for run in client.list_workflows()] == []
 
 
+async def restarted(place: Attachment, server_pid: int) -> None:
+    await until(lambda: place.info.server_pid != server_pid, 5)
+
+
 async def test_a_server_that_is_killed_again_and_again_is_always_restarted(home: Path) -> None:
     async with await attach(home) as place:
         first = place.info
         for _ in range(4):
             killed = place.info.server_pid
             os.kill(killed, signal.SIGKILL)
-            await until(lambda killed=killed: place.info.server_pid != killed, 5)
+            await restarted(place, killed)
         assert (place.info.address, place.info.supervisor_pid) == (first.address, first.supervisor_pid)
 
 
@@ -44,7 +50,7 @@ async def test_a_killed_supervisor_takes_its_server_along_and_both_come_back_onc
         before = one.info
         os.kill(before.supervisor_pid, signal.SIGKILL)
         for place in (one, two, three):
-            await until(lambda place=place: place.info.supervisor_pid != before.supervisor_pid, 5)
+            await restarted(place, before.server_pid)
         assert one.info == two.info == three.info
         assert one.info.address == before.address
         assert sorted(processes(str(home))) == sorted([one.info.server_pid, one.info.supervisor_pid])
@@ -69,13 +75,28 @@ async def test_a_stop_on_request_is_not_undone_by_users(home: Path) -> None:
     assert await stop(home) is False
 
 
+async def test_a_supervisor_that_does_not_answer_is_reported(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["holdfast.engine.embedded.attach"], "_END_SECONDS", 0.5)
+    monkeypatch.setattr(connection, "_HANDSHAKE_SECONDS", 0.2)
+    async with await attach(home) as place:
+        os.kill(place.info.supervisor_pid, signal.SIGSTOP)
+        try:
+            assert read_info(home) is None
+            with pytest.raises(Unavailable, match="does not end"):
+                await stop(home)
+        finally:
+            os.kill(place.info.supervisor_pid, signal.SIGCONT)
+
+
 async def test_data_is_kept(home: Path) -> None:
     async with await attach(home) as place:
         client = await Client.connect(place.info.address)
         await client.start_workflow("nobody-serves-this", "x", id="kept", task_queue="none")
-        os.kill(place.info.server_pid, signal.SIGKILL)
         killed = place.info.server_pid
-        await until(lambda: place.info.server_pid != killed, 5)
+        os.kill(killed, signal.SIGKILL)
+        await restarted(place, killed)
     await stop(home)
     async with await attach(home) as place:
         client = await Client.connect(place.info.address)

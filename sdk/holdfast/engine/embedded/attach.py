@@ -120,7 +120,7 @@ async def attach(
         home: The directory that keeps the data, created when missing. `None`: an own server in memory.
         start: Whether to start a server. Commands that only read attach to a running one.
         time_skipping: Whether the server can skip time, for tests; in memory only.
-        linger: How long the server stays after its last user has gone. A server in memory never stays.
+        linger: How long the server stays after its last user has gone, at most a day. In memory it never stays.
 
     Raises:
         InvalidConfiguration: The home or the configured binary cannot be used, or options clash.
@@ -179,21 +179,23 @@ async def stop(home: Path) -> bool:
         Unavailable: It does not end.
     """
     files = _files(home)
-    connection = await connect(files, "stop")
-    if connection is None:
-        return False
+    lock = FileLock(files.supervisor_lock)
+    stopped = False
     deadline = time.monotonic() + _END_SECONDS
-    try:
-        async with asyncio.timeout(_END_SECONDS):
-            await connection.until_end()
-    except TimeoutError:
-        pass
-    finally:
-        await connection.close()
-    gone = FileLock(files.supervisor_lock)
-    while not gone.try_acquire():
+    # The record of a running supervisor may be damaged for a second, so the lock has the last word.
+    while True:
+        connection = await connect(files, "stop")
+        if connection is not None:
+            stopped = True
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_END_SECONDS):
+                    await connection.until_end()
+            await connection.close()
+        if not lock.is_held():
+            return stopped
         if time.monotonic() > deadline:
-            raise Unavailable(f"The supervisor of {files.root} does not end, see {files.supervisor_log}")
+            raise Unavailable(
+                f"The supervisor of {files.root} does not end, see {files.supervisor_log}. "
+                f"End the processes whose command line names {files.root}."
+            )
         await asyncio.sleep(0.01)
-    gone.release()
-    return True

@@ -56,6 +56,15 @@ class FileLock:
             os.close(self._fd)
             self._fd = None
 
+    def is_held(self) -> bool:
+        """Whether somebody else holds the lock now."""
+        if not self.path.exists():
+            return False
+        if not self.try_acquire():
+            return True
+        self.release()
+        return False
+
     def in_place(self) -> bool:
         """Whether the path still names the file that is locked; a deleted or recreated home does not."""
         if self._fd is None:

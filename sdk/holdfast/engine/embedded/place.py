@@ -101,11 +101,9 @@ class Place:
         if not starting.try_acquire():
             return
         try:
-            running = FileLock(self.home.supervisor_lock)
-            if not running.try_acquire():
+            if FileLock(self.home.supervisor_lock).is_held():
                 # A supervisor is ending, or is about to write its record again.
                 return
-            running.release()
             await asyncio.to_thread(
                 launch, self.home, binary, in_memory=self.in_memory, time_skipping=self.time_skipping
             )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import os
 import signal
@@ -191,6 +190,11 @@ class Server:
 
 def _die_with_parent() -> Callable[[], None] | None:
     if sys.platform != "linux":
+        return None
+    try:
+        import ctypes
+    except ImportError:
+        # A Python built without libffi: the next supervisor ends what is left then.
         return None
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     parent = os.getpid()
