@@ -37,6 +37,7 @@ SHOWN_BYTES = 1024 * 1024
 """Stored payloads over this size are shown as the reference they are; `/download` reads them."""
 
 _SOCKET_TIMEOUT_SECONDS = 30
+_POLL_SECONDS = 0.05
 _log = logging.getLogger("holdfast.codec_server")
 
 
@@ -86,7 +87,7 @@ class CodecServer:
 
     def serve_forever(self) -> None:
         """Serve until `close` is called from another thread."""
-        self._server.serve_forever()
+        self._server.serve_forever(poll_interval=_POLL_SECONDS)
 
     def close(self) -> None:
         """Stop serving and free the port."""

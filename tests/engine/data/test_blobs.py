@@ -119,3 +119,12 @@ def test_a_location_opens_what_it_names(tmp_path: Path) -> None:
     for wrong in ("", "ftp://host/path", "s3:///prefix"):
         with pytest.raises(InvalidConfiguration):
             open_storage(wrong)
+
+
+def test_a_storage_that_cannot_be_written_or_read_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    storage = DirectoryStorage(tmp_path / "file")
+    with pytest.raises(Unavailable, match=r"cannot be written to .*file"):
+        storage.put(PAYLOAD)
+    with pytest.raises(Unavailable, match=r"cannot be read from .*file"):
+        storage.get("0" * 64)

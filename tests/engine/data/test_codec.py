@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import sys
+from collections.abc import Callable
 
 import pytest
 import zstandard
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 
 from holdfast.engine.data import codec as codec_module
+from holdfast.engine.data.blobs import open_storage
 from holdfast.engine.data.codec import COMPRESSED, ENCRYPTED, KEY_ID, HoldfastCodec
 from holdfast.engine.data.keys import KeyRing
 from holdfast.errors import InvalidConfiguration, Unavailable
@@ -148,3 +151,23 @@ def test_keys_are_never_shown() -> None:
     with pytest.raises(InvalidConfiguration) as caught:
         KeyRing.parse(f"{key}x")
     assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("module", "extra", "use"),
+    [
+        ("zstandard", "compression", lambda: HoldfastCodec(compress=True)),
+        (
+            "cryptography.hazmat.primitives.ciphers.aead",
+            "encryption",
+            lambda: HoldfastCodec(keys=KeyRing.parse(OLD)),
+        ),
+        ("boto3", "s3", lambda: open_storage("s3://bucket")),
+    ],
+)
+def test_a_missing_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, module: str, extra: str, use: Callable[[], object]
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(InvalidConfiguration, match=rf"holdfast\[{extra}\]"):
+        use()

@@ -20,26 +20,31 @@ from holdfast.errors import InvalidConfiguration, Unavailable
 PAYLOAD = Payload(metadata={"encoding": b"json/plain"}, data=b"x" * 50_000)
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> str:
     for name, value in {
-        "AWS_ENDPOINT_URL_S3": f"http://{host}:{port}",
+        "AWS_ENDPOINT_URL_S3": endpoint,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "eu-central-1",
         "AWS_EC2_METADATA_DISABLED": "true",
     }.items():
         monkeypatch.setenv(name, value)
-    name = f"blobs-{uuid.uuid4()}"  # the emulation keeps its buckets as long as the process lives
+    name = f"blobs-{uuid.uuid4()}"  # the server is shared
     boto3.client("s3").create_bucket(
         Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
     )
-    yield f"s3://{name}/holdfast/prod"
-    server.stop()
+    return f"s3://{name}/holdfast/prod"
 
 
 async def test_payloads_are_objects_below_the_prefix_named_by_hash(bucket: str) -> None:

@@ -170,3 +170,12 @@ async def test_a_misfit_names_argument_path_and_value(data: StepData) -> None:
         )
     with pytest.raises(InvalidInput, match="The result of step 'load' of type object"):
         await data.encode_result(object(), TypeAdapter(Any), step="load")
+
+
+async def test_a_large_argument_of_a_client_is_a_ref_too(data: StepData) -> None:
+    payload = await data.encode_input(LARGE, TEXT, where="Argument 'text'")
+    ref = decode_in_workflow(payload, TEXT, CONVERTER)
+    assert isinstance(ref, Ref)
+    assert await data.decode(encode_argument(ref, CONVERTER), TEXT) == LARGE
+    with pytest.raises(PayloadTooLarge, match="Argument 'text'"):
+        await data.encode_input("a" * LIMIT_BYTES, TEXT, where="Argument 'text'")

@@ -77,10 +77,17 @@ class ContentStorage(StorageDriver):
         )
 
     def put(self, payload: Payload) -> str:
-        """Store one payload and return its SHA-256. Blocks: call it from a thread."""
+        """Store one payload and return its SHA-256. Blocks: call it from a thread.
+
+        Raises:
+            Unavailable: The storage cannot be reached or is full.
+        """
         data = payload.SerializeToString(deterministic=True)
         sha256 = hashlib.sha256(data).hexdigest()
-        self._write(sha256, data)
+        try:
+            self._write(sha256, data)
+        except OSError as error:
+            raise Unavailable(f"Blob {sha256} cannot be written to {self.location}: {error}") from error
         return sha256
 
     def get(self, sha256: str) -> Payload:
@@ -90,7 +97,11 @@ class ContentStorage(StorageDriver):
             InvalidInput: `sha256` is not a SHA-256.
             Unavailable: The blob is missing, damaged or cannot be read now.
         """
-        data = self._read(check_sha256(sha256))
+        check_sha256(sha256)
+        try:
+            data = self._read(sha256)
+        except OSError as error:
+            raise Unavailable(f"Blob {sha256} cannot be read from {self.location}: {error}") from error
         if hashlib.sha256(data).hexdigest() != sha256:
             raise Unavailable(
                 f"Blob {sha256} in {self.location} is damaged: its content has another hash. "
@@ -177,8 +188,8 @@ class DirectoryStorage(ContentStorage):
             os.utime(path)
             if path.stat().st_size == len(data):
                 return
-        except FileNotFoundError:
-            pass
+        except (FileNotFoundError, PermissionError):
+            pass  # not there, or another user's, whose age only a new file can renew
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
         try:

@@ -129,13 +129,13 @@ class Ref(Generic[T_co]):
         return {MARKER_KEY: self.sha256, "size_bytes": self._size, "step": self.step}
 
     def _what(self) -> str:
-        of = f"the result of step {self.step!r}" if self.step else "a step's result"
+        of = f"the result of step {self.step!r}" if self.step else "a value"
         return f"This Ref ({of}, {self.size_bytes / 1e6:.1f} MB)"
 
     def _refuse(self, use: str) -> NoReturn:
         raise RefUsedAsValue(
-            f"{self._what()} does not support {use}: a result over 4 MiB reaches a workflow as a Ref, not "
-            "as the value. Pass it to a step, which receives the value, or let the step return less."
+            f"{self._what()} does not support {use}: what has over 4 MiB reaches a workflow as a Ref, "
+            "not as the value. Pass it to a step, which receives the value, or let the step return less."
         )
 
     def __repr__(self) -> str:

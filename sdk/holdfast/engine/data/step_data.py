@@ -63,21 +63,21 @@ class StepData:
             InvalidInput: The value cannot be written as JSON, or cannot be read back as the declared type.
             PayloadTooLarge: It is over 50 MiB, or over what may travel without a storage.
         """
-        payload = to_payload(value, adapter, self._converter, where=f"The result of step {step!r}")
-        size_bytes = len(payload.data)
-        if size_bytes > LIMIT_BYTES:
-            raise PayloadTooLarge(
-                f"The result of step {step!r} has {megabytes(size_bytes)}, more than the "
-                f"{megabytes(LIMIT_BYTES)} that may travel from step to step. "
-                "Write it to a file or a database and return where it is.",
-                step=step,
-                size_bytes=size_bytes,
-            )
-        if self._storage is not None:
-            return payload if size_bytes <= REF_BYTES else await self._store(payload, size_bytes, step)
-        if size_bytes > (REF_BYTES if self._external else INLINE_BYTES):
-            await self._check_inline(payload, step)
-        return payload
+        return await self._encode(value, adapter, f"The result of step {step!r}", step)
+
+    async def encode_input(self, value: Any, adapter: TypeAdapter[Any], *, where: str) -> Payload:
+        """Make the payload of an argument that a client sends; over 4 MiB, the workflow receives a Ref.
+
+        Args:
+            value: The argument.
+            adapter: Of the declared type.
+            where: What the value is, for messages: "Argument 'rows' of workflow 'report'".
+
+        Raises:
+            InvalidInput: The value cannot be written as JSON, or cannot be read back as the declared type.
+            PayloadTooLarge: It is over 50 MiB, or over what may travel without a storage.
+        """
+        return await self._encode(value, adapter, where, "")
 
     async def decode(self, payload: Payload, adapter: TypeAdapter[T], *, where: str = "A value") -> T:
         """Read a value, with every Ref in it replaced by its value unless the type says `Ref[...]`.
@@ -120,21 +120,6 @@ class StepData:
         """Read the value behind a Ref; `Ref.load` is the way to call it."""
         return await self.decode(await self.fetch(ref.sha256), adapter, where=repr(ref))
 
-    async def _validate(
-        self, payload: Payload, adapter: TypeAdapter[T], where: str, context: RefContext | None
-    ) -> T:
-        def work() -> T:
-            return from_payload(payload, adapter, self._converter, where=where, refs=context)
-
-        return await asyncio.to_thread(work) if len(payload.data) > _THREAD_BYTES else work()
-
-    async def _store(self, payload: Payload, size_bytes: int, step: str) -> Payload:
-        assert self._storage is not None
-        encoded = await self._codec.encode([payload]) if self._codec else [payload]
-        [claim] = await self._storage.store(StorageDriverStoreContext(), encoded)
-        ref: Ref[Any] = Ref(claim.claim_data["sha256"], size_bytes, step=step)
-        return self._converter.to_payload(ref)
-
     async def fetch(self, sha256: str) -> Payload:
         """Read one blob, decoded.
 
@@ -151,17 +136,45 @@ class StepData:
         payloads = await self._storage.retrieve(StorageDriverRetrieveContext(), [claim])
         return (await self._codec.decode(payloads) if self._codec else payloads)[0]
 
-    async def _check_inline(self, payload: Payload, step: str) -> None:
+    async def _encode(self, value: Any, adapter: TypeAdapter[Any], where: str, step: str) -> Payload:
+        payload = to_payload(value, adapter, self._converter, where=where)
+        size_bytes = len(payload.data)
+        if size_bytes > LIMIT_BYTES:
+            raise PayloadTooLarge(
+                f"{where} has {megabytes(size_bytes)}, more than the {megabytes(LIMIT_BYTES)} that may travel. "
+                "Write it to a file or a database and pass where it is.",
+                size_bytes=size_bytes,
+            )
+        if self._storage is not None and size_bytes > REF_BYTES:
+            return await self._store(self._storage, payload, step)
+        if self._storage is None and size_bytes > INLINE_BYTES:
+            await self._check_inline(payload, where)
+        return payload
+
+    async def _store(self, storage: ContentStorage, payload: Payload, step: str) -> Payload:
+        encoded = await self._codec.encode([payload]) if self._codec else [payload]
+        [claim] = await storage.store(StorageDriverStoreContext(), encoded)
+        ref: Ref[Any] = Ref(claim.claim_data["sha256"], len(payload.data), step=step)
+        return self._converter.to_payload(ref)
+
+    async def _check_inline(self, payload: Payload, where: str) -> None:
         encoded = (await self._codec.encode([payload]))[0] if self._codec else payload
-        limit = REF_BYTES if self._external else INLINE_BYTES
+        limit = REF_BYTES if self._external else INLINE_BYTES  # a storage that is not ours takes up to 4 MiB
         if encoded.ByteSize() > limit:
             raise PayloadTooLarge(
-                f"The result of step {step!r} has {megabytes(encoded.ByteSize())}, and without a storage at "
-                f"most {megabytes(limit)} can travel. Set HOLDFAST_STORAGE to a directory or "
-                "`s3://bucket/prefix` that all workers and clients reach.",
-                step=step,
+                f"{where} has {megabytes(encoded.ByteSize())}, and without a storage at most "
+                f"{megabytes(limit)} can travel. Set HOLDFAST_STORAGE to a directory or `s3://bucket/prefix` "
+                "that all workers and clients reach.",
                 size_bytes=encoded.ByteSize(),
             )
+
+    async def _validate(
+        self, payload: Payload, adapter: TypeAdapter[T], where: str, context: RefContext | None
+    ) -> T:
+        def work() -> T:
+            return from_payload(payload, adapter, self._converter, where=where, refs=context)
+
+        return await asyncio.to_thread(work) if len(payload.data) > _THREAD_BYTES else work()
 
 
 def _check_total(size_bytes: int, where: str) -> None:

@@ -84,15 +84,9 @@ def from_payload(
             return adapter.validate_python(payload.data)
         if encoding == b"binary/null":
             return adapter.validate_python(None)
-        value: Any = converter.from_payload(payload)
-        return adapter.validate_python(value)
+        return adapter.validate_python(_other_encoding(payload, converter, where))
     except ValidationError as error:
         raise invalid(error, where) from error
-    except (KeyError, RuntimeError, ValueError) as error:
-        # What Temporal's converters raise for an unknown encoding or message type.
-        raise InvalidInput(
-            f"{where} has the encoding {encoding.decode(errors='replace')!r}: {error}"
-        ) from error
 
 
 def invalid(error: ValidationError, where: str) -> InvalidInput:
@@ -120,6 +114,14 @@ def invalid(error: ValidationError, where: str) -> InvalidInput:
 def megabytes(size_bytes: int) -> str:
     """A size for a message."""
     return f"{size_bytes / 1024 / 1024:.1f} MiB"
+
+
+def _other_encoding(payload: Payload, converter: PayloadConverter, where: str) -> object:
+    encoding = payload.metadata.get("encoding", b"").decode(errors="replace")
+    try:
+        return converter.from_payload(payload)
+    except (KeyError, RuntimeError, ValueError) as error:  # an unknown encoding or message type
+        raise InvalidInput(f"{where} has the encoding {encoding!r}: {error}") from error
 
 
 def _json_payload(data: bytes, refs: list[str]) -> Payload:
