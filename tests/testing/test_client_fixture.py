@@ -1,0 +1,100 @@
+"""`holdfast_client`: a server of its own for each test, at the price of a namespace, and time that is skipped."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+
+from holdfast import Client, Decision, WaitTimeout, Worker, approval, now, step, workflow
+from holdfast.testing import fast_forward
+
+DAYS = timedelta(days=2)
+
+
+@step
+async def shout(text: str) -> str:
+    return text.upper()
+
+
+@workflow
+async def greet(name: str) -> str:
+    return await shout(f"hello {name}")
+
+
+@workflow
+async def ask(question: str) -> Decision:
+    return await approval(question, name="ask", timeout=DAYS)
+
+
+@workflow
+async def give_up(question: str) -> str:
+    before = now()
+    try:
+        await approval(question, timeout=DAYS)
+    except WaitTimeout:
+        return str((now() - before).days)
+    return "answered"
+
+
+@workflow
+async def nap() -> int:
+    before = now()
+    await asyncio.sleep(DAYS.total_seconds())
+    return (now() - before).days
+
+
+@workflow
+async def nap_in_child() -> int:
+    return await nap()
+
+
+async def test_a_run_completes(holdfast_client: Client) -> None:
+    async with Worker(holdfast_client, [greet]):
+        assert await holdfast_client.run(greet, "you") == "HELLO YOU"
+
+
+async def test_two_days_without_an_answer_take_under_three_seconds(holdfast_client: Client) -> None:
+    begun = time.monotonic()
+    async with Worker(holdfast_client, [give_up]):
+        assert await holdfast_client.run(give_up, "Ship it?") == "2"
+    assert time.monotonic() - begun < 3
+
+
+async def test_time_stands_until_the_test_waits_for_the_result(holdfast_client: Client) -> None:
+    async with Worker(holdfast_client, [ask]):
+        run = await holdfast_client.start(ask, "Ship it?")
+        await asyncio.sleep(2)
+        assert await holdfast_client.approvals.decide(run.id, "ask", approved=True) == "delivered"
+        assert (await run.result()).approved
+
+
+async def test_a_child_that_sleeps_already_is_woken_too(holdfast_client: Client) -> None:
+    async with Worker(holdfast_client, [nap, nap_in_child]):
+        run = await holdfast_client.start(nap_in_child)
+        await asyncio.sleep(0.3)
+        assert await run.result(timeout=timedelta(seconds=10)) == 2
+
+
+async def test_time_goes_forward_as_far_as_asked(holdfast_client: Client) -> None:
+    async with Worker(holdfast_client, [ask]):
+        run = await holdfast_client.start(ask, "Ship it?")
+        await fast_forward(run, timedelta(hours=47))
+        await holdfast_client.approvals.decide(run.id, "ask", approved=True)
+        assert (await run.result()).approved
+
+
+async def test_ids_and_queues_of_tests_never_meet_1(holdfast_client: Client) -> None:
+    await holdfast_client.start(greet, "you", id="the-same")
+
+
+async def test_ids_and_queues_of_tests_never_meet_2(holdfast_client: Client) -> None:
+    await test_ids_and_queues_of_tests_never_meet_1(holdfast_client)
+
+
+def test_a_test_without_async_plugin_can_use_it(holdfast_client: Client) -> None:
+    async def main() -> str:
+        async with Worker(holdfast_client, [greet]):
+            return await holdfast_client.run(greet, "you")
+
+    assert asyncio.run(main()) == "HELLO YOU"
