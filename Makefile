@@ -5,7 +5,7 @@ SETUP := .ci/setup
 PINS := pyproject.toml constraints.txt .ci/setup $(if $(wildcard .venv/bin/python),,broken-venv)
 export PYTHON
 
-.PHONY: broken-venv help demo test lint types bench venv install pins clean clean-venv
+.PHONY: broken-venv help demo test lint types venv install pins clean clean-venv
 .DEFAULT_GOAL := help
 
 help: ## List the commands
@@ -31,7 +31,7 @@ install: .venv/.installed-dev ## Make .venv with everything that work on Holdfas
 
 pins: ## Write constraints.txt anew (needs uv)
 	@uv pip compile --quiet --universal --python-version 3.11 --upgrade --all-extras \
-	  --group demo --group test --group lint --group setup --no-emit-index-url --no-header --no-annotate --output-file constraints.txt pyproject.toml
+	  --group test --group lint --group setup --no-emit-index-url --no-header --no-annotate --output-file constraints.txt pyproject.toml
 
 clean: ## Remove what the tools and builds left behind
 	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-output
@@ -41,13 +41,13 @@ clean-venv: ## Remove .venv
 	@rm -rf .venv
 
 .venv/.installed-demo: $(PINS)
-	@$(SETUP) embedded,cli demo
+	@$(SETUP) demo
 	@touch $@
 
 .venv/.installed-test: $(PINS)
-	@$(SETUP) embedded,cli,compression,encryption,s3,http demo test
+	@$(SETUP) demo,compression,encryption,s3,http test
 	@touch $@ .venv/.installed-demo
 
 .venv/.installed-dev: $(PINS)
-	@$(SETUP) embedded,cli,compression,encryption,s3,http demo test lint
+	@$(SETUP) demo,compression,encryption,s3,http test lint
 	@touch $@ .venv/.installed-test .venv/.installed-demo

@@ -13,7 +13,7 @@ async def translate(text: str, language: str) -> str:
 
 @workflow
 async def chapter(text: str, language: str) -> str:
-    return (await translate(text, language)).capitalize()
+    return f"{language}: {await translate(text, language)}"
 
 
 @workflow

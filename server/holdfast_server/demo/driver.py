@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import sysconfig
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from holdfast import Client, NotFound, Run, RunFailed, StepState
+from holdfast import Client, InvalidConfiguration, NotFound, Run, RunFailed, StepState
 from holdfast_server.demo import evidence, ledger
 from holdfast_server.demo.processes import WorkerProcess
 from holdfast_server.demo.report import Report
@@ -54,7 +55,13 @@ async def run_demo(*, home: Path | None = None, examples: Path | None = None) ->
 
     Returns:
         The exit code: 0 when everything that the demo shows came true, else 1.
+
+    Raises:
+        InvalidConfiguration: matplotlib is missing, which draws the report's plot.
+        Unavailable: The server does not start.
     """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise InvalidConfiguration("the demo draws a plot with matplotlib: pip install 'holdfast[demo]'")
     report, folder = Report(), (examples or find_examples()).resolve()
     (weather, orders) = import_examples(folder, "weather", "orders")
     with report.progress("starting the server"):
