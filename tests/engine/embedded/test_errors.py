@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+import sys
 import time
 from pathlib import Path
 
@@ -97,10 +99,25 @@ async def test_a_failed_start_in_memory_leaves_no_directory(
 
 
 def test_a_range_without_a_free_port_is_noticed() -> None:
-    free = ports.choose(ports.private_start())
-    assert free is not None
-    assert ports.choose(free, 1) == free
-    assert ports.choose(free, 1, taken=[free]) is None
+    first = ports.reserve(ports.private_start())
+    assert first is not None
+    assert ports.reserve(first.port, 1) is None
+    second = ports.reserve(first.port)
+    assert second is not None
+    assert second.port > first.port
+    first.close()
+    second.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a port cannot be held for a server to come")
+def test_a_reserved_port_is_free_for_its_server_only() -> None:
+    held = ports.reserve(ports.private_start())
+    assert held is not None
+    assert ports.reserve(held.port, 1) is None
+    with socket.create_server(("127.0.0.1", held.port)):
+        assert ports.reserve(held.port, 1) is None
+    assert ports.reserve(held.port, 1) is None
+    held.close()
 
 
 async def test_another_port_than_the_usual_one_is_announced(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import socket
 import sys
-from collections.abc import Iterable
 
 PREFERRED_PORT = 7233
 PREFERRED_UI_PORT = 8233
@@ -13,26 +12,53 @@ SPAN = 200
 """How many ports from the preferred one on are tried."""
 
 
-def is_free(port: int) -> bool:
-    """Whether a server could listen on this port now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        if sys.platform != "win32":
-            # Ports in TIME_WAIT count as free, as they do for the server.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+class Reservation:
+    """A port for a server of ours. On Linux no other supervisor can choose it as long as this lives.
+
+    There a socket that is bound but does not listen keeps strangers off, while the server, which like every server
+    sets SO_REUSEADDR, may listen. So a port survives the moment in which its server is being restarted.
+    """
+
+    def __init__(self, holder: socket.socket) -> None:
+        self.port: int = holder.getsockname()[1]
+        self._holder = holder
+        if sys.platform == "linux":
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        else:
+            holder.close()
+
+    def close(self) -> None:
+        """Give the port up."""
+        self._holder.close()
 
 
-def choose(preferred: int, span: int = SPAN, *, taken: Iterable[int] = ()) -> int | None:
-    """The first free port from `preferred` on, `None` when `span` ports are all in use."""
-    avoid = set(taken)
+def reserve(preferred: int, span: int = SPAN, *, own: int = 0) -> Reservation | None:
+    """The first free port from `preferred` on, `None` when `span` ports are all in use.
+
+    Args:
+        preferred: Where to begin.
+        span: How many ports to try.
+        own: A port to take before all others, even if connections of a former server are still winding down.
+    """
+    if own and (holder := _bind(own, own=True)) is not None:
+        return Reservation(holder)
     for port in range(preferred, min(preferred + span, 65536)):
-        if port not in avoid and is_free(port):
-            return port
+        if (holder := _bind(port)) is not None:
+            return Reservation(holder)
     return None
+
+
+def _bind(port: int, *, own: bool = False) -> socket.socket | None:
+    holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        if own and sys.platform != "win32":
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Without that option also a port counts as taken whose server is gone for a moment.
+        holder.bind(("127.0.0.1", port))
+    except OSError:
+        holder.close()
+        return None
+    return holder
 
 
 def private_start() -> int:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from .logs import rotate, since, tail
 
@@ -35,10 +36,10 @@ class StartFailed(Exception):
     """The server did not come up.
 
     Attributes:
-        port_taken: Whether another process was faster on one of the ports; other ports may work.
+        port_taken: On which kind of port another process was faster, if that was the reason.
     """
 
-    def __init__(self, message: str, *, port_taken: bool = False) -> None:
+    def __init__(self, message: str, *, port_taken: Literal["public", "private"] | None = None) -> None:
         super().__init__(message)
         self.port_taken = port_taken
 
@@ -159,11 +160,15 @@ class Server:
             advice = f" Its database is damaged: restore {self.spec.database} from a backup or move it away."
         elif any(sign in said.lower() for sign in ("disk is full", "no space left", "disk i/o error")):
             advice = " Its disk is full or broken: free some space."
+        port_taken: Literal["public", "private"] | None = None
+        if "address already in use" in said:
+            ours = (self.spec.port, self.spec.ui_port)
+            port_taken = "public" if any(f":{port}: bind" in said for port in ours) else "private"
         code = self._process.returncode
         return StartFailed(
             f"The Temporal server ended with exit code {code} before it was ready."
             f"{advice}{tail(self.spec.log, self._log_start)}",
-            port_taken="address already in use" in said,
+            port_taken=port_taken,
         )
 
     async def wait(self) -> int:

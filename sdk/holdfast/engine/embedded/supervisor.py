@@ -50,6 +50,8 @@ class Supervisor:
         self._record = Record(token=new_secret(), supervisor_pid=os.getpid())
         self._stop = asyncio.Event()
         self._users = Users(self._record.token, on_stop=self._stop.set)
+        self._skip = 0
+        self._reserved: list[ports.Reservation] = []
         self._record_stamp: tuple[int, int] | None = None
 
     async def run(self) -> None:
@@ -120,7 +122,7 @@ class Supervisor:
         for attempt in range(_PORT_ATTEMPTS):
             if not self._in_memory:
                 database.begin(self._home)
-            server = await Server.start(self._choose_ports(anew=attempt > 0))
+            server = await Server.start(self._spec())
             self._record.server_pid = server.pid
             self._write_record()
             try:
@@ -129,9 +131,11 @@ class Supervisor:
                 await server.kill()
                 raise
             except StartFailed as error:
-                if not error.port_taken or attempt == _PORT_ATTEMPTS - 1:
+                if error.port_taken is None or attempt == _PORT_ATTEMPTS - 1:
                     raise
-                log.info("another process took one of the ports, trying others")
+                log.info("another process was faster on a %s port, trying again", error.port_taken)
+                if error.port_taken == "public":
+                    self._give_up_ports()
                 continue
             database.finish(self._home)
             self._users.server_up(
@@ -143,30 +147,42 @@ class Supervisor:
             return server
         raise AssertionError("the loop returns or raises")
 
-    def _choose_ports(self, *, anew: bool) -> ServerSpec:
-        record = self._record
-        # Homes that start at the same moment see the same ports free; chance keeps them from meeting again.
-        skip = random.randrange(8) if anew else 0
-        preferred = (ports.PREFERRED_PORT + skip, ports.PREFERRED_UI_PORT + skip)
-        if self._in_memory:
-            preferred = (ports.private_start(), ports.private_start())
-        if anew or not (record.port and ports.is_free(record.port)):
-            record.port = ports.choose(preferred[0]) or 0
-        if anew or not (record.ui_port and ports.is_free(record.ui_port)) or record.ui_port == record.port:
-            record.ui_port = ports.choose(preferred[1], taken=[record.port]) or 0
-        http_port = ports.choose(ports.private_start(), taken=[record.port, record.ui_port])
-        if not (record.port and record.ui_port and http_port):
-            ranges = " or ".join(f"{start}-{start + ports.SPAN - 1}" for start in preferred)
-            raise StartFailed(f"No free port on 127.0.0.1 in {ranges}: end some of the processes there.")
+    def _spec(self) -> ServerSpec:
+        if not self._reserved:
+            self._record.port = self._reserve(ports.PREFERRED_PORT, self._record.port)
+            self._record.ui_port = self._reserve(ports.PREFERRED_UI_PORT, self._record.ui_port)
+        private = ports.reserve(ports.private_start())
+        if private is None:
+            raise StartFailed("No free port on 127.0.0.1 for the server's HTTP API: end some processes.")
+        private.close()
         return ServerSpec(
             binary=self._binary,
             database=None if self._in_memory else self._home.database,
             log=self._home.server_log,
-            port=record.port,
-            ui_port=record.ui_port,
-            http_port=http_port,
+            port=self._record.port,
+            ui_port=self._record.ui_port,
+            http_port=private.port,
             time_skipping=self._time_skipping,
         )
+
+    def _reserve(self, preferred: int, own: int) -> int:
+        first = ports.private_start() if self._in_memory else preferred + self._skip
+        reservation = ports.reserve(first, own=own)
+        if reservation is None:
+            self._give_up_ports()
+            raise StartFailed(
+                f"No free port on 127.0.0.1 in {first}-{first + ports.SPAN - 1}: end some of the processes there."
+            )
+        self._reserved.append(reservation)
+        return reservation.port
+
+    def _give_up_ports(self) -> None:
+        for reservation in self._reserved:
+            reservation.close()
+        self._reserved.clear()
+        self._record.port = self._record.ui_port = 0
+        # Where ports cannot be held, homes that start together choose the same: chance parts them.
+        self._skip = random.randrange(8)
 
     def _write_record(self) -> None:
         self._record.write(self._home.record)
