@@ -110,6 +110,11 @@ class Worker:
         ]
 
     @property
+    def polling(self) -> bool:
+        """Whether it takes work now."""
+        return all(worker.is_running for worker in self._workers)
+
+    @property
     def blocked_count(self) -> int:
         """How often a step of this worker held the loop for over a second."""
         return self._heartbeats.blocked_count
@@ -123,7 +128,7 @@ class Worker:
         self._stop = asyncio.Event()
         self._heartbeats.start()
         if self._health:
-            await self._health.start(lambda: all(worker.is_running for worker in self._workers))
+            await self._health.start(lambda: self.polling)
         for queue in self.queues:
             self._client.serving(queue, +1)
         self._task = asyncio.create_task(self._serve())
