@@ -46,7 +46,7 @@ class StepState(StrEnum):
     FAILED = "failed"
     SKIPPED = "skipped"
     COMPENSATED = "compensated"
-    """Completed, and undone since."""
+    """Undone: its compensation completed."""
     CANCELLED = "cancelled"
 
     @property

@@ -45,7 +45,7 @@ class ErrorInfo(_Jsonable):
     """Why a run, a step or an attempt failed."""
 
     type: str
-    """The class name of the exception, such as `ConnectionError`; `Timeout` if time ran out."""
+    """The class name of the exception, such as `ConnectionError`; `TimeoutError` if time ran out."""
 
     message: str
 

@@ -100,7 +100,8 @@ class Timeline:
     open_children: dict[int, str] = field(default_factory=dict[int, str])
     pause: Payload | None = None
     """What the pause signal said; see `paused`."""
-    paused: bool = False
+    paused: bool | None = None
+    """`None` if no signal said so or otherwise."""
     paused_by_server: tuple[str, str] | None = None
     """Who paused it in Temporal itself, and why."""
     cancel_requested: bool = False

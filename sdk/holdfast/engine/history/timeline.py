@@ -48,7 +48,7 @@ class _Reader:
         self._local: dict[str, StepFacts] = {}
         self._clock = LocalClock()
 
-    def _started(self, event: HistoryEvent) -> None:
+    def started(self, event: HistoryEvent) -> None:
         start = event.workflow_execution_started_event_attributes
         self.line.start, self.line.started = start, when(event.event_time)
         self.line.memo.update(start.memo.fields)
@@ -57,58 +57,58 @@ class _Reader:
     def _end(self, event: HistoryEvent, state: RunState) -> None:
         self.line.end, self.line.closed = state, when(event.event_time)
 
-    def _completed(self, event: HistoryEvent) -> None:
+    def completed(self, event: HistoryEvent) -> None:
         self._end(event, RunState.COMPLETED)
         self.line.result = _first(event.workflow_execution_completed_event_attributes.result)
 
-    def _failed(self, event: HistoryEvent) -> None:
+    def failed(self, event: HistoryEvent) -> None:
         self._end(event, RunState.FAILED)
         self.line.failure = event.workflow_execution_failed_event_attributes.failure
 
-    def _timed_out(self, event: HistoryEvent) -> None:
+    def timed_out(self, event: HistoryEvent) -> None:
         self._end(event, RunState.TIMED_OUT)
 
-    def _cancelled(self, event: HistoryEvent) -> None:
+    def cancelled(self, event: HistoryEvent) -> None:
         self._end(event, RunState.CANCELLED)
 
-    def _terminated(self, event: HistoryEvent) -> None:
+    def terminated(self, event: HistoryEvent) -> None:
         self._end(event, RunState.TERMINATED)
         self.line.end_reason = event.workflow_execution_terminated_event_attributes.reason or None
 
-    def _continued(self, event: HistoryEvent) -> None:
+    def continued(self, event: HistoryEvent) -> None:
         # The run goes on in another execution, so this one ended as well as it could.
         self._end(event, RunState.COMPLETED)
         self.line.continued = True
 
-    def _task_scheduled(self, _: HistoryEvent) -> None:
+    def task_scheduled(self, _: HistoryEvent) -> None:
         self.line.open_task = True
 
-    def _task_started(self, event: HistoryEvent) -> None:
+    def task_started(self, event: HistoryEvent) -> None:
         self.line.open_task = True
         self._clock.task_started(when(event.event_time))
 
-    def _task_completed(self, event: HistoryEvent) -> None:
+    def task_completed(self, event: HistoryEvent) -> None:
         self.line.completed_tasks += 1
         self.line.open_task, self.line.task_failure = False, None
         version = event.workflow_task_completed_event_attributes.deployment_version
         if version.build_id:
             self.line.build_id = version.build_id
 
-    def _task_failed(self, event: HistoryEvent) -> None:
+    def task_failed(self, event: HistoryEvent) -> None:
         attempt = self.line.task_failure.attempt + 1 if self.line.task_failure else 1
         self.line.task_failure = TaskFailure(
             failed=event.workflow_task_failed_event_attributes, attempt=attempt, at=when(event.event_time)
         )
         self.line.open_task = False
 
-    def _task_timed_out(self, event: HistoryEvent) -> None:
+    def task_timed_out(self, event: HistoryEvent) -> None:
         self.line.open_task = False
         if not event.workflow_task_timed_out_event_attributes.started_event_id:
             return  # Nobody took it from the sticky queue: the worker that had it is gone.
         attempt = self.line.task_failure.attempt + 1 if self.line.task_failure else 1
         self.line.task_failure = TaskFailure(attempt=attempt, at=when(event.event_time))
 
-    def _step_scheduled(self, event: HistoryEvent) -> None:
+    def step_scheduled(self, event: HistoryEvent) -> None:
         scheduled = event.activity_task_scheduled_event_attributes
         step = StepFacts(
             name=scheduled.activity_type.name,
@@ -121,7 +121,7 @@ class _Reader:
         self.line.steps.append(step)
         self._by_event[event.event_id] = step
 
-    def _step_started(self, event: HistoryEvent) -> None:
+    def step_started(self, event: HistoryEvent) -> None:
         attributes = event.activity_task_started_event_attributes
         step = self._step(attributes.scheduled_event_id)
         if step is None:
@@ -131,42 +131,42 @@ class _Reader:
         if attributes.HasField("last_failure"):
             step.last_failure = attributes.last_failure
 
-    def _step_completed(self, event: HistoryEvent) -> None:
+    def step_completed(self, event: HistoryEvent) -> None:
         attributes = event.activity_task_completed_event_attributes
         step = self._close(event, attributes.scheduled_event_id, StepState.COMPLETED)
         if step:
             step.result = _first(attributes.result)
 
-    def _step_failed(self, event: HistoryEvent) -> None:
+    def step_failed(self, event: HistoryEvent) -> None:
         attributes = event.activity_task_failed_event_attributes
         step = self._close(event, attributes.scheduled_event_id, StepState.FAILED)
         if step:
             step.failure = attributes.failure
 
-    def _step_timed_out(self, event: HistoryEvent) -> None:
+    def step_timed_out(self, event: HistoryEvent) -> None:
         attributes = event.activity_task_timed_out_event_attributes
         step = self._close(event, attributes.scheduled_event_id, StepState.FAILED)
         if step:
             step.failure = attributes.failure
 
-    def _step_cancelled(self, event: HistoryEvent) -> None:
+    def step_cancelled(self, event: HistoryEvent) -> None:
         self._close(
             event, event.activity_task_canceled_event_attributes.scheduled_event_id, StepState.CANCELLED
         )
 
-    def _timer_started(self, event: HistoryEvent) -> None:
+    def timer_started(self, event: HistoryEvent) -> None:
         started = event.timer_started_event_attributes
         self.line.timers[event.event_id] = TimerFacts(
             fires_at=after(event.event_time, started.start_to_fire_timeout), summary=_summary(event)
         )
 
-    def _timer_fired(self, event: HistoryEvent) -> None:
+    def timer_fired(self, event: HistoryEvent) -> None:
         self.line.timers.pop(event.timer_fired_event_attributes.started_event_id, None)
 
-    def _timer_cancelled(self, event: HistoryEvent) -> None:
+    def timer_cancelled(self, event: HistoryEvent) -> None:
         self.line.timers.pop(event.timer_canceled_event_attributes.started_event_id, None)
 
-    def _marker(self, event: HistoryEvent) -> None:
+    def marker(self, event: HistoryEvent) -> None:
         marker = read_marker(event.marker_recorded_event_attributes)
         if marker is None:
             return
@@ -203,41 +203,41 @@ class _Reader:
             step.outcome = StepState.COMPLETED
             step.result = _first(attributes.details["result"]) if "result" in attributes.details else None
 
-    def _child_initiated(self, event: HistoryEvent) -> None:
+    def child_initiated(self, event: HistoryEvent) -> None:
         child = event.start_child_workflow_execution_initiated_event_attributes.workflow_id
         self.line.children[event.event_id] = self.line.open_children[event.event_id] = child
 
-    def _child_not_started(self, event: HistoryEvent) -> None:
+    def child_not_started(self, event: HistoryEvent) -> None:
         initiated = event.start_child_workflow_execution_failed_event_attributes.initiated_event_id
         self.line.open_children.pop(initiated, None)
         self.line.children.pop(initiated, None)
 
-    def _child_closed(self, event: HistoryEvent) -> None:
+    def child_closed(self, event: HistoryEvent) -> None:
         attributes = getattr(event, event.WhichOneof("attributes") or "")
         self.line.open_children.pop(attributes.initiated_event_id, None)
 
-    def _signal(self, event: HistoryEvent) -> None:
+    def signal(self, event: HistoryEvent) -> None:
         signal = event.workflow_execution_signaled_event_attributes
         if signal.signal_name == PAUSE_SIGNAL:
             self.line.paused, self.line.pause = True, _first(signal.input)
         elif signal.signal_name == RESUME_SIGNAL:
             self.line.paused, self.line.pause = False, None
 
-    def _memo_changed(self, event: HistoryEvent) -> None:
+    def memo_changed(self, event: HistoryEvent) -> None:
         self.line.memo.update(event.workflow_properties_modified_event_attributes.upserted_memo.fields)
 
-    def _search_attributes_changed(self, event: HistoryEvent) -> None:
+    def search_attributes_changed(self, event: HistoryEvent) -> None:
         upserted = event.upsert_workflow_search_attributes_event_attributes.search_attributes
         self.line.search_attributes.update(upserted.indexed_fields)
 
-    def _cancel_requested(self, _: HistoryEvent) -> None:
+    def cancel_requested(self, _: HistoryEvent) -> None:
         self.line.cancel_requested = True
 
-    def _server_paused(self, event: HistoryEvent) -> None:
+    def server_paused(self, event: HistoryEvent) -> None:
         paused = event.workflow_execution_paused_event_attributes
         self.line.paused_by_server = (paused.identity, paused.reason)
 
-    def _server_unpaused(self, _: HistoryEvent) -> None:
+    def server_unpaused(self, _: HistoryEvent) -> None:
         self.line.paused_by_server = None
 
     def _step(self, scheduled_event_id: int) -> StepFacts | None:
@@ -259,39 +259,39 @@ def _summary(event: HistoryEvent) -> Payload | None:
 
 
 _HANDLERS: dict[int, Callable[[_Reader, HistoryEvent], None]] = {
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED: _Reader._started,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED: _Reader._completed,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED: _Reader._failed,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT: _Reader._timed_out,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED: _Reader._cancelled,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED: _Reader._terminated,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW: _Reader._continued,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED: _Reader._cancel_requested,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED: _Reader._signal,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_PAUSED: _Reader._server_paused,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UNPAUSED: _Reader._server_unpaused,
-    EventType.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED: _Reader._memo_changed,
-    EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES: _Reader._search_attributes_changed,
-    EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED: _Reader._task_scheduled,
-    EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED: _Reader._task_started,
-    EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED: _Reader._task_completed,
-    EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED: _Reader._task_failed,
-    EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT: _Reader._task_timed_out,
-    EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED: _Reader._step_scheduled,
-    EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED: _Reader._step_started,
-    EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED: _Reader._step_completed,
-    EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED: _Reader._step_failed,
-    EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT: _Reader._step_timed_out,
-    EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED: _Reader._step_cancelled,
-    EventType.EVENT_TYPE_TIMER_STARTED: _Reader._timer_started,
-    EventType.EVENT_TYPE_TIMER_FIRED: _Reader._timer_fired,
-    EventType.EVENT_TYPE_TIMER_CANCELED: _Reader._timer_cancelled,
-    EventType.EVENT_TYPE_MARKER_RECORDED: _Reader._marker,
-    EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED: _Reader._child_initiated,
-    EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED: _Reader._child_not_started,
-    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED: _Reader._child_closed,
-    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED: _Reader._child_closed,
-    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED: _Reader._child_closed,
-    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT: _Reader._child_closed,
-    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED: _Reader._child_closed,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED: _Reader.started,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED: _Reader.completed,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED: _Reader.failed,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT: _Reader.timed_out,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED: _Reader.cancelled,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED: _Reader.terminated,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW: _Reader.continued,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED: _Reader.cancel_requested,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED: _Reader.signal,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_PAUSED: _Reader.server_paused,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UNPAUSED: _Reader.server_unpaused,
+    EventType.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED: _Reader.memo_changed,
+    EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES: _Reader.search_attributes_changed,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED: _Reader.task_scheduled,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED: _Reader.task_started,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED: _Reader.task_completed,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED: _Reader.task_failed,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT: _Reader.task_timed_out,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED: _Reader.step_scheduled,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED: _Reader.step_started,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED: _Reader.step_completed,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED: _Reader.step_failed,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT: _Reader.step_timed_out,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED: _Reader.step_cancelled,
+    EventType.EVENT_TYPE_TIMER_STARTED: _Reader.timer_started,
+    EventType.EVENT_TYPE_TIMER_FIRED: _Reader.timer_fired,
+    EventType.EVENT_TYPE_TIMER_CANCELED: _Reader.timer_cancelled,
+    EventType.EVENT_TYPE_MARKER_RECORDED: _Reader.marker,
+    EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED: _Reader.child_initiated,
+    EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED: _Reader.child_not_started,
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED: _Reader.child_closed,
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED: _Reader.child_closed,
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED: _Reader.child_closed,
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT: _Reader.child_closed,
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED: _Reader.child_closed,
 }

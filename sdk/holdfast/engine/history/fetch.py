@@ -1,0 +1,118 @@
+"""Reading a run from the server."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime
+
+from temporalio.api.common.v1 import Payload, WorkflowExecution
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflowservice.v1 import (
+    DescribeWorkflowExecutionRequest,
+    DescribeWorkflowExecutionResponse,
+    GetWorkflowExecutionHistoryReverseRequest,
+)
+from temporalio.client import Client
+from temporalio.converter import WorkflowSerializationContext
+from temporalio.service import RPCError, RPCStatusCode
+
+from holdfast.client.description import RunDescription
+from holdfast.engine.history.build import CARRY_MEMO, COMPENSATING_MEMO, WAITS_MEMO, describe_timeline
+from holdfast.engine.history.facts import Timeline
+from holdfast.engine.history.payloads import Opened, failure_payloads, open_payloads
+from holdfast.engine.history.timeline import read_events
+from holdfast.engine.history.stuck import reason
+from holdfast.errors import NotFound
+
+
+async def describe_run(
+    client: Client, workflow_id: str, *, execution_id: str | None = None, compensable: Collection[str] = ()
+) -> RunDescription:
+    """Describe a run: its latest execution, or the given one.
+
+    Args:
+        client: Where the run is.
+        workflow_id: The run's id.
+        execution_id: Temporal's run id of one execution.
+        compensable: Names of steps that are known to have a compensation.
+
+    Raises:
+        NotFound: There is no such run.
+    """
+    # First the description, then the history: what ends in between, the history knows better.
+    description = await describe_execution(client, workflow_id, execution_id=execution_id)
+    execution = description.workflow_execution_info.execution
+    handle = client.get_workflow_handle(workflow_id, run_id=execution.run_id)
+    history = await handle.fetch_history(skip_archival=False)
+    line = read_events(history.events)
+    now = datetime.now(UTC)
+    stuck = await reason(client, description, line.task_failure, now=now) if line.end is None else None
+    opened = await _open(client, workflow_id, line, description)
+    return describe_timeline(line, description, opened, now=now, stuck=stuck, compensable=compensable)
+
+
+async def describe_execution(
+    client: Client, workflow_id: str, *, execution_id: str | None = None
+) -> DescribeWorkflowExecutionResponse:
+    """The server's own description, raw: the SDK's refuses runs that the server itself has paused.
+
+    Raises:
+        NotFound: There is no such run.
+    """
+    execution = WorkflowExecution(workflow_id=workflow_id, run_id=execution_id or "")
+    try:
+        return await client.workflow_service.describe_workflow_execution(
+            DescribeWorkflowExecutionRequest(namespace=client.namespace, execution=execution)
+        )
+    except RPCError as error:
+        # The server answers INVALID_ARGUMENT to an execution id that is no UUID.
+        if error.status is RPCStatusCode.NOT_FOUND or (
+            execution_id and error.status is RPCStatusCode.INVALID_ARGUMENT
+        ):
+            which = f" with execution {execution_id!r}" if execution_id else ""
+            raise NotFound(
+                f"There is no run {workflow_id!r}{which} in namespace {client.namespace!r}; it may be over and past "
+                "its retention."
+            ) from error
+        raise
+
+
+async def last_events(
+    client: Client, workflow_id: str, *, execution_id: str | None = None, count: int = 50
+) -> Sequence[HistoryEvent]:
+    """The last events of a run in their order, enough for `why_stuck` without reading a long history."""
+    answer = await client.workflow_service.get_workflow_execution_history_reverse(
+        GetWorkflowExecutionHistoryReverseRequest(
+            namespace=client.namespace,
+            execution=WorkflowExecution(workflow_id=workflow_id, run_id=execution_id or ""),
+            maximum_page_size=count,
+        )
+    )
+    return list(reversed(answer.history.events))
+
+
+async def _open(
+    client: Client, workflow_id: str, line: Timeline, description: DescribeWorkflowExecutionResponse
+) -> Opened:
+    context = WorkflowSerializationContext(namespace=client.namespace, workflow_id=workflow_id)
+    needed = [line.memo[key] for key in (WAITS_MEMO, COMPENSATING_MEMO, CARRY_MEMO) if key in line.memo]
+    return await open_payloads(
+        client.data_converter.with_context(context), _payloads(line, description), needed
+    )
+
+
+def _payloads(line: Timeline, description: DescribeWorkflowExecutionResponse) -> Iterable[Payload]:
+    failures: list[Failure | None] = [line.failure]
+    yield from line.start.input.payloads if line.start else ()
+    yield from (payload for payload in (line.result, line.pause) if payload is not None)
+    yield from line.memo.values()
+    for timer in line.timers.values():
+        yield from [timer.summary] if timer.summary else ()
+    for step in line.steps:
+        yield from step.input
+        yield from (payload for payload in (step.result, step.summary) if payload is not None)
+        failures += [step.failure, step.last_failure]
+    failures += [pending.last_failure for pending in description.pending_activities]
+    for failure in failures:
+        yield from failure_payloads(failure)
