@@ -30,7 +30,7 @@ from holdfast_server import codec_server as module
 from holdfast_server.codec_server import CodecServer
 
 UI = "http://localhost:8233"
-TEMPORAL = Path(sys.executable).with_name("temporal")
+TEMPORAL = str(Path(sys.executable).with_name("temporal"))
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ async def test_the_temporal_cli_shows_an_encrypted_run_through_it(
     server: CodecServer, converter: DataConverter
 ) -> None:
     async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=str(TEMPORAL), dev_server_log_level="error"
+        dev_server_existing_path=TEMPORAL, dev_server_log_level="error"
     ) as environment:
         config = environment.client.config()
         config["data_converter"] = converter

@@ -93,10 +93,10 @@ async def test_altered_ciphertext_is_refused() -> None:
     codec = HoldfastCodec(keys=KeyRing.parse(f"{OLD},{NEW}"))
     [sealed] = await codec.encode([TEXT])
     for position in (0, 11, 12, len(sealed.data) // 2, len(sealed.data) - 1):
-        data = bytearray(sealed.data)
-        data[position] ^= 1
+        altered = bytearray(sealed.data)
+        altered[position] ^= 1
         with pytest.raises(Unavailable, match="altered"):
-            await codec.decode([Payload(metadata=sealed.metadata, data=bytes(data))])
+            await codec.decode([Payload(metadata=sealed.metadata, data=bytes(altered))])
     for data in (b"", sealed.data[:12], sealed.data[:-1]):
         with pytest.raises(Unavailable, match="altered"):
             await codec.decode([Payload(metadata=sealed.metadata, data=data)])

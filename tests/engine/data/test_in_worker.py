@@ -137,7 +137,7 @@ async def test_nothing_of_an_encrypted_run_is_readable_in_its_history(
     async with worker_of(client, "q", [flows.Failing], flows.Steps(StepData(client.data_converter))):
         with pytest.raises(WorkflowFailureError) as caught:
             await client.execute_workflow("Failing", id=run_id, task_queue="q")
-    assert "the secret reason" in str(caught.value.cause.__cause__)  # type: ignore[union-attr]
+    assert "the secret reason" in str(caught.value.cause.__cause__)
     history = await client.get_workflow_handle(run_id).fetch_history()
     text = history.to_json()
     assert "secret" not in text
