@@ -41,17 +41,19 @@ class JsonPayloadConverter(PydanticJSONPlainPayloadConverter):
         return infer_json(value)
 
 
+# Temporal makes a payload converter for every step and task; its parts have no state but a cache worth sharing.
+_JSON = JsonPayloadConverter()
+_CONVERTERS = tuple(
+    _JSON if isinstance(converter, JSONPlainPayloadConverter) else converter
+    for converter in DefaultPayloadConverter.default_encoding_payload_converters
+)
+
+
 class HoldfastPayloadConverter(CompositePayloadConverter):
     """Null, bytes and protobuf as Temporal has them, everything else through `JsonPayloadConverter`."""
 
     def __init__(self) -> None:
-        json = JsonPayloadConverter()
-        super().__init__(
-            *(
-                json if isinstance(converter, JSONPlainPayloadConverter) else converter
-                for converter in DefaultPayloadConverter.default_encoding_payload_converters
-            )
-        )
+        super().__init__(*_CONVERTERS)
 
 
 def make_data_converter(

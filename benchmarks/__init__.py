@@ -1,0 +1,1 @@
+"""Holdfast beside raw temporalio, on one server, in one run: `make bench`."""
