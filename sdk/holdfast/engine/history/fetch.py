@@ -21,8 +21,8 @@ from holdfast.client.description import RunDescription
 from holdfast.engine.history.build import CARRY_MEMO, COMPENSATING_MEMO, WAITS_MEMO, describe_timeline
 from holdfast.engine.history.facts import Timeline
 from holdfast.engine.history.payloads import Opened, failure_payloads, open_payloads
-from holdfast.engine.history.timeline import read_events
 from holdfast.engine.history.stuck import reason
+from holdfast.engine.history.timeline import read_events
 from holdfast.errors import NotFound
 
 
