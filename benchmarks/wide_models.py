@@ -20,7 +20,8 @@ class Part(BaseModel):
 
 
 MODELS: list[type[BaseModel]] = [
-    create_model(f"Model{index}", part=(Part, ...), parts=(list[Part], ...), code=(str, "x")) for index in range(30)
+    create_model(f"Model{index}", part=(Part, ...), parts=(list[Part], ...), code=(str, "x"))
+    for index in range(30)
 ]
 
 
