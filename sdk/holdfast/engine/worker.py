@@ -101,8 +101,10 @@ class Worker:
                 workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(maximum=max(2, pollers)),
                 activity_task_poller_behavior=PollerBehaviorSimpleMaximum(maximum=pollers),
                 graceful_shutdown_timeout=drain,
+                # The server gives a killed worker's runs to others only after this time; Temporal's default is 10 s.
+                sticky_queue_schedule_to_start_timeout=timedelta(seconds=5),
                 # A cancel reaches a step with the answer to a beat, so beats may leave this often.
-                max_heartbeat_throttle_interval=timedelta(seconds=2),
+                max_heartbeat_throttle_interval=timedelta(seconds=1),
                 identity=f"{os.getpid()}@{socket.gethostname()}",
                 deployment_config=_deployment(deployment, build_id),
             )

@@ -32,6 +32,10 @@ _NAMESPACE = "/api/v1/namespaces/default"
 _TUNING = tuple(f"history.{queue}ProcessorMaxPollRPS=10000" for queue in ("transfer", "timer", "visibility"))
 
 
+# Without it, tasks that the server gives to a worker just as it stops are lost until their heartbeat timeout.
+_HAND_BACK = "frontend.enableCancelWorkerPollsOnShutdown=true"
+
+
 class StartFailed(Exception):
     """The server did not come up.
 
@@ -74,7 +78,7 @@ class ServerSpec:
         command += ["server", "start-dev", "--ui-disable-news-fetch"]
         for flag, value in flags.items():
             command += [flag, str(value)]
-        dynamic = [*_TUNING, "frontend.enableServerVersionCheck=false"]
+        dynamic = [*_TUNING, _HAND_BACK, "frontend.enableServerVersionCheck=false"]
         if self.time_skipping:
             dynamic.append("frontend.WorkflowTimeSkippingEnabled=true")
         for setting in dynamic:

@@ -1,0 +1,48 @@
+"""Three worker processes on one queue, under load, with a workflow that spins; one worker is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from datetime import timedelta
+
+import pytest
+
+from holdfast import WaitTimeout
+
+from .conftest import Scene, until
+from .served import abreast, brief_ones, spinning
+
+NAMES = ["a", "b", "c", "d", "e"]
+
+
+async def test_no_run_is_lost_and_the_spinning_one_is_named(scene: Scene) -> None:
+    seed = int(os.environ.get("FAULTS_SEED") or time.time())
+    print(f"FAULTS_SEED={seed}")
+    chance, ledger = random.Random(seed), scene.ledger
+    async with scene.client() as client:
+        hosts = await asyncio.gather(*(scene.host() for _ in range(3)))
+        spin = await client.start(spinning, id="the-spinning-one")
+        runs = [
+            await client.start(chance.choice([abreast, brief_ones]), NAMES, chance.uniform(0.05, 0.6))
+            for _ in range(20)
+        ]
+        await until(lambda: len({entry.pid for entry in ledger.starts()}) == 3, 20)
+        await asyncio.sleep(chance.uniform(0, 1))
+        victim = chance.choice(hosts)
+        killed_at = victim.kill()
+        results = await asyncio.gather(*(run.result() for run in runs))
+        print(f"all others finished {time.monotonic() - killed_at:.1f} s after the kill")
+        assert results == [NAMES] * len(runs)
+        assert ledger.done_again({victim.pid: killed_at}) == []
+        assert len(ledger.ends()) >= len(runs) * len(NAMES)
+        described = await spin.describe()
+        assert described.workflow == "spinning"
+        assert described.stuck
+        assert "blocked" in described.stuck
+        named = "workflow 'spinning' of run the-spinning-one"
+        assert any(named in host.said for host in hosts)
+        with pytest.raises(WaitTimeout):
+            await spin.result(timeout=timedelta(milliseconds=100))
