@@ -20,7 +20,7 @@ from .connection import Connection, ask, connect, info_of
 from .home import Home, ServerInfo
 from .lock import FileLock
 from .place import Place
-from .ports import PREFERRED_PORT
+from .ports import PREFERRED_PORT, Reservation, reserve
 from .protocol import encode
 
 log = logging.getLogger("holdfast.embedded")
@@ -28,6 +28,12 @@ log = logging.getLogger("holdfast.embedded")
 DEFAULT_LINGER = timedelta(seconds=60)
 _RETURN_DELAYS = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 _END_SECONDS = 15.0
+_HOLD_ATTEMPTS = 25
+
+
+def port_of(info: ServerInfo) -> int:
+    """The port in the address."""
+    return int(info.address.rpartition(":")[2])
 
 
 class Attachment:
@@ -88,6 +94,24 @@ class Attachment:
                 log.warning("the server of %s has died, its supervisor starts it again", name)
 
     async def _return(self) -> None:
+        held = await self._hold_port()
+        try:
+            await self._take_again()
+        finally:
+            if held is not None:
+                held.close()
+
+    async def _hold_port(self) -> Reservation | None:
+        """Keep others off the port until it is served again: clients never find a server that has moved."""
+        port = port_of(self._info)
+        for _ in range(_HOLD_ATTEMPTS):
+            # The killed supervisor's server may take a moment to die.
+            if (held := reserve(port, 1, own=port)) is not None:
+                return held
+            await asyncio.sleep(0.002)
+        return None
+
+    async def _take_again(self) -> None:
         for attempt in itertools.count():
             await asyncio.sleep(_RETURN_DELAYS[min(attempt, len(_RETURN_DELAYS) - 1)])
             try:
@@ -148,7 +172,7 @@ async def attach(
         if home is None:
             shutil.rmtree(files.root, ignore_errors=True)
         raise
-    port = int(info.address.rpartition(":")[2])
+    port = port_of(info)
     if home is not None and port != PREFERRED_PORT:
         log.info(
             "the server of %s listens on port %d, because %d was taken", files.root, port, PREFERRED_PORT
