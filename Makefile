@@ -5,7 +5,7 @@ SETUP := .ci/setup
 PINS := pyproject.toml constraints.txt .ci/setup $(if $(wildcard .venv/bin/python),,broken-venv)
 export PYTHON
 
-.PHONY: broken-venv help demo test lint types venv install pins clean clean-venv
+.PHONY: broken-venv help demo test lint types bench crash venv install pins clean clean-venv
 .DEFAULT_GOAL := help
 
 help: ## List the commands
@@ -23,7 +23,14 @@ lint: .venv/.installed-dev ## Check style and formatting
 
 types: .venv/.installed-dev ## Check types with mypy and pyright, both strict
 	@$(PY) -m mypy
+	@$(PY) -m mypy examples
 	@$(PY) -m pyright
+
+bench: .venv/.installed-test ## Measure Holdfast beside raw temporalio (minutes; the machine should be idle)
+	@$(PY) -m benchmarks
+
+crash: .venv/.installed-test ## Run the tests that kill workers and servers
+	@$(PY) -m pytest tests/faults
 
 venv: .venv/.installed-demo ## Make .venv with the smallest set that runs the demo
 

@@ -47,8 +47,8 @@ DONE = described([("load", StepState.COMPLETED), ("analyse", StepState.COMPLETED
 def test_a_step_that_died_with_its_worker_and_was_made_again_raises_no_doubt() -> None:
     assert doubts(DONE, KILLED) == []
     load, analyse = gather(DONE, KILLED)
-    assert (load.lost, load.places) == ([], ["7 did it"])
-    assert ([e.pid for e in analyse.lost], analyse.places) == ([7], ["7 died in it", "8 did it"])
+    assert (load.lost, load.places) == ([], ["7 done"])
+    assert ([e.pid for e in analyse.lost], analyse.places) == ([7], ["7 died", "8 done"])
 
 
 @pytest.mark.parametrize(

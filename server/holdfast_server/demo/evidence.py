@@ -47,9 +47,8 @@ class StepEvidence:
         said: list[str] = []
         for start in (entry for entry in self.entries if entry.event == "start"):
             ends = [e.event for e in self.entries if e.attempt == start.attempt and e.event != "start"]
-            said.append(
-                f"{start.pid} {'died in it' if not ends else 'failed' if 'failed' in ends else 'did it'}"
-            )
+            how = "died" if not ends else "failed" if "failed" in ends else "done"
+            said.append(f"{start.pid} {how}")
         return said
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -55,28 +56,43 @@ class Report:
 
     def killed(self, cut_off: Sequence[Entry], run: RunDescription, exit_code: int | None) -> None:
         """What the kill hit."""
+        by = (
+            signal.Signals(-exit_code).name
+            if exit_code is not None and exit_code < 0
+            else f"exit code {exit_code}"
+        )
         done = sum(step.state is StepState.COMPLETED for step in run.steps)
         what = " and ".join(f"{entry.step} {entry.label}".strip() for entry in cut_off)
         self._console.print(
-            f"   worker {cut_off[0].pid} was [red]killed[/] (exit code {exit_code}) while it ran {what}; "
-            f"{done} steps were completed by then",
+            f"   worker {cut_off[0].pid} was [red]killed[/] ({by}) while it ran {what}; "
+            f"{done} of {len(run.steps)} steps were completed by then",
             soft_wrap=True,
         )
 
-    def replaced(self, pid: int) -> None:
-        """Who goes on."""
-        self._console.print(f"   worker {pid} takes over once the server misses the dead worker's heartbeat")
+    def replaced(self, pid: int, run: RunDescription) -> None:
+        """Who goes on, and what the run waits for."""
+        self._console.print(f"   worker {pid} was started; the run waits: {run.waiting_for}", soft_wrap=True)
+
+    def began_again(self, steps: Sequence[StepEvidence], killed_at: float) -> None:
+        """How long the steps that were cut off had to wait."""
+        for step in steps:
+            for start in (e for e in step.entries if e.event == "start" and e.at > killed_at and step.lost):
+                self._console.print(
+                    f"   {step.title} began again in worker {start.pid}, {start.at - killed_at:.1f} s after the kill"
+                )
 
     def steps(self, steps: Sequence[StepEvidence]) -> None:
         """Each step: its state and attempts by the run's history, its processes by the ledger."""
         table = Table(box=None, pad_edge=False, header_style="dim")
-        for heading in ("  ", "step", "state", "attempts", "seconds", "process"):
-            table.add_column(heading, justify="right" if heading in ("attempts", "seconds") else "left")
+        for heading in ("  ", "step", "state", "attempts", "seconds", "worker"):
+            table.add_column(
+                heading, justify="right" if heading in ("attempts", "seconds") else "left", no_wrap=True
+            )
         for step in steps:
             described = step.described
             state = f"[{_COLOURS.get(described.state, 'default')}]{described.state.value}[/]"
             seconds = f"{described.duration.total_seconds():.1f}" if described.duration else ""
-            table.add_row("", step.title, state, str(described.attempt), seconds, ", then ".join(step.places))
+            table.add_row("", step.title, state, str(described.attempt), seconds, ", ".join(step.places))
         self._console.print(table)
 
     def once(self, run: RunDescription, steps: Sequence[StepEvidence]) -> None:
@@ -107,9 +123,10 @@ class Report:
         """Why the demo ends with exit code 1."""
         self._console.print(f"\n[red]The demo failed[/]: {reason}", soft_wrap=True)
 
-    def goodbye(self) -> None:
-        """How to look at the runs."""
+    def goodbye(self, home: Path | None) -> None:
+        """How to look at the runs; the home only where it is not found without being named."""
         command = Path(sys.executable).parent / "holdfast"
         here = Path.cwd()
         shown = command.relative_to(here) if command.is_relative_to(here) else "holdfast"
-        self._console.print(f"\nLook at these runs: {shown} dev", soft_wrap=True)
+        named = f" --home {home}" if home else ""
+        self._console.print(f"\nLook at these runs: {shown} dev{named}", soft_wrap=True)
