@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -26,11 +26,9 @@ class Dependency(Generic[T]):
 
 
 @overload
-def Depends(provider: Callable[[], AsyncIterator[T]]) -> T: ...
+def Depends(provider: Callable[[], AsyncIterator[T] | Iterator[T] | Awaitable[T]]) -> T: ...
 @overload
-def Depends(provider: Callable[[], Iterator[T]]) -> T: ...
-@overload
-def Depends(provider: Callable[[], Awaitable[T]]) -> T: ...
+def Depends(provider: Callable[[], T]) -> T: ...
 def Depends(provider: Callable[[], Any]) -> Any:
     """A value that the worker opens once and hands to every step that asks for it.
 
@@ -97,7 +95,7 @@ _PROVIDERS: ContextVar[Providers | None] = ContextVar("holdfast_providers", defa
 
 
 @contextmanager
-def override(values: Mapping[Callable[..., Any], Any]) -> Iterator[None]:
+def override(values: Mapping[Callable[..., Any], Any]) -> Generator[None]:
     """Give these values to steps that are called outside a worker, by provider."""
     token = _OVERRIDES.set({**_OVERRIDES.get(), **values})
     try:
@@ -107,7 +105,7 @@ def override(values: Mapping[Callable[..., Any], Any]) -> Iterator[None]:
 
 
 @contextmanager
-def providing(providers: Providers) -> Iterator[None]:
+def providing(providers: Providers) -> Generator[None]:
     """Steps called as plain functions inside a running step share the worker's dependencies."""
     token = _PROVIDERS.set(providers)
     try:

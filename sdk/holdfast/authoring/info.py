@@ -78,6 +78,11 @@ def step_info() -> StepInfo:
     return info
 
 
+def current_info() -> StepInfo | None:
+    """The circumstances of the running step; None when no worker runs it."""
+    return _current.get()
+
+
 def enter(info: StepInfo) -> None:
     """Set the circumstances for the current context."""
     _current.set(info)

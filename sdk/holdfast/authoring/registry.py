@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from holdfast.authoring.step import Step
     from holdfast.authoring.workflow import Workflow
 
+StandIn = Callable[[Sequence[Any]], Awaitable[Any]]
+"""What a test puts in place of a step's function: takes the sent arguments, one per parameter."""
+
 
 class Registry:
     """Steps and workflows by name. The same function declared again (a reload, a notebook cell) replaces itself;
@@ -21,6 +24,7 @@ class Registry:
     def __init__(self) -> None:
         self._steps: dict[str, dict[object, Step[..., Any]]] = {}
         self._workflows: dict[str, dict[object, Workflow[..., Any]]] = {}
+        self._stand_ins: dict[object, StandIn] = {}
 
     def add_step(self, step: Step[..., Any]) -> None:
         """Record a declared step under its name and aliases."""
@@ -38,6 +42,11 @@ class Registry:
             InvalidStep: Two functions have one name.
         """
         return {name: self._only_step(name) for name in self._steps}
+
+    def all_steps(self) -> Iterator[Step[..., Any]]:
+        """Every declared step, also those that share a name."""
+        for declared in self._steps.values():
+            yield from declared.values()
 
     def step(self, name: str) -> Step[..., Any] | None:
         """The step of that name, if declared."""
@@ -66,6 +75,21 @@ class Registry:
             raise InvalidWorkflow(f"{name!r} is the name of {places}; give one of them @workflow(name=...)")
         return found[0]
 
+    def stand_in(self, fn: Callable[..., Any]) -> StandIn | None:
+        """What replaces the function of a step or compensation at this moment, if anything. Asked at every call, so
+        that it does not matter whether a worker started before or after."""
+        return self._stand_ins.get(_identity(fn)) if self._stand_ins else None
+
+    @contextmanager
+    def standing_in(self, replaced: Mapping[Callable[..., Any], StandIn]) -> Generator[None]:
+        """Replace functions of steps and compensations, on every thread; the last one wins."""
+        before = self._stand_ins
+        self._stand_ins = before | {_identity(fn): stand_in for fn, stand_in in replaced.items()}
+        try:
+            yield
+        finally:
+            self._stand_ins = before
+
 
 def _identity(fn: Callable[..., Any]) -> object:
     # A file imported under two module names (as __main__ and by its own name) is one function.
@@ -82,7 +106,7 @@ def registry() -> Registry:
 
 
 @contextmanager
-def fresh_registry() -> Iterator[Registry]:
+def fresh_registry() -> Generator[Registry]:
     """An empty registry for the length of a test."""
     global _current
     before, _current = _current, Registry()

@@ -137,12 +137,20 @@ class Signature:
             )
         return values
 
+    def sent(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+        """The values of a plain call that would be sent: without the instance and the dependencies."""
+        bound = inspect.signature(self.fn).bind(*args, **kwargs)
+        bound.apply_defaults()
+        return [bound.arguments[name] for name in self.names]
+
+    def split(self, values: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Decoded values as positional and keyword arguments."""
+        count = self._positional_count
+        return list(values[:count]), dict(zip(self.names[count:], values[count:], strict=True))
+
     def call(self, values: Sequence[Any], dependencies: Mapping[str, Any], instance: Any = None) -> Any:
         """Call the function with decoded values and resolved dependencies."""
-        positional = values[: self._positional_count]
-        keywords = dict(
-            zip(self.names[self._positional_count :], values[self._positional_count :], strict=True)
-        )
+        positional, keywords = self.split(values)
         keywords.update(dependencies)
         if self._first_dependency_before_value():
             keywords.update(zip(self.names, values, strict=True))

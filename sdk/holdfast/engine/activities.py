@@ -18,6 +18,7 @@ from temporalio.exceptions import ApplicationError, CancelledError
 
 from holdfast.authoring.depends import Dependency, Providers, providing
 from holdfast.authoring.info import StepInfo, enter
+from holdfast.authoring.registry import registry
 from holdfast.authoring.signature import Signature
 from holdfast.authoring.step import Step
 from holdfast.engine.data.step_data import StepData
@@ -151,7 +152,10 @@ class _Call:
         info = self._enter()
         try:
             values = await self._decode(args)
-            if self.options.process:
+            stand_in = registry().stand_in(self.signature.fn)
+            if stand_in is not None:
+                result = await stand_in(values)
+            elif self.options.process:
                 result = await self.host.processes.call(self.step, values)
             else:
                 dependencies = await self._dependencies()
@@ -172,6 +176,9 @@ class _Call:
         info = self._enter()
         try:
             values = self._on_loop(self._decode(args))
+            stand_in = registry().stand_in(self.signature.fn)
+            if stand_in is not None:
+                return self._on_loop(self._encode(self._on_loop(stand_in(values))))
             dependencies = self._on_loop(self._dependencies()) if self.signature.dependencies else {}
             with providing(self.host.providers):
                 result = self.signature.call(values, dependencies, self.instance)

@@ -1,7 +1,7 @@
 """Time that passes at once while a test waits for a result, and stands otherwise.
 
-Temporal's server skips the idle time of runs for which that is switched on. On from the start, it would let the deadline
-of an approval pass before the test has decided it; so it is switched on by whoever waits for the run's end.
+Temporal's server skips the idle time of runs for which that is switched on. On from the start, it would let the
+deadline of an approval pass before the test has decided it; so whoever waits for the run's end switches it on.
 """
 
 from __future__ import annotations

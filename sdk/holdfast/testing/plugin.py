@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from holdfast import Client
+    from holdfast import Client, Step
+    from holdfast.testing import StepMock
     from holdfast.testing.memory import MemoryServer
 
 
@@ -29,3 +31,12 @@ def holdfast_client(_holdfast_server: MemoryServer) -> Iterator[Client]:
     """
     with _holdfast_server.client() as client:
         yield client
+
+
+@pytest.fixture
+def mock_step() -> Iterator[Callable[[Step[..., Any], Any], StepMock]]:
+    """`mock_step(charge, outcome)` replaces a step until the end of the test; see `holdfast.testing.mock_step`."""
+    from holdfast.testing import mock_step
+
+    with ExitStack() as stack:
+        yield lambda step, outcome: stack.enter_context(mock_step(step, outcome))
