@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 
 from holdfast import Client, StepState
@@ -84,7 +85,7 @@ class Report:
     def steps(self, steps: Sequence[StepEvidence]) -> None:
         """Each step: its state and attempts by the run's history, its processes by the ledger."""
         table = Table(box=None, pad_edge=False, header_style="dim")
-        for heading in ("  ", "step", "state", "attempts", "seconds", "worker"):
+        for heading in ("step", "state", "attempts", "seconds", "worker"):
             table.add_column(
                 heading, justify="right" if heading in ("attempts", "seconds") else "left", no_wrap=True
             )
@@ -92,8 +93,8 @@ class Report:
             described = step.described
             state = f"[{_COLOURS.get(described.state, 'default')}]{described.state.value}[/]"
             seconds = f"{described.duration.total_seconds():.1f}" if described.duration else ""
-            table.add_row("", step.title, state, str(described.attempt), seconds, ", ".join(step.places))
-        self._console.print(table)
+            table.add_row(step.title, state, str(described.attempt), seconds, ", ".join(step.places))
+        self._console.print(Padding(table, (0, 0, 0, 3)))
 
     def once(self, run: RunDescription, steps: Sequence[StepEvidence]) -> None:
         """That every completed step was done once."""
