@@ -199,7 +199,7 @@ async def test_from_nothing_to_attached_is_quick(home: Path) -> None:
     began = time.monotonic()
     async with await attach(home):
         # About 0.3 s on an idle machine; the bound leaves room for a busy one.
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 5
 
 
 async def test_options_that_clash_are_refused(home: Path) -> None:
