@@ -201,7 +201,7 @@ class Client:
 
         Raises:
             InvalidInput: The id or an argument does not fit.
-            PayloadTooLarge: An argument is over 4 MiB.
+            PayloadTooLarge: An argument is over 50 MiB, or over 2 MiB where there is no storage.
             AlreadyStarted: The id is taken; the error's `run` is that run.
             Unavailable: The server does not answer.
         """
@@ -211,10 +211,10 @@ class Client:
         definition.check()
         values = definition.signature.bind(args, {})
         run_id = check_id(id) if id is not None else new_id(definition.name)
-        payloads = encode_input(self.temporal, definition, values)
+        payloads = await encode_input(self.data, definition, values)
         target = queue or definition.options.queue
         run: Run[R] = Run(self, run_id, result=definition.signature.result)
-        notes = {**(memo or {}), **spec_memo(definition)}
+        notes = {**(memo or {}), **spec_memo(definition, stored=self.data.stored)}
         try:
             await start(
                 self.temporal,

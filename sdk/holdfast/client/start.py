@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Literal
 
-from pydantic import TypeAdapter
-from temporalio.api.common.v1 import Payload
 from temporalio.client import Client as TemporalClient
 from temporalio.common import (
     Priority,
@@ -23,10 +21,9 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from holdfast.authoring.workflow import Workflow
-from holdfast.engine.data.step_data import REF_BYTES
-from holdfast.engine.data.values import from_payload, megabytes, to_payload
+from holdfast.engine.data.step_data import StepData
 from holdfast.engine.inbox import PAUSED
-from holdfast.errors import InvalidInput, PayloadTooLarge, Unavailable
+from holdfast.errors import InvalidInput, Unavailable
 
 IfExists = Literal["raise", "return", "restart"]
 
@@ -63,34 +60,20 @@ def new_id(workflow: str) -> str:
     return f"{slug}-{uuid.uuid4().hex[:12]}"
 
 
-def encode_input(
-    client: TemporalClient, workflow: Workflow[..., Any], values: Sequence[Any]
-) -> list[RawValue]:
+async def encode_input(data: StepData, workflow: Workflow[..., Any], values: Sequence[Any]) -> list[RawValue]:
     """The payloads of a run's arguments, each of which is known to be readable by the run.
 
     Raises:
         InvalidInput: An argument does not fit its type.
-        PayloadTooLarge: An argument is over 4 MiB.
+        PayloadTooLarge: An argument is over 50 MiB, or over 2 MiB where there is no storage.
     """
-    signature, converter = workflow.signature, client.data_converter.payload_converter
-    raw: list[RawValue] = []
-    for name, value, adapter in zip(signature.names, values, signature.adapters, strict=True):
-        where = f"Argument {name!r} of workflow {workflow.name!r}"
-        payload = to_payload(value, adapter, converter, where=where)
-        _check_readable(payload, adapter, client, where)
-        raw.append(RawValue(payload))
-    return raw
-
-
-def _check_readable(payload: Payload, adapter: TypeAdapter[Any], client: TemporalClient, where: str) -> None:
-    size_bytes = len(payload.data)
-    if size_bytes > REF_BYTES:
-        raise PayloadTooLarge(
-            f"{where} has {megabytes(size_bytes)}; a workflow takes {megabytes(REF_BYTES)}. Let its first step load "
-            "the data, and pass where to find it.",
-            size_bytes=size_bytes,
+    signature = workflow.signature
+    return [
+        RawValue(
+            await data.encode_input(value, adapter, where=f"Argument {name!r} of workflow {workflow.name!r}")
         )
-    from_payload(payload, adapter, client.data_converter.payload_converter, where=where)
+        for name, value, adapter in zip(signature.names, values, signature.adapters, strict=True)
+    ]
 
 
 async def start(

@@ -24,6 +24,8 @@ class Undo:
     queue: str | None
     result: Payload | None = None
     completed_at: int = field(default=0)
+    caller: asyncio.Task[Any] | None = None
+    """The task that waits for the step, while it is open."""
 
 
 class Compensations:
@@ -51,13 +53,18 @@ class Compensations:
         self._completed += 1
         undo.result, undo.completed_at = result, self._completed
 
+    def ended(self, undo: Undo) -> None:
+        """Its step is no longer open, whatever came of it."""
+        undo.caller = None
+
     def drop(self, undo: Undo) -> None:
         """Its step certainly had no effect."""
         self._open.remove(undo)
 
     async def run_all(self) -> list[str]:
         """Run each once: unknown outcomes first, then in reverse order of completion. A cancel that arrives
-        meanwhile does not stop it.
+        meanwhile does not stop it. Steps that are still open, as others of a `gather` that failed, are cancelled
+        before, and their end is awaited: undoing what may still happen would undo nothing.
 
         Returns:
             One sentence for each that failed for good.
@@ -78,6 +85,12 @@ class Compensations:
         return failed
 
     async def _all(self) -> list[str]:
+        still_open = [undo for undo in self._open if undo.caller is not None]
+        for undo in still_open:
+            if undo.caller is not None:
+                undo.caller.cancel()
+        if still_open:
+            await workflow.wait_condition(lambda: all(undo.caller is None for undo in still_open))
         # Latest first; a step without an outcome counts as later than all that completed.
         latest = len(self._open) + self._completed
         order = sorted(enumerate(self._open), key=lambda item: (item[1].completed_at or latest, item[0]), reverse=True)
@@ -85,7 +98,7 @@ class Compensations:
         for _, undo in order:
             try:
                 await self._run(undo)
-            except Exception as exc:  # noqa: BLE001 - user code; the others must run, and it is reported
+            except (Exception, asyncio.CancelledError) as exc:  # user code; the others must run, it is reported
                 failed.append(f"{undo.name}: {exc}")
             self._open.remove(undo)
         return failed

@@ -22,9 +22,11 @@ from holdfast.authoring.workflow import Workflow
 from holdfast.engine.budget import LocalBudget, TaskBudget
 from holdfast.engine.compensation import COMPENSATING_MEMO, Compensations, Undo
 from holdfast.engine.data.in_workflow import decode_in_workflow, encode_argument
+from holdfast.engine.data.step_data import INLINE_BYTES, LIMIT_BYTES
+from holdfast.engine.data.values import megabytes
 from holdfast.engine.failures import child_failed, outcome_unknown, run_failure, step_failed
 from holdfast.engine.inbox import PAUSED, WAITS_MEMO, Inbox, OpenWait, searchable
-from holdfast.errors import InvalidInput, InvalidWorkflow, RunTimedOut, WaitTimeout
+from holdfast.errors import InvalidInput, InvalidWorkflow, PayloadTooLarge, RunTimedOut, WaitTimeout
 from holdfast.options import MINUTE, RetryPolicy, StepOptions
 
 SPEC_MEMO = "holdfast.spec"
@@ -48,6 +50,9 @@ class Run:
         self._deadline: datetime | None = None
         self._continuing = False
         self._adapters: dict[Any, TypeAdapter[Any]] = {}
+        spec = workflow.memo_value(SPEC_MEMO, default=None)
+        self._spec: dict[str, Any] = spec if isinstance(spec, dict) else {}
+        self._stored = self._spec.get("stored", True)
 
     # The run itself
 
@@ -58,11 +63,10 @@ class Run:
             values = self._decode_input(args)
             result = await self._in_time(values)
             return RawValue(
-                encode_argument(
+                self._encode(
                     result,
-                    workflow.payload_converter(),
                     self.definition.signature.result,
-                    where=f"The result of workflow {self.definition.name!r}",
+                    f"The result of workflow {self.definition.name!r}",
                 )
             )
         except (Exception, asyncio.CancelledError) as exc:
@@ -124,10 +128,10 @@ class Run:
 
     def _timeout(self) -> timedelta | None:
         # Written down at the start, so that another option in the code changes nothing under an open run.
-        spec = workflow.memo_value(SPEC_MEMO, default=None)
-        if isinstance(spec, dict):
-            return timedelta(seconds=spec["timeout"]) if spec.get("timeout") else None
-        return self.definition.options.timeout
+        seconds = self._spec.get("timeout")
+        if seconds is None:
+            return self.definition.options.timeout
+        return timedelta(seconds=seconds)
 
     # Steps
 
@@ -140,48 +144,69 @@ class Run:
         """
         converter = workflow.payload_converter()
         payloads = [
-            encode_argument(value, converter, where=f"Argument {name!r} of step {step.name!r}")
+            self._encode(value, None, f"Argument {name!r} of step {step.name!r}")
             for name, value in zip(step.signature.names, values, strict=True)
         ]
         self._ordinals[step.name] += 1
         activity_id = f"{step.name}-{self._ordinals[step.name]}"
-        undo = self._register(step, activity_id, payloads)
+        undo = self._undo(step, activity_id, payloads)
         try:
-            payload = await self._schedule(step.name, activity_id, payloads, step.options)
+            payload = await self._schedule(step.name, activity_id, payloads, step.options, undo)
         except FailureError as exc:
             failed = step_failed(exc, step.name)
             if undo and not outcome_unknown(failed):
                 self._compensations.drop(undo)
             raise failed from failed.__cause__
+        finally:
+            if undo:
+                self._compensations.ended(undo)
         if undo:
             self._compensations.completed(undo, payload)
         return decode_in_workflow(
             payload, step.signature.result, converter, where=f"The result of step {step.name!r}"
         )
 
-    def _register(self, step: Step[..., Any], activity_id: str, payloads: list[Payload]) -> Undo | None:
+    def _undo(self, step: Step[..., Any], activity_id: str, payloads: list[Payload]) -> Undo | None:
         if step.compensation is None:
             return None
-        undo = Undo(
+        return Undo(
             name=step.compensation.name,
             step=step.name,
             activity_id=f"compensate:{activity_id}",
             arguments=payloads,
             queue=step.options.queue,
+            caller=asyncio.current_task(),
         )
-        self._compensations.register(undo)
-        return undo
+
+    def _admitted(self, undo: Undo | None) -> None:
+        """The step is scheduled next: from here on it may have an effect."""
+        if self._compensations.running:
+            raise asyncio.CancelledError("the run is undoing its steps and begins no new ones")
+        if undo:
+            self._compensations.register(undo)
+
+    async def _hold(self) -> None:
+        if self.paused is not None:
+            await workflow.wait_condition(lambda: self.paused is None or self._compensations.running)
 
     async def _schedule(
-        self, name: str, activity_id: str, payloads: Sequence[Payload], options: StepOptions
+        self,
+        name: str,
+        activity_id: str,
+        payloads: Sequence[Payload],
+        options: StepOptions,
+        undo: Undo | None = None,
+        *,
+        compensating: bool = False,
     ) -> Payload:
-        if self.paused is not None and not self._compensations.running:
-            await workflow.wait_condition(lambda: self.paused is None)
+        if not compensating:
+            await self._hold()
         args = [RawValue(payload) for payload in payloads]
         size_bytes = sum(payload.ByteSize() for payload in payloads)
         result: RawValue
         if options.local:
             async with self._local.admit(size_bytes):
+                self._admitted(undo)
                 result = await workflow.execute_local_activity(
                     name,
                     args=args,
@@ -195,6 +220,8 @@ class Run:
                 self._local.add(result.payload.ByteSize())
             return result.payload
         async with self._budget.admit(size_bytes):
+            if not compensating:
+                self._admitted(undo)
             result = await workflow.execute_activity(
                 name,
                 args=args,
@@ -230,6 +257,7 @@ class Run:
                 dataclasses.replace(
                     _compensation_options(undo), queue=undo.queue, summary=f"undoes {undo.step}"
                 ),
+                compensating=True,
             )
         except FailureError as exc:
             failed = step_failed(exc, undo.name)
@@ -247,7 +275,7 @@ class Run:
         if self.paused is not None:
             await workflow.wait_condition(lambda: self.paused is None)
         payloads = [
-            encode_argument(value, converter, adapter, where=f"Argument {name!r} of workflow {child.name!r}")
+            self._encode(value, adapter, f"Argument {name!r} of workflow {child.name!r}")
             for name, value, adapter in zip(
                 child.signature.names, values, child.signature.adapters, strict=True
             )
@@ -261,7 +289,7 @@ class Run:
                 task_queue=child.options.queue if child.options.queue != "default" else None,
                 result_type=RawValue,
                 task_timeout=child.task_timeout,
-                memo=spec_memo(child),
+                memo=spec_memo(child, stored=self._stored),
                 search_attributes=attributes,
                 parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
                 cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
@@ -272,6 +300,18 @@ class Run:
         return decode_in_workflow(
             result.payload, child.signature.result, converter, where=f"The result of workflow {child.name!r}"
         )
+
+    def _encode(self, value: Any, adapter: TypeAdapter[Any] | None, where: str) -> Payload:
+        payload = encode_argument(value, workflow.payload_converter(), adapter, where=where)
+        size_bytes = payload.ByteSize()
+        if size_bytes > (LIMIT_BYTES if self._stored else INLINE_BYTES):
+            # Temporal would leave the run open for ever.
+            raise PayloadTooLarge(
+                f"{where} has {megabytes(size_bytes)}; at most {megabytes(LIMIT_BYTES)} may travel, and "
+                f"{megabytes(INLINE_BYTES)} without a storage (HOLDFAST_STORAGE). Pass where to find it instead.",
+                size_bytes=size_bytes,
+            )
+        return payload
 
     # Messages
 
@@ -351,9 +391,9 @@ class Run:
 
     def continue_as_new(self, values: Sequence[Any]) -> NoReturn:
         """End this execution and start the next; messages, compensations and the deadline go along."""
-        signature, converter = self.definition.signature, workflow.payload_converter()
+        signature = self.definition.signature
         payloads = [
-            encode_argument(value, converter, adapter, where=f"Argument {name!r} of {self.definition.name!r}")
+            self._encode(value, adapter, f"Argument {name!r} of {self.definition.name!r}")
             for name, value, adapter in zip(signature.names, values, signature.adapters, strict=True)
         ]
         self._continuing = True
@@ -382,10 +422,19 @@ class Run:
         self.paused = self.paused or carried["paused"]
 
 
-def spec_memo(definition: Workflow[..., Any]) -> dict[str, Any]:
-    """What is written down at a run's start, since it decides on its history."""
-    timeout = definition.options.timeout
-    return {SPEC_MEMO: {"timeout": timeout.total_seconds() if timeout else None}} if timeout else {}
+def spec_memo(definition: Workflow[..., Any], *, stored: bool) -> dict[str, Any]:
+    """What is written down at a run's start, since it decides on its history. The usual is left out.
+
+    Args:
+        definition: The workflow.
+        stored: Whether large payloads go to a storage.
+    """
+    spec: dict[str, Any] = {}
+    if definition.options.timeout:
+        spec["timeout"] = definition.options.timeout.total_seconds()
+    if not stored:
+        spec["stored"] = False
+    return {SPEC_MEMO: spec} if spec else {}
 
 
 def _compensation_options(undo: Undo) -> StepOptions:

@@ -42,7 +42,7 @@ class JsonPayloadConverter(PydanticJSONPlainPayloadConverter):
 
 
 # Temporal makes a payload converter for every step and task; its parts have no state but a cache worth sharing.
-_JSON = JsonPayloadConverter()
+_JSON = JsonPayloadConverter(max_cached_type_adapters=128)
 _CONVERTERS = tuple(
     _JSON if isinstance(converter, JSONPlainPayloadConverter) else converter
     for converter in DefaultPayloadConverter.default_encoding_payload_converters

@@ -51,6 +51,11 @@ class StepData:
         drivers = self._external.drivers if self._external else ()
         self._storage = next((driver for driver in drivers if isinstance(driver, ContentStorage)), None)
 
+    @property
+    def stored(self) -> bool:
+        """Whether large payloads go to a storage."""
+        return self._external is not None
+
     async def encode_result(self, value: Any, adapter: TypeAdapter[Any], *, step: str) -> Payload:
         """Make the payload of a step's result; the SDK still applies codec and claim check to it.
 
