@@ -1,0 +1,28 @@
+"""The command `holdfast`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Run the command line and end the process with its exit code."""
+    try:
+        from holdfast_server.cli.app import run
+    except ModuleNotFoundError as error:
+        if error.name not in {"typer", "rich"}:
+            raise
+        sys.exit(f"The command line needs {error.name}: pip install 'holdfast[cli]'")
+    code = run(sys.argv[1:])
+    logging.shutdown()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.flush()
+    # Temporal's native threads may still hand results to Python while the interpreter is taken down, and abort the
+    # process. Everything of ours is closed by now, so nothing is lost by leaving without that.
+    os._exit(code)

@@ -1,0 +1,140 @@
+"""`holdfast run`: start a run, and see it through."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+import typer
+
+from holdfast import Client, Run, RunFailed, Workflow
+from holdfast.client.queues import pollers
+from holdfast_server.apps import App, load_app
+from holdfast_server.cli.command import command
+from holdfast_server.cli.duration import duration
+from holdfast_server.cli.exits import ExitCode, exit_code
+from holdfast_server.cli.output import busy, note, print_json, say
+from holdfast_server.cli.target import Target
+from holdfast_server.cli.values import arguments, read_json
+from holdfast_server.worker_host import WorkerOptions, make_worker
+
+_REFRESH_SECONDS = 1.0
+
+
+def add(app: typer.Typer) -> None:
+    """Register the command."""
+    command(app, "run")(run)
+
+
+async def run(
+    app: Annotated[
+        str, typer.Argument(metavar="APP:WORKFLOW", help="A file or module, and a workflow in it.")
+    ],
+    target: Target,
+    input: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="JSON|@FILE|-",
+            help="Its arguments: one value, a list of all, or an object by name.",
+        ),
+    ] = None,
+    id: Annotated[
+        str | None, typer.Option(help="The run's id. Default: the workflow's name and a random part.")
+    ] = None,
+    if_exists: Annotated[
+        Literal["raise", "return", "restart"], typer.Option(help="What to do when the id is known.")
+    ] = "raise",
+    queue: Annotated[
+        str | None, typer.Option(help="The queue whose workers run it. Default: the workflow's.")
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Wait for the end and print the result.")
+    ] = True,
+    worker: Annotated[
+        bool | None,
+        typer.Option(
+            "--worker/--no-worker",
+            help="Serve the app in this process meanwhile. Default: if no worker polls the queue.",
+            show_default=False,
+        ),
+    ] = None,
+    timeout: Annotated[
+        timedelta | None, typer.Option(parser=duration, metavar="DURATION", help="The run's time limit.")
+    ] = None,
+) -> int:
+    """Start a run, wait for it, and print its result as JSON.
+
+    Ctrl-C ends the waiting, not the run: it goes on when a worker serves it.
+    """
+    loaded = load_app(app)
+    workflow = loaded.only()
+    workflow.check()
+    values = arguments(workflow, read_json(input, option="--input")) if input is not None else []
+    async with target.connect(start=True) as client:
+        serves = (
+            worker
+            if worker is not None
+            else wait and not await _polled(client, queue or workflow.options.queue)
+        )
+        async with AsyncExitStack() as stack:
+            if serves and wait:
+                options = WorkerOptions(queues=[queue] if queue else ())
+                await stack.enter_async_context(make_worker(client, [loaded], options))
+            started = await client.start(
+                workflow, *values, id=id, if_exists=if_exists, queue=queue, timeout=timeout
+            )
+            if wait:
+                return await _see_through(started, workflow, target, loaded, serves=serves)
+        _tell(started, target)
+        if not target.json and not await _polled(client, queue or workflow.options.queue):
+            note(f"no worker polls its queue yet: holdfast worker {loaded.name}")
+    return ExitCode.OK
+
+
+async def _polled(client: Client, queue: str) -> bool:
+    return bool(await pollers(client, queue))
+
+
+def _tell(run: Run[Any], target: Target) -> None:
+    if target.json:
+        print_json({"id": run.id})
+    else:
+        say(run.id)
+        note(f"look at it: holdfast runs show {run.id}")
+
+
+async def _see_through(
+    run: Run[Any], workflow: Workflow[..., Any], target: Target, app: App, *, serves: bool
+) -> int:
+    note(f"run {run.id}", style="dim")
+    result: asyncio.Task[Any] = asyncio.create_task(run.result())
+    try:
+        with busy("starting") as show:
+            while not result.done():
+                await asyncio.wait([result], timeout=_REFRESH_SECONDS)
+                if not result.done():
+                    described = await run.describe()
+                    show(f"{described.state.value}: {described.stuck or described.waiting_for or ''}")
+        value = workflow.signature.result.dump_python(result.result(), mode="json", by_alias=True)
+    except asyncio.CancelledError:
+        result.cancel()
+        again = f"holdfast worker {app.name}" if serves else f"holdfast runs watch {run.id}"
+        note(f"run {run.id} is not cancelled: {again} (or: holdfast runs cancel {run.id})")
+        raise
+    except RunFailed as error:
+        if target.json:
+            described = await run.describe()
+            failure = {"code": error.code, "type": error.error_type, "message": error.message}
+            print_json({"id": run.id, "state": described.state.value, "result": None, "error": failure})
+        note(f"error: {error}", style="red")
+        note(f"look at it: holdfast runs show {run.id}")
+        return exit_code(error)
+    if target.json:
+        print_json({"id": run.id, "state": "completed", "result": value, "error": None})
+    else:
+        print_json(value)
+    return ExitCode.OK

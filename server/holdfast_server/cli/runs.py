@@ -1,0 +1,161 @@
+"""`holdfast runs`: look at runs, and act on them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from holdfast.client.runs import RunSummary
+from holdfast.states import RunState
+from holdfast_server.cli import show as render
+from holdfast_server.cli import watch as watching
+from holdfast_server.cli.command import command
+from holdfast_server.cli.exits import ExitCode
+from holdfast_server.cli.output import busy, cell, note, print_json, say, span, stdout, table, when
+from holdfast_server.cli.target import Target
+from holdfast_server.cli.values import read_json
+
+app = typer.Typer(help="Look at runs, and act on them.", no_args_is_help=True, rich_markup_mode=None)
+
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", show_default=False)]
+By = Annotated[str, typer.Option(help="Who does it, for the record.")]
+
+
+@command(app, "list")
+async def list_runs(
+    target: Target,
+    state: Annotated[
+        str | None, typer.Option(help="running, completed, failed, cancelled, terminated, timed_out.")
+    ] = None,
+    workflow: Annotated[str | None, typer.Option(help="Only runs of this workflow.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 20,
+) -> None:
+    """List the latest runs, newest first."""
+    async with target.connect(start=False) as client:
+        with busy("reading runs"):
+            found = await client.runs.list(state=state, workflow=workflow, limit=limit)
+        if target.json:
+            print_json([run.to_dict() for run in found])
+            return
+        if not found:
+            note("no runs")
+            return
+        print_summaries(found)
+        if len(found) == limit:
+            note(f"the latest {limit}; --limit shows more", style="dim")
+
+
+def print_summaries(found: list[RunSummary]) -> None:
+    """Print a list of runs."""
+    now = datetime.now(UTC)
+    stdout().print(
+        table(
+            ["run", "workflow", "state", "started", "took", "queue"],
+            [
+                [
+                    cell(run.id),
+                    run.workflow,
+                    render.state(run.state),
+                    when(run.started),
+                    span((run.closed or now) - run.started),
+                    run.queue,
+                ]
+                for run in found
+            ],
+        )
+    )
+
+
+@command(app, "show")
+async def show(run: RunId, target: Target) -> None:
+    """Show a run: its state, why it waits or is stuck, its steps and open waits."""
+    async with target.connect(start=False) as client:
+        with busy("reading the run"):
+            described = await client.get(run).describe()
+        if target.json:
+            print_json(
+                {
+                    **described.to_dict(),
+                    "ui_url": render.link(described, client.ui_url) if client.ui_url else None,
+                }
+            )
+        else:
+            stdout().print(render.description(described, client.ui_url))
+
+
+@command(app, "watch")
+async def watch(run: RunId, target: Target) -> int:
+    """Follow a run until it ends. Exit code 0 if it completed, else 1. With --json one line per change."""
+    async with target.connect(start=False) as client:
+        follow = (
+            watching.as_json if target.json else watching.live if stdout().is_terminal else watching.as_lines
+        )
+        state = await follow(client, client.get(run))
+    return ExitCode.OK if state is RunState.COMPLETED else ExitCode.FAILED
+
+
+@command(app, "cancel")
+async def cancel(run: RunId, target: Target) -> None:
+    """Ask a run to stop: its steps are cancelled, then its compensations run."""
+    async with target.connect(start=False) as client:
+        await client.get(run).cancel()
+    _done(run, "cancel requested", target)
+
+
+@command(app, "terminate")
+async def terminate(
+    run: RunId,
+    target: Target,
+    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+) -> None:
+    """End a run at once. None of its code runs after that, compensation included."""
+    async with target.connect(start=False) as client:
+        await client.get(run).terminate(reason)
+    _done(run, "terminated", target)
+
+
+@command(app, "pause")
+async def pause(
+    run: RunId,
+    target: Target,
+    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+    by: By = "",
+) -> None:
+    """Hold new steps of a run; running ones finish."""
+    async with target.connect(start=False) as client:
+        await client.get(run).pause(reason, by=by)
+    _done(run, "pause requested", target)
+
+
+@command(app, "resume")
+async def resume(run: RunId, target: Target, by: By = "") -> None:
+    """Let the steps of a paused run go on."""
+    async with target.connect(start=False) as client:
+        await client.get(run).resume(by=by)
+    _done(run, "resume requested", target)
+
+
+@command(app, "send")
+async def send(
+    run: RunId,
+    name: Annotated[str, typer.Argument(help="The name that the run waits for.", show_default=False)],
+    target: Target,
+    value: Annotated[
+        str, typer.Argument(metavar="[JSON|@FILE|-]", help="The message.", show_default=False)
+    ] = "null",
+) -> None:
+    """Send a message to a run that does, or will, wait for it."""
+    message = read_json(value, option="the message")
+    async with target.connect(start=False) as client:
+        with busy("sending"):
+            sent = await client.get(run).send(name, message)
+    _done(run, sent, target)
+
+
+def _done(run: str, what: str, target: Target) -> None:
+    if target.json:
+        print_json({"id": run, "done": what})
+    else:
+        say(f"{run}: {what}")

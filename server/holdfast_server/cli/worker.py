@@ -1,0 +1,92 @@
+"""`holdfast worker`: serve apps until SIGTERM."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holdfast_server.apps import load_app
+from holdfast_server.cli.command import command
+from holdfast_server.cli.duration import duration
+from holdfast_server.cli.output import note, print_json
+from holdfast_server.cli.target import Target
+from holdfast_server.worker_host import (
+    WorkerOptions,
+    make_worker,
+    report_of,
+    reporting,
+    serve,
+    stop_with_parent,
+)
+
+
+def add(app: typer.Typer) -> None:
+    """Register the command."""
+    command(app, "worker", serves=True)(worker)
+
+
+async def worker(
+    apps: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="APP...", help="Files, modules, or packages (app.*); with :NAME only that workflow."
+        ),
+    ],
+    target: Target,
+    queue: Annotated[
+        list[str] | None,
+        typer.Option(help="A queue to poll; may be repeated. Default: those of the workflows."),
+    ] = None,
+    health_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Serve /health and /ready on this port of 127.0.0.1; 0 takes a free one."
+        ),
+    ] = None,
+    deployment: Annotated[
+        str | None, typer.Option(help="The Temporal Worker Deployment it belongs to.")
+    ] = None,
+    build_id: Annotated[str | None, typer.Option(help="The version of the code; with --deployment.")] = None,
+    drain: Annotated[
+        timedelta,
+        typer.Option(
+            parser=duration, metavar="DURATION", help="How long running steps may finish after SIGTERM."
+        ),
+    ] = timedelta(seconds=30),
+    max_steps: Annotated[int, typer.Option(min=1, help="Steps at a time, per queue.")] = 100,
+    report: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
+) -> None:
+    """Serve workflows and steps until SIGTERM or Ctrl-C; then running steps finish."""
+    if with_parent:
+        stop_with_parent()
+    with reporting(report):
+        loaded = [load_app(name) for name in apps]
+    options = WorkerOptions(
+        queues=queue or (),
+        health_port=health_port,
+        deployment=deployment,
+        build_id=build_id,
+        drain=drain,
+        max_steps=max_steps,
+    )
+    async with target.connect(start=True, announce=report is None) as client:
+        with reporting(report):
+            made = make_worker(client, loaded, options)
+
+        def ready() -> None:
+            served = report_of(loaded)
+            if report is not None:
+                served.write(report)
+            elif target.json:
+                print_json(
+                    {"queues": made.queues, "workflows": served.workflows, "health_port": made.health_port},
+                    indent=None,
+                )
+            if made.health_port is not None:
+                note(f"health http://127.0.0.1:{made.health_port}/health")
+
+        await serve(made, ready)
