@@ -92,8 +92,10 @@ class Watched:
 
     async def change(self) -> list[Path]:
         """Wait until files have changed, and for half a tick longer, since programs save several."""
-        while not (changed := self._changed()):
+        changed = self._changed()
+        while not changed:
             await asyncio.sleep(_WATCH_SECONDS)
+            changed = self._changed()
         await asyncio.sleep(_WATCH_SECONDS / 2)
         return sorted({*changed, *self._changed()})
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import JsonValue, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
 from holdfast import InvalidInput, NotFound, Workflow
@@ -43,7 +44,7 @@ def read_json(text: str, *, option: str) -> Any:
         raise InvalidInput(f"{where} is no JSON: {error}{hint}") from error
 
 
-def arguments(workflow: Workflow[..., Any], value: Any) -> list[Any]:
+def arguments(workflow: Workflow[..., Any], value: JsonValue) -> list[Any]:
     """The arguments of a workflow, from one JSON value.
 
     The first reading that fits the declared types counts. For a workflow of one parameter: the value is the argument;
@@ -57,13 +58,11 @@ def arguments(workflow: Workflow[..., Any], value: Any) -> list[Any]:
     readings: list[_Reading] = [([value], {})]
     is_all = False
     if isinstance(value, list):
-        items: list[Any] = value
-        readings.append((items, {}))
-        is_all = len(names) != 1 or len(items) == 1
+        readings.append((value, {}))
+        is_all = len(names) != 1 or len(value) == 1
     elif isinstance(value, dict):
-        fields = cast("dict[str, Any]", value)
-        readings.append(([], fields))
-        is_all = len(names) != 1 or (bool(fields) and fields.keys() <= set(names))
+        readings.append(([], value))
+        is_all = len(names) != 1 or (bool(value) and value.keys() <= set(names))
     errors: list[InvalidInput] = []
     single_first = len(names) == 1
     for positional, named in readings if single_first else reversed(readings):
@@ -74,7 +73,7 @@ def arguments(workflow: Workflow[..., Any], value: Any) -> list[Any]:
     raise errors[-1] if single_first and is_all else errors[0]
 
 
-_Reading = tuple[list[Any], dict[str, Any]]
+_Reading = tuple[Sequence[JsonValue], Mapping[str, JsonValue]]
 """Positional and named arguments."""
 
 
