@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
 
 from holdfast.errors import error_types
+from holdfast_server.cli.app import app
+from holdfast_server.cli.exits import ExitCode
 
 ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "docs" / "guide"
@@ -41,6 +46,23 @@ def test_every_error_code_is_documented_under_its_class() -> None:
         r"^\| `(HF-\d{4})` \| `(\w+)` \|", (GUIDE / "errors.md").read_text("utf-8"), re.MULTILINE
     )
     assert dict(rows) == {code: cls.__name__ for code, cls in error_types().items()}
+
+
+def commands(command: Any, name: str = "holdfast") -> Iterator[str]:
+    """The full names of all commands."""
+    inner: dict[str, Any] = getattr(command, "commands", {})
+    if not inner:
+        yield name
+    for word, sub in inner.items():
+        yield from commands(sub, f"{name} {word}")
+
+
+def test_every_command_and_exit_code_is_documented() -> None:
+    page = (GUIDE / "cli.md").read_text("utf-8")
+    documented = re.findall(r"^\| `(holdfast [a-z -]+)` \|", page, re.MULTILINE)
+    assert sorted(documented) == sorted(commands(typer.main.get_command(app)))
+    codes = re.findall(r"^\| (\d+) \|", page, re.MULTILINE)
+    assert [int(code) for code in codes] == [code.value for code in ExitCode]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

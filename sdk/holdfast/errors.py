@@ -288,6 +288,7 @@ def error_types() -> dict[str, type[HoldfastError]]:
     todo: list[type[HoldfastError]] = [HoldfastError]
     while todo:
         cls = todo.pop()
-        found[cls.code] = cls
+        if "code" in vars(cls):  # other modules may narrow a class and keep its code
+            found[cls.code] = cls
         todo.extend(cls.__subclasses__())
     return found
