@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import datetime, timedelta
 
 from temporalio import workflow
@@ -27,18 +27,32 @@ LOCAL_TIME = timedelta(seconds=1)
 
 class TaskBudget:
     """Admits plain steps while the bytes of this workflow task last. Deterministic: it looks only at sizes before
-    encoding and at the history length."""
+    encoding and at the history length.
 
-    def __init__(self) -> None:
+    Args:
+        close_task: Runs a no-op step, whose end begins the next workflow task: the steps that fill this one may take
+            hours.
+    """
+
+    def __init__(self, close_task: Callable[[], Awaitable[None]]) -> None:
+        self._close_task = close_task
         self._history_length = -1
         self._bytes = 0
         self._open = asyncio.Semaphore(MAX_OPEN_STEPS)
+        self._closing: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def admit(self, size_bytes: int) -> AsyncIterator[None]:
-        """Wait until a step with so many argument bytes may be scheduled, and hold its place."""
-        async with self._open:
+    async def admit(self, size_bytes: int, *, at_once: bool = False) -> AsyncIterator[None]:
+        """Wait until a step with so many argument bytes may be scheduled, and hold its place.
+
+        Args:
+            size_bytes: Of its arguments.
+            at_once: Whether it needs no place among the open steps: compensation waits for none of them.
+        """
+        async with nullcontext() if at_once else self._open:
             while not self._fits(size_bytes):
+                if self._closing is None or self._closing.done():
+                    self._closing = asyncio.create_task(self._close_task())
                 await workflow.wait_condition(self._next_task)
             self._bytes += size_bytes
             yield

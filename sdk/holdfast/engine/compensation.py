@@ -93,12 +93,17 @@ class Compensations:
             await workflow.wait_condition(lambda: all(undo.caller is None for undo in still_open))
         # Latest first; a step without an outcome counts as later than all that completed.
         latest = len(self._open) + self._completed
-        order = sorted(enumerate(self._open), key=lambda item: (item[1].completed_at or latest, item[0]), reverse=True)
+        order = sorted(
+            enumerate(self._open), key=lambda item: (item[1].completed_at or latest, item[0]), reverse=True
+        )
         failed: list[str] = []
         for _, undo in order:
             try:
                 await self._run(undo)
-            except (Exception, asyncio.CancelledError) as exc:  # user code; the others must run, it is reported
+            except (
+                Exception,
+                asyncio.CancelledError,
+            ) as exc:  # user code; the others must run, it is reported
                 failed.append(f"{undo.name}: {exc}")
             self._open.remove(undo)
         return failed

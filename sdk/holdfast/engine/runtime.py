@@ -7,20 +7,20 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from pydantic import TypeAdapter
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.common import Priority, RawValue, SearchAttributePair, TypedSearchAttributes
 from temporalio.common import RetryPolicy as TemporalRetryPolicy
-from temporalio.exceptions import ApplicationError, ChildWorkflowError, FailureError
+from temporalio.exceptions import ApplicationError, CancelledError, ChildWorkflowError, FailureError
 
 from holdfast.authoring.registry import registry
 from holdfast.authoring.step import COMPENSATION_RETRY, Step
 from holdfast.authoring.workflow import Workflow
 from holdfast.engine.budget import LocalBudget, TaskBudget
 from holdfast.engine.compensation import COMPENSATING_MEMO, Compensations, Undo
+from holdfast.engine.data.adapters import make_adapter
 from holdfast.engine.data.in_workflow import decode_in_workflow, encode_argument
 from holdfast.engine.data.step_data import INLINE_BYTES, LIMIT_BYTES
 from holdfast.engine.data.values import megabytes
@@ -28,6 +28,9 @@ from holdfast.engine.failures import child_failed, outcome_unknown, run_failure,
 from holdfast.engine.inbox import PAUSED, WAITS_MEMO, Inbox, OpenWait, searchable
 from holdfast.errors import InvalidInput, InvalidWorkflow, PayloadTooLarge, RunTimedOut, WaitTimeout
 from holdfast.options import MINUTE, RetryPolicy, StepOptions
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 SPEC_MEMO = "holdfast.spec"
 CARRY_MEMO = "holdfast.carry"
@@ -44,7 +47,7 @@ class Run:
         self.state: Any = None
         self.paused: str | None = None
         self._compensations = Compensations(self._compensate)
-        self._budget = TaskBudget()
+        self._budget = TaskBudget(self._close_task)
         self._local = LocalBudget(self._close_task)
         self._ordinals: Counter[str] = Counter()
         self._deadline: datetime | None = None
@@ -219,7 +222,7 @@ class Run:
                 )
                 self._local.add(result.payload.ByteSize())
             return result.payload
-        async with self._budget.admit(size_bytes):
+        async with self._budget.admit(size_bytes, at_once=compensating):
             if not compensating:
                 self._admitted(undo)
             result = await workflow.execute_activity(
@@ -281,22 +284,24 @@ class Run:
             )
         ]
         attributes = TypedSearchAttributes([SearchAttributePair(PAUSED, False)]) if searchable() else None
-        try:
-            result: RawValue = await workflow.execute_child_workflow(
-                child.name,
-                args=[RawValue(payload) for payload in payloads],
-                id=child_id,
-                task_queue=child.options.queue if child.options.queue != "default" else None,
-                result_type=RawValue,
-                task_timeout=child.task_timeout,
-                memo=spec_memo(child, stored=self._stored),
-                search_attributes=attributes,
-                parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
-                cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+        async with self._budget.admit(sum(payload.ByteSize() for payload in payloads)):
+            self._admitted(None)
+            # In a task of its own, so that a cancel of the caller can be told from one of the child.
+            running = asyncio.create_task(
+                workflow.execute_child_workflow(
+                    child.name,
+                    args=[RawValue(payload) for payload in payloads],
+                    id=child_id,
+                    task_queue=child.options.queue if child.options.queue != "default" else None,
+                    result_type=RawValue,
+                    task_timeout=child.task_timeout,
+                    memo=spec_memo(child),
+                    search_attributes=attributes,
+                    parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
+                    cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+                )
             )
-        except ChildWorkflowError as exc:
-            failed = child_failed(exc, child_id)
-            raise failed from failed.__cause__
+            result: RawValue = await self._child_result(running, child_id)
         return decode_in_workflow(
             result.payload, child.signature.result, converter, where=f"The result of workflow {child.name!r}"
         )
@@ -312,6 +317,22 @@ class Run:
                 size_bytes=size_bytes,
             )
         return payload
+
+    async def _child_result(self, running: asyncio.Task[Any], child_id: str) -> Any:
+        cancelled: asyncio.CancelledError | None = None
+        while True:
+            try:
+                return await asyncio.shield(running)
+            except ChildWorkflowError as exc:
+                if cancelled and isinstance(exc.__cause__, CancelledError):
+                    raise cancelled from exc
+                failed = child_failed(exc, child_id)
+                raise failed from failed.__cause__
+            except asyncio.CancelledError as exc:
+                if running.done():
+                    raise
+                cancelled = exc
+                running.cancel()
 
     # Messages
 
@@ -366,7 +387,7 @@ class Run:
 
     def _adapter(self, hint: Any) -> TypeAdapter[Any]:
         if hint not in self._adapters:
-            self._adapters[hint] = TypeAdapter(hint)
+            self._adapters[hint] = make_adapter(hint)
         return self._adapters[hint]
 
     # State
