@@ -10,7 +10,7 @@ import ast
 import dataclasses
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,11 @@ class Sandbox(SandboxedWorkflowRunner):
 
 def runner(workflows: Iterable[Workflow[..., Any]]) -> SandboxedWorkflowRunner:
     """The sandbox for these workflows."""
-    modules = {workflow.fn.__module__ for workflow in workflows}
+    return sandbox({workflow.fn.__module__ for workflow in workflows})
+
+
+def sandbox(modules: Iterable[str]) -> SandboxedWorkflowRunner:
+    """The sandbox that imports these modules for each run and shares all others."""
     return Sandbox(
         restrictions=dataclasses.replace(SandboxRestrictions.default, passthrough_modules=_AllBut(modules))
     )
@@ -122,7 +126,24 @@ def _why_not(workflow: Workflow[..., Any]) -> str | None:
         return "its module is no file (a notebook, or the interactive prompt)"
     if name == "__main__":
         _check_main_guard(Path(file))
+    elif not _importable(name, Path(file)):
+        return f"{name!r} cannot be imported by that name, its file was loaded by path"
     return None
+
+
+def _importable(name: str, file: Path) -> bool:
+    # Not importlib.util.find_spec, which answers with what is loaded already: pytest and others load files by path.
+    path: Sequence[str] | None = None
+    origin: str | None = None
+    parts = name.split(".")
+    for count in range(1, len(parts) + 1):
+        prefix = ".".join(parts[:count])
+        finders = (getattr(finder, "find_spec", None) for finder in sys.meta_path)
+        spec = next((spec for find in finders if find and (spec := find(prefix, path))), None)
+        if spec is None:
+            return False
+        path, origin = spec.submodule_search_locations, spec.origin
+    return origin is not None and Path(origin).resolve() == file.resolve()
 
 
 _LOOPS = {"asyncio", "anyio", "trio", "uvloop"}
