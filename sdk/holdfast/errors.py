@@ -287,8 +287,7 @@ def error_types() -> dict[str, type[HoldfastError]]:
     found: dict[str, type[HoldfastError]] = {}
     todo: list[type[HoldfastError]] = [HoldfastError]
     while todo:
-        cls = todo.pop()
-        if "code" in vars(cls):  # other modules may narrow a class and keep its code
-            found[cls.code] = cls
+        cls = todo.pop(0)
+        found.setdefault(cls.code, cls)  # a narrower class of another module may share the code of its base
         todo.extend(cls.__subclasses__())
     return found
