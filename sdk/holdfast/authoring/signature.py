@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_type_hints
-
-from pydantic import PydanticUserError, TypeAdapter
-from pydantic.errors import PydanticSchemaGenerationError
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from holdfast.authoring.depends import Dependency
 from holdfast.errors import FixInput, InvalidInput
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 _EMPTY = inspect.Parameter.empty
 
@@ -87,6 +87,9 @@ class Signature:
         return self._adapter("return", self.hints.get("return", Any))
 
     def _adapter(self, name: str, hint: Any) -> TypeAdapter[Any]:
+        from pydantic import PydanticUserError, TypeAdapter  # slow to import
+        from pydantic.errors import PydanticSchemaGenerationError
+
         try:
             adapter: TypeAdapter[Any] = TypeAdapter(hint)
             adapter.rebuild()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random as _random
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, TypeVar, overload
 
-from pydantic import BaseModel
 from temporalio import workflow as _temporal
 
 from holdfast.authoring import scope
@@ -16,7 +16,8 @@ from holdfast.errors import NotInWorkflow
 T = TypeVar("T")
 
 
-class Decision(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Decision:
     """What an approval answers unless another form is asked for."""
 
     approved: bool

@@ -8,13 +8,8 @@ from pathlib import Path
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client as TemporalClient
 from temporalio.converter import DataConverter
-from temporalio.envconfig import ClientConfigProfile
 from temporalio.service import RPCError, TLSConfig
 
-from holdfast.engine.data.blobs import open_storage
-from holdfast.engine.data.codec import HoldfastCodec
-from holdfast.engine.data.converter import make_data_converter
-from holdfast.engine.data.keys import KeyRing
 from holdfast.engine.data.step_data import StepData
 from holdfast.engine.embedded import Attachment, attach
 from holdfast.engine.inbox import PAUSED, WAITING
@@ -59,6 +54,10 @@ async def connect_embedded(home: Path | None, *, start: bool, time_skipping: boo
     except RuntimeError as exc:
         await attachment.close()
         raise Unavailable(f"the embedded server at {info.address} does not answer: {exc}") from exc
+    if time_skipping:
+        from holdfast.testing.clock import skipping
+
+        temporal = skipping(temporal)
     return Connection(
         temporal=temporal,
         address=info.address,
@@ -83,6 +82,8 @@ async def connect_cluster(
         Unavailable: It does not answer.
         InvalidConfiguration: Its configuration file or the address is wrong.
     """
+    from temporalio.envconfig import ClientConfigProfile
+
     try:
         config = ClientConfigProfile.load(profile).to_client_connect_config()
     except RuntimeError as exc:
@@ -107,6 +108,11 @@ def data_converter(settings: Settings, *, storage: str | Path | None) -> DataCon
     Raises:
         InvalidConfiguration: A key, the storage or a missing extra.
     """
+    from holdfast.engine.data.blobs import open_storage
+    from holdfast.engine.data.codec import HoldfastCodec
+    from holdfast.engine.data.converter import make_data_converter
+    from holdfast.engine.data.keys import KeyRing
+
     codec = None
     if settings.compress or settings.encryption_keys:
         keys = KeyRing.parse(settings.encryption_keys) if settings.encryption_keys else None

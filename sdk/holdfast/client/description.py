@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime, timedelta
-from typing import Literal, cast
-
-from pydantic import JsonValue
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from holdfast.states import RunState, StepState
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 
 class _Jsonable:
@@ -159,8 +160,8 @@ class RunDescription(_Jsonable):
 
     history_event_count: int = 0
     history_size_bytes: int = 0
-    memo: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
-    search_attributes: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    memo: Mapping[str, JsonValue] = field(default_factory=dict[str, Any])
+    search_attributes: Mapping[str, JsonValue] = field(default_factory=dict[str, Any])
     build_id: str | None = None
     """The worker build that it belongs to, with worker versioning."""
 

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Awaitable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from pydantic import TypeAdapter
 from temporalio.api.common.v1 import Payload
 from temporalio.client import (
     WorkflowFailureError,
@@ -25,12 +24,15 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from holdfast.client.description import RunDescription
 from holdfast.client.start import unavailable
+from holdfast.engine.data.adapters import make_adapter
 from holdfast.engine.failures import rebuilt, run_failed
 from holdfast.engine.shell import PAUSE_SIGNAL, RESUME_SIGNAL, STATE_QUERY
 from holdfast.errors import GiveUp, InvalidInput, NotFound, RunClosed, WaitTimeout
 from holdfast.states import RunState
 
 if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
     from holdfast.client.client import Client
 
 R = TypeVar("R")
@@ -57,7 +59,7 @@ class Run(Generic[R]):
     def __init__(self, client: Client, run_id: str, *, result: TypeAdapter[R] | None = None) -> None:
         self._client = client
         self.id = run_id
-        self._adapter: TypeAdapter[Any] = result or TypeAdapter(Any)
+        self._adapter: TypeAdapter[Any] = result or make_adapter(Any)
 
     def __repr__(self) -> str:
         return f"<run {self.id}>"
@@ -181,7 +183,7 @@ class Run(Generic[R]):
             raise WaitTimeout(f"no worker answered update {name!r} of run {self.id!r} in time") from exc
         except RPCError as exc:
             raise await self._closed(exc) from exc
-        return await self._client.data.decode(payload, TypeAdapter(result if result is not object else Any))
+        return await self._client.data.decode(payload, make_adapter(result if result is not object else Any))
 
     async def _update(self, name: str, args: Any, *, timeout: timedelta | None) -> Payload:
         try:
@@ -210,7 +212,7 @@ class Run(Generic[R]):
         except RPCError as exc:
             raise self._error(exc) from exc
         return await self._client.data.decode(
-            raw.payload, TypeAdapter(result if result is not object else Any)
+            raw.payload, make_adapter(result if result is not object else Any)
         )
 
     async def state(self, type: type[Any] = object) -> Any:

@@ -8,9 +8,8 @@ import inspect
 import logging
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import TypeAdapter
 from temporalio import activity
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
@@ -27,6 +26,9 @@ from holdfast.engine.process_pool import ProcessPool
 from holdfast.engine.runtime import CHECKPOINT
 from holdfast.errors import HoldfastError, InvalidStep, Permanent, RetryAfter, Unavailable
 from holdfast.options import StepOptions
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 T = TypeVar("T")
 

@@ -6,9 +6,8 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue, SearchAttributeKey
@@ -16,6 +15,9 @@ from temporalio.exceptions import ApplicationError
 
 from holdfast.engine.data.in_workflow import decode_in_workflow
 from holdfast.errors import AlreadyDecided, HoldfastError, InvalidInput
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 WAITS_MEMO = "holdfast.waits"
 WAITING = SearchAttributeKey.for_keyword_list("HoldfastWaiting")

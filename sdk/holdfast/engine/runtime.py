@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
-from temporalio.common import Priority, RawValue, SearchAttributePair, TypedSearchAttributes
+from temporalio.common import Priority, RawValue
 from temporalio.common import RetryPolicy as TemporalRetryPolicy
-from temporalio.exceptions import ApplicationError, CancelledError, ChildWorkflowError, FailureError
+from temporalio.exceptions import ApplicationError, FailureError
 
 from holdfast.authoring.registry import registry
 from holdfast.authoring.step import COMPENSATION_RETRY, Step
 from holdfast.authoring.workflow import Workflow
 from holdfast.engine.budget import LocalBudget, TaskBudget
+from holdfast.engine.children import run_child
 from holdfast.engine.compensation import COMPENSATING_MEMO, Compensations, Undo
 from holdfast.engine.data.adapters import make_adapter
 from holdfast.engine.data.in_workflow import decode_in_workflow, encode_argument
 from holdfast.engine.data.step_data import INLINE_BYTES, LIMIT_BYTES
 from holdfast.engine.data.values import megabytes
-from holdfast.engine.failures import child_failed, outcome_unknown, run_failure, step_failed
+from holdfast.engine.failures import outcome_unknown, run_failure, step_failed
 from holdfast.engine.inbox import PAUSED, WAITS_MEMO, Inbox, OpenWait, searchable
 from holdfast.errors import InvalidInput, InvalidWorkflow, PayloadTooLarge, RunTimedOut, WaitTimeout
 from holdfast.options import MINUTE, RetryPolicy, StepOptions
@@ -275,33 +276,18 @@ class Run:
         child_id = (
             child.child_id or f"{info.workflow_id}:{child.name}:{self._ordinals[f'child {child.name}']}"
         )
-        if self.paused is not None:
-            await workflow.wait_condition(lambda: self.paused is None)
+        await self._hold()
         payloads = [
             self._encode(value, adapter, f"Argument {name!r} of workflow {child.name!r}")
             for name, value, adapter in zip(
                 child.signature.names, values, child.signature.adapters, strict=True
             )
         ]
-        attributes = TypedSearchAttributes([SearchAttributePair(PAUSED, False)]) if searchable() else None
         async with self._budget.admit(sum(payload.ByteSize() for payload in payloads)):
             self._admitted(None)
-            # In a task of its own, so that a cancel of the caller can be told from one of the child.
-            running = asyncio.create_task(
-                workflow.execute_child_workflow(
-                    child.name,
-                    args=[RawValue(payload) for payload in payloads],
-                    id=child_id,
-                    task_queue=child.options.queue if child.options.queue != "default" else None,
-                    result_type=RawValue,
-                    task_timeout=child.task_timeout,
-                    memo=spec_memo(child),
-                    search_attributes=attributes,
-                    parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
-                    cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
-                )
+            result = await run_child(
+                child, child_id, payloads, memo=spec_memo(child, stored=self._stored), searchable=searchable()
             )
-            result: RawValue = await self._child_result(running, child_id)
         return decode_in_workflow(
             result.payload, child.signature.result, converter, where=f"The result of workflow {child.name!r}"
         )
@@ -317,22 +303,6 @@ class Run:
                 size_bytes=size_bytes,
             )
         return payload
-
-    async def _child_result(self, running: asyncio.Task[Any], child_id: str) -> Any:
-        cancelled: asyncio.CancelledError | None = None
-        while True:
-            try:
-                return await asyncio.shield(running)
-            except ChildWorkflowError as exc:
-                if cancelled and isinstance(exc.__cause__, CancelledError):
-                    raise cancelled from exc
-                failed = child_failed(exc, child_id)
-                raise failed from failed.__cause__
-            except asyncio.CancelledError as exc:
-                if running.done():
-                    raise
-                cancelled = exc
-                running.cancel()
 
     # Messages
 

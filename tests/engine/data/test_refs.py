@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel, TypeAdapter
-from temporalio.api.common.v1 import Payload
 
 from holdfast.engine.data.converter import make_data_converter
-from holdfast.engine.data.in_workflow import decode_in_workflow, encode_argument, encoded_size
+from holdfast.engine.data.in_workflow import decode_in_workflow, encode_argument
 from holdfast.engine.data.refs import METADATA_KEY, Ref, genuine_refs
 from holdfast.engine.data.values import from_payload
 from holdfast.errors import InvalidInput
@@ -143,13 +142,6 @@ async def test_a_small_value_fits_a_ref_parameter() -> None:
 async def test_a_ref_from_nowhere_cannot_be_loaded() -> None:
     with pytest.raises(InvalidInput, match="not connected to a storage"):
         await REF.load()
-
-
-def test_a_stored_payload_counts_as_its_reference() -> None:
-    large = Payload(data=b"x" * 100_000)
-    assert encoded_size(large, stored=False) > 100_000
-    assert encoded_size(large, stored=True) < 1_000
-    assert encoded_size(Payload(data=b"x" * 1000), stored=True) > 1_000
 
 
 def test_its_json_schema_is_that_of_the_value() -> None:

@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import (
@@ -239,6 +238,8 @@ def open_storage(location: str | Path) -> ContentStorage:
 
         return S3Storage.open(location)
     if scheme == "file":
+        from urllib.request import url2pathname  # brings an HTTP client along
+
         return DirectoryStorage(url2pathname(urlsplit(location).path))
     if scheme or not location:
         raise InvalidConfiguration(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from types import NoneType, UnionType
-from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 
-from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadConverter
 
-from holdfast.engine.data.converter import CLAIM_CHECK_BYTES
+from holdfast.engine.data.adapters import make_adapter
 from holdfast.engine.data.refdoc import RefDocument
 from holdfast.engine.data.refs import (
     MARKER_KEY,
@@ -26,9 +25,10 @@ from holdfast.engine.data.refs import (
 from holdfast.engine.data.values import from_payload, infer_json, to_payload
 from holdfast.errors import InvalidInput
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
-_REFERENCE_BYTES = 512
+T = TypeVar("T")
 
 
 def encode_argument(
@@ -86,17 +86,6 @@ def decode_in_workflow(
     return placed
 
 
-def encoded_size(payload: Payload, *, stored: bool) -> int:
-    """How many bytes a payload adds to a workflow task.
-
-    Args:
-        payload: Before codec and claim check.
-        stored: Whether a storage takes payloads of 32 KiB and more, which leaves a small reference.
-    """
-    size_bytes = payload.ByteSize()
-    return _REFERENCE_BYTES if stored and size_bytes >= CLAIM_CHECK_BYTES else size_bytes
-
-
 class _Place:
     def __init__(self, allowed: frozenset[str], converter: PayloadConverter, where: str) -> None:
         self.allowed, self.converter, self.where = allowed, converter, where
@@ -105,7 +94,7 @@ class _Place:
     def read(self, node: object, declared: Any) -> Any:
         adapter = self._adapters.get(id(declared))
         if adapter is None:
-            adapter = self._adapters[id(declared)] = TypeAdapter(declared)
+            adapter = self._adapters[id(declared)] = make_adapter(declared)
         payload = Payload(metadata={"encoding": b"json/plain"}, data=to_json(node))
         return from_payload(payload, adapter, self.converter, where=self.where, refs=RefContext(self.allowed))
 

@@ -6,9 +6,8 @@ import re
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 from temporalio.api.common.v1 import Payload
 
@@ -25,6 +24,9 @@ from holdfast.engine.data.refs import (
     markers,
 )
 from holdfast.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 _MARKER_BYTES = 4096
 

@@ -10,12 +10,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeGuard, TypeVar, cast, get_args
 
-from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationInfo
 from pydantic_core import SchemaSerializer, core_schema, to_json
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 
+from holdfast.engine.data.adapters import make_adapter
 from holdfast.errors import InvalidInput, NotInWorkflow
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationInfo
 
 METADATA_KEY = "holdfast-refs"
 MARKER_KEY = "$holdfast_ref"
@@ -118,7 +121,7 @@ class Ref(Generic[T_co]):
             raise InvalidInput(
                 f"{self._what()} is not connected to a storage. Only one that a step or a client received is."
             )
-        return cast("T_co", await self._source.load(self, TypeAdapter(self._type)))
+        return cast("T_co", await self._source.load(self, make_adapter(self._type)))
 
     def inline_value(self) -> Any:
         """The value of a Ref that has no blob."""

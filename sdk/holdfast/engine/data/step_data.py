@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import TypeAdapter
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import (
     DataConverter,
@@ -19,6 +18,9 @@ from holdfast.engine.data.refdoc import RefDocument, root_ref
 from holdfast.engine.data.refs import Ref, RefContext, genuine_refs, mentions_ref
 from holdfast.engine.data.values import from_payload, megabytes, to_payload
 from holdfast.errors import InvalidInput, PayloadTooLarge, Unavailable
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 T = TypeVar("T")
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from google.protobuf.message import Message
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import PydanticSerializationError, ValidationError, to_json
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadConverter
 
 from holdfast.engine.data.refs import CONTEXT_KEY, Ref, RefContext, genuine_refs, list_refs
 from holdfast.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 T = TypeVar("T")
 

@@ -1,0 +1,15 @@
+"""Validators, made where pydantic's slow half is first needed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+
+def make_adapter(hint: Any) -> TypeAdapter[Any]:
+    """The validator of a type. Importing pydantic's models takes as long as half of `import holdfast`."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(hint)
