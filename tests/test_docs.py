@@ -17,7 +17,7 @@ from holdfast_server.cli.exits import ExitCode
 
 ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "docs" / "guide"
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *GUIDE.glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *GUIDE.glob("*.md")])
 VARIABLE = re.compile(r"HOLDFAST_[A-Z_]+")
 
 
