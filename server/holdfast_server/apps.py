@@ -238,9 +238,16 @@ _STANDARD_LIBRARY = Path(traceback.__file__).resolve().parent
 
 def users_files() -> list[Path]:
     """The user's source files among those that this process has imported."""
-    named = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    named = (
+        getattr(module, "__file__", None)
+        for name, module in list(sys.modules.items())
+        if not name.startswith(_OURS)
+    )
     files = {Path(name).resolve() for name in named if name}
     return sorted(file for file in files if file.suffix == ".py" and is_users(file))
+
+
+_OURS = ("holdfast.", "holdfast_server.", "holdfast_executors.", "holdfast_ui.")
 
 
 def _put_on_path(folder: Path) -> None:

@@ -118,6 +118,7 @@ class Reloader:
         files: What to watch until a worker says what it has imported.
         drain_seconds: How long a worker may take to finish what it has.
         tell: Called with each line for the user, and whether it is bad news.
+        offer: Called with the commands that start runs, when they are other ones than before.
     """
 
     def __init__(
@@ -127,11 +128,14 @@ class Reloader:
         *,
         drain_seconds: float,
         tell: Callable[[str, bool], None],
+        offer: Callable[[list[str]], None],
     ) -> None:
         self._arguments = arguments
         self._watched = Watched(files)
         self._drain_seconds = drain_seconds
         self._tell = tell
+        self._offer = offer
+        self._commands: list[str] = []
         self._current: WorkerProcess | None = None
         self._others: set[WorkerProcess] = set()
         """Those that start or drain."""
@@ -172,6 +176,9 @@ class Reloader:
         old, self._current = self._current, new
         self._others = {worker for worker in self._others if worker.running} - {new}
         self._tell(f"worker {new.pid} serves after {time.monotonic() - began:.1f} s", False)
+        if report.commands != self._commands:
+            self._commands = report.commands
+            self._offer(report.commands)
         if old is not None and old.running:
             self._tell(f"worker {old.pid} finishes what it has", False)
             old.drain()

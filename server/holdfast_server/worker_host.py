@@ -17,6 +17,7 @@ from pathlib import Path
 from holdfast import Client, Worker
 from holdfast.errors import FixInput
 from holdfast_server.apps import App, ImportFailed, users_files
+from holdfast_server.samples import run_command
 
 _READY_POLL_SECONDS = 0.02
 
@@ -77,7 +78,9 @@ class Report:
     files: list[str]
     """The user's files that it has imported, or failed to."""
 
-    workflows: list[str]
+    commands: list[str]
+    """Command lines that start runs of what it serves."""
+
     polling: bool
 
     def write(self, path: Path) -> None:
@@ -104,14 +107,14 @@ def reporting(path: Path | None) -> Generator[None]:
         if path is not None:
             named = error.files if isinstance(error, ImportFailed) else []
             files = sorted(str(file) for file in {*users_files(), *named})
-            Report(files=files, workflows=[], polling=False).write(path)
+            Report(files=files, commands=[], polling=False).write(path)
         raise
 
 
 def report_of(apps: Sequence[App]) -> Report:
     """The report of a worker that serves these apps."""
-    runnable = [f"{app.name}:{name}" for app in apps for name in app.workflows]
-    return Report(files=[str(file) for file in users_files()], workflows=runnable, polling=True)
+    commands = [run_command(app.name, workflow) for app in apps for workflow in app.workflows.values()]
+    return Report(files=[str(file) for file in users_files()], commands=commands, polling=True)
 
 
 def stop_with_parent() -> None:

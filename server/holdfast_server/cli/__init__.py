@@ -17,6 +17,7 @@ def main() -> NoReturn:
         if error.name not in {"typer", "rich"}:
             raise
         sys.exit(f"The command line needs {error.name}: pip install 'holdfast[cli]'")
+    _keep_stdout_for_results()
     code = run(sys.argv[1:])
     logging.shutdown()
     with contextlib.suppress(OSError, ValueError):
@@ -26,3 +27,16 @@ def main() -> NoReturn:
     # Temporal's native threads may still hand results to Python while the interpreter is taken down, and abort the
     # process. Everything of ours is closed by now, so nothing is lost by leaving without that.
     os._exit(code)
+
+
+def _keep_stdout_for_results() -> None:
+    """Give `sys.stdout` a channel of its own. What native code and child processes write to stdout, such as log lines
+    of Temporal's core, goes to stderr, so that results stay what programs can read."""
+    if sys.stdout is None or sys.stderr is None:  # pyright: ignore[reportUnnecessaryComparison]  # closed by the caller
+        return
+    try:
+        channel = os.dup(sys.stdout.fileno())
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    except OSError:
+        return
+    sys.stdout = os.fdopen(channel, "w", encoding=sys.stdout.encoding, errors="backslashreplace")

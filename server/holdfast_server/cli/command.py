@@ -9,6 +9,7 @@ import inspect
 import signal
 import traceback
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import typer
@@ -17,8 +18,10 @@ from holdfast.errors import HoldfastError
 from holdfast.settings import load
 from holdfast_server.cli.exits import ExitCode, exit_code
 from holdfast_server.cli.logs import set_up_logging
-from holdfast_server.cli.output import note
+from holdfast_server.cli.output import note, only_results
 from holdfast_server.cli.target import Target
+
+_ENDED_BY_USER = (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
 
 Body = Callable[..., Coroutine[Any, Any, int | None]]
 
@@ -45,15 +48,17 @@ _SHARED = {
 }
 
 
-def command(app: typer.Typer, name: str, *, serves: bool = False, **options: Any) -> Callable[[Body], Body]:
+def command(
+    app: typer.Typer, name: str, *, serves: bool = False, imports: bool = False, **options: Any
+) -> Callable[[Body], Body]:
     """Register an async function as a command. Its parameter `target: Target` becomes the shared options; what it
     returns is the exit code (`None` is 0).
 
     Args:
         app: The group that it belongs to.
         name: What users type.
-        serves: Whether it runs for long and its log is worth reading; others log from WARNING on.
-        **options: For `typer.Typer.command`.
+        serves: Whether it serves until it is told to end: its log is worth reading, and such an end is a good one.
+        imports: Whether it imports the user's code, whose prints are no results.
     """
 
     def register(body: Body) -> Body:
@@ -73,13 +78,15 @@ def command(app: typer.Typer, name: str, *, serves: bool = False, **options: Any
         def invoke(**given: Any) -> None:
             target = Target(**{key: given.pop(key) for key in _SHARED})
             set_up_logging("DEBUG" if target.debug else load().log_level if serves else "WARNING")
-            raise typer.Exit(_run(body(**given, target=target), debug=target.debug))
+            with only_results() if imports else nullcontext():
+                code = _run(body(**given, target=target), debug=target.debug)
+            raise typer.Exit(ExitCode.OK if serves and code in _ENDED_BY_USER else code)
 
         parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + shared
         invoke.__signature__ = signature.replace(parameters=parameters, return_annotation=None)  # type: ignore[attr-defined]
         invoke.__annotations__ = {p.name: p.annotation for p in parameters}
         del invoke.__wrapped__  # typer would read the annotations of the body
-        app.command(name, **options)(invoke)
+        app.command(name)(invoke)
         return body
 
     return register

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -55,18 +54,22 @@ async def dev(
         if not apps:
             await _look(client, target)
             return
-        if not target.json:
-            _how_to_run(apps)
         arguments = [*apps, *target.arguments, "--drain", f"{drain.total_seconds()}s"]
         arguments += [part for name in queue or () for part in ("--queue", name)]
         arguments += ["--debug"] if target.debug else []
-        await Reloader(arguments, files, drain_seconds=drain.total_seconds(), tell=_tell).run()
+        reloader = Reloader(
+            arguments,
+            files,
+            drain_seconds=drain.total_seconds(),
+            tell=_tell,
+            offer=(lambda _: None) if target.json else _offer,
+        )
+        await reloader.run()
 
 
-def _how_to_run(apps: list[str]) -> None:
-    for app in apps:
-        name = app if ":" in Path(app).name else f"{app}:WORKFLOW"
-        say(f"run        holdfast run {name} --input JSON")
+def _offer(commands: list[str]) -> None:
+    for line in commands:
+        say(f"run        {line}")
     say("look       holdfast runs list, holdfast runs show RUN")
 
 

@@ -10,9 +10,10 @@ import json
 import sys
 import unicodedata
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -25,10 +26,23 @@ _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Unicode categories that move the cursor, change direction, hide text or cannot be encoded."""
 
 
-def _console(*, stderr: bool) -> Console:
-    stream = sys.stderr if stderr else sys.stdout
+_results: ContextVar[TextIO | None] = ContextVar("results", default=None)
+
+
+@contextmanager
+def only_results() -> Generator[None]:
+    """Keep stdout for what the functions below print; what the user's code prints goes to stderr."""
+    token = _results.set(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _results.reset(token)
+
+
+def _console(stream: TextIO) -> Console:
     return Console(
-        stderr=stderr,
+        file=stream,
         width=None if stream.isatty() else _UNBOUNDED_WIDTH,
         markup=False,
         highlight=False,
@@ -38,12 +52,12 @@ def _console(*, stderr: bool) -> Console:
 
 def stdout() -> Console:
     """Where results go."""
-    return _console(stderr=False)
+    return _console(_results.get() or sys.stdout)
 
 
 def stderr() -> Console:
     """Where notices, progress and errors go."""
-    return _console(stderr=True)
+    return _console(sys.stderr)
 
 
 def clean(text: str, *, lines: bool = False) -> str:
@@ -81,8 +95,9 @@ def print_json(value: Any, *, indent: int | None = 2) -> None:
         char if char == "\n" or unicodedata.category(char) not in _HIDDEN else json.dumps(char)[1:-1]
         for char in text
     )
-    sys.stdout.write(safe + "\n")
-    sys.stdout.flush()
+    stream = _results.get() or sys.stdout
+    stream.write(safe + "\n")
+    stream.flush()
 
 
 def cell(value: object, *, style: str = "") -> Text:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
@@ -11,6 +11,7 @@ import typer
 
 from holdfast import Client, Run, RunFailed, Workflow
 from holdfast.client.queues import pollers
+from holdfast.errors import TryAgain
 from holdfast_server.apps import App, load_app
 from holdfast_server.cli.command import command
 from holdfast_server.cli.duration import duration
@@ -25,7 +26,7 @@ _REFRESH_SECONDS = 1.0
 
 def add(app: typer.Typer) -> None:
     """Register the command."""
-    command(app, "run")(run)
+    command(app, "run", imports=True)(run)
 
 
 async def run(
@@ -114,9 +115,8 @@ async def _see_through(
     result: asyncio.Task[Any] = asyncio.create_task(run.result())
     try:
         with busy("starting") as show:
-            while not result.done():
-                await asyncio.wait([result], timeout=_REFRESH_SECONDS)
-                if not result.done():
+            while not (await asyncio.wait([result], timeout=_REFRESH_SECONDS))[0]:
+                with suppress(TryAgain):  # the server may be on its way back
                     described = await run.describe()
                     show(f"{described.state.value}: {described.stuck or described.waiting_for or ''}")
         value = workflow.signature.result.dump_python(result.result(), mode="json", by_alias=True)

@@ -111,7 +111,7 @@ def steps(found: list[StepDescription]) -> Table:
 
 def _step_note(step: StepDescription, names: dict[str, str]) -> str:
     notes: list[str] = []
-    if step.compensates:
+    if step.compensates and step.summary is None:
         notes.append(f"undoes {names.get(step.compensates, step.compensates)}")
     if step.local:
         notes.append("local")

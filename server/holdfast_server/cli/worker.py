@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +26,7 @@ from holdfast_server.worker_host import (
 
 def add(app: typer.Typer) -> None:
     """Register the command."""
-    command(app, "worker", serves=True)(worker)
+    command(app, "worker", serves=True, imports=True)(worker)
 
 
 async def worker(
@@ -63,6 +64,7 @@ async def worker(
     """Serve workflows and steps until SIGTERM or Ctrl-C; then running steps finish."""
     if with_parent:
         stop_with_parent()
+        logging.getLogger("holdfast.embedded").setLevel(logging.WARNING)  # the parent has said where it is
     with reporting(report):
         loaded = [load_app(name) for name in apps]
     options = WorkerOptions(
@@ -78,12 +80,12 @@ async def worker(
             made = make_worker(client, loaded, options)
 
         def ready() -> None:
-            served = report_of(loaded)
             if report is not None:
-                served.write(report)
+                report_of(loaded).write(report)
             elif target.json:
+                workflows = sorted({name for app in loaded for name in app.workflows})
                 print_json(
-                    {"queues": made.queues, "workflows": served.workflows, "health_port": made.health_port},
+                    {"queues": made.queues, "workflows": workflows, "health_port": made.health_port},
                     indent=None,
                 )
             if made.health_port is not None:
