@@ -100,10 +100,7 @@ class Compensations:
         for _, undo in order:
             try:
                 await self._run(undo)
-            except (
-                Exception,
-                asyncio.CancelledError,
-            ) as exc:  # user code; the others must run, it is reported
+            except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - user code; the others must run
                 failed.append(f"{undo.name}: {exc}")
             self._open.remove(undo)
         return failed

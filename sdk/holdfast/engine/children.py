@@ -1,0 +1,77 @@
+"""A workflow called by a workflow: a child run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from temporalio import workflow
+from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue, SearchAttributePair, TypedSearchAttributes
+from temporalio.exceptions import CancelledError, ChildWorkflowError, WorkflowAlreadyStartedError
+
+from holdfast.authoring.workflow import Workflow
+from holdfast.engine.failures import child_failed
+from holdfast.engine.inbox import PAUSED
+from holdfast.errors import AlreadyStarted
+
+
+async def run_child(
+    child: Workflow[..., Any],
+    child_id: str,
+    payloads: Sequence[Payload],
+    *,
+    memo: Mapping[str, Any],
+    searchable: bool,
+) -> RawValue:
+    """Start a child run and wait for its end.
+
+    Args:
+        child: The workflow.
+        child_id: The child's run id.
+        payloads: Its arguments.
+        memo: What is written down at its start.
+        searchable: Whether the namespace has Holdfast's search attributes.
+
+    Raises:
+        AlreadyStarted: An open run has the id.
+        RunFailed: The child failed, or somebody else cancelled it.
+        asyncio.CancelledError: The caller was cancelled, and the child with it.
+    """
+    # In a task of its own, so that a cancel of the caller can be told from one of the child.
+    running = asyncio.create_task(
+        workflow.execute_child_workflow(
+            child.name,
+            args=[RawValue(payload) for payload in payloads],
+            id=child_id,
+            task_queue=child.options.queue if child.options.queue != "default" else None,
+            result_type=RawValue,
+            task_timeout=child.task_timeout,
+            memo=memo,
+            search_attributes=TypedSearchAttributes([SearchAttributePair(PAUSED, False)])
+            if searchable
+            else None,
+            parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
+            cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+        )
+    )
+    cancelled: asyncio.CancelledError | None = None
+    while True:
+        try:
+            result: RawValue = await asyncio.shield(running)
+            return result
+        except ChildWorkflowError as exc:
+            if cancelled and isinstance(exc.__cause__, CancelledError):
+                raise cancelled from exc
+            failed = child_failed(exc, child_id)
+            raise failed from failed.__cause__
+        except WorkflowAlreadyStartedError as exc:
+            raise AlreadyStarted(
+                f"the id {child_id!r} for child {child.name!r} is taken by another run"
+            ) from exc
+        except asyncio.CancelledError as exc:
+            if running.done():
+                raise
+            cancelled = exc
+            running.cancel()
