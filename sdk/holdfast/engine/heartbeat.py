@@ -88,6 +88,12 @@ class HeartbeatInterceptor(Interceptor):
         if self._thread is not None:
             self._thread.join(timeout=5)
 
+    @property
+    def running(self) -> list[str]:
+        """The steps that run now, each once, as a sentence shows them."""
+        with self._lock:
+            return sorted({f"step {running.step!r}" for running in self._running.values()})
+
     def add(self, token: bytes, step: str, timeout: float, record: Callable[[], None]) -> None:
         """A step has started."""
         interval = max(timeout / 4, 0.2)

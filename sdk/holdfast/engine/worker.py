@@ -18,6 +18,7 @@ from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import PollerBehaviorSimpleMaximum, WorkerDeploymentConfig
 from temporalio.worker import Worker as TemporalWorker
 
+from holdfast.engine import blocked as blocked  # its report of blocked workflows is set up by importing it
 from holdfast.engine.health import HealthServer
 from holdfast.engine.parts import Parts
 from holdfast.errors import InvalidConfiguration, Unavailable
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from holdfast.client.client import Client
 
 logger = logging.getLogger("holdfast.worker")
+
+_CANCEL_SECONDS = 5.0
+"""How long steps may take to react to a cancel before they are named."""
 
 
 class Worker:
@@ -74,6 +78,7 @@ class Worker:
         if (deployment is None) != (build_id is None):
             raise InvalidConfiguration("deployment= and build_id= go together: name both or neither")
         self._client = client
+        self._drain = drain
         self._parts = Parts(served, overrides=overrides, max_processes=max_processes)
         chosen = (
             list(queues) if queues is not None else [w.options.queue for w in self._parts.workflows.values()]
@@ -157,7 +162,7 @@ class Worker:
             stop.cancel()
             for queue in self.queues:
                 self._client.serving(queue, -1)
-            await asyncio.gather(*(worker.shutdown() for worker in self._workers))
+            await self._drained(asyncio.gather(*(worker.shutdown() for worker in self._workers)))
             results = await asyncio.gather(*runs, return_exceptions=True)
             self._heartbeats.stop()
             await self._parts.close()
@@ -168,10 +173,20 @@ class Worker:
             if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
                 raise Unavailable(f"the worker of {', '.join(self.queues)} stopped: {result}") from result
 
+    async def _drained(self, shutdown: asyncio.Future[Any]) -> None:
+        """Wait for the end of all steps; what does not react to its cancel is named, since only a kill ends it."""
+        done, _ = await asyncio.wait([shutdown], timeout=self._drain.total_seconds() + _CANCEL_SECONDS)
+        if not done:
+            logger.warning(
+                "still waiting for what does not react to its cancel: %s; a second signal ends the process",
+                ", ".join(self._heartbeats.running) or "workflow code that holds its thread",
+            )
+        await shutdown
+
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then let running steps finish (up to `drain`) and return.
 
-        A second signal cancels them at once.
+        A second signal ends the process at once; another worker then runs its steps again.
         """
         loop = asyncio.get_running_loop()
         async with self:
