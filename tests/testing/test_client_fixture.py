@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from datetime import timedelta
 
@@ -90,6 +91,13 @@ async def test_ids_and_queues_of_tests_never_meet_1(holdfast_client: Client) -> 
 
 async def test_ids_and_queues_of_tests_never_meet_2(holdfast_client: Client) -> None:
     await test_ids_and_queues_of_tests_never_meet_1(holdfast_client)
+
+
+async def test_a_run_that_stays_open_disturbs_nobody(holdfast_client: Client) -> None:
+    async with Worker(holdfast_client, [ask]):
+        run = await holdfast_client.start(ask, "Ship it?")
+        assert await run.state() is None  # answered by the worker, which so holds the run
+    gc.collect()
 
 
 def test_a_test_without_async_plugin_can_use_it(holdfast_client: Client) -> None:

@@ -3,19 +3,33 @@
 from holdfast.authoring.depends import override as override
 from holdfast.authoring.registry import fresh_registry as fresh_registry
 from holdfast.testing.clock import fast_forward as fast_forward
+from holdfast.testing.debug import debug_run as debug_run
+from holdfast.testing.idempotency import check_idempotent as check_idempotent
 from holdfast.testing.mocks import StepCall as StepCall
 from holdfast.testing.mocks import StepMock as StepMock
 from holdfast.testing.mocks import StepMocks as StepMocks
 from holdfast.testing.mocks import mock_step as mock_step
 from holdfast.testing.mocks import mock_steps as mock_steps
+from holdfast.testing.replay import ReplayDiffers as ReplayDiffers
+from holdfast.testing.replay import Replayed as Replayed
+from holdfast.testing.replay import replay_check as replay_check
+from holdfast.testing.replay import replay_report as replay_report
+from holdfast.testing.replay import save_history as save_history
 
 __all__ = [
+    "ReplayDiffers",
+    "Replayed",
     "StepCall",
     "StepMock",
     "StepMocks",
+    "check_idempotent",
+    "debug_run",
     "fast_forward",
     "fresh_registry",
     "mock_step",
     "mock_steps",
     "override",
+    "replay_check",
+    "replay_report",
+    "save_history",
 ]
