@@ -132,6 +132,8 @@ class Inbox:
         self._decided.add(name)
 
     def _publish(self) -> None:
+        if not workflow.in_workflow():
+            return  # the coroutine of an evicted run is being discarded
         # Two commands in the task that is being answered anyway: events, but no round trip.
         workflow.upsert_memo({WAITS_MEMO: [wait.to_json() for wait in self._waits] or None})
         if searchable():
