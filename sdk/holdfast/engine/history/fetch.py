@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
+from typing import TypeVar
 
 from temporalio.api.common.v1 import Payload, WorkflowExecution
 from temporalio.api.failure.v1 import Failure
@@ -25,6 +28,9 @@ from holdfast.engine.history.stuck import reason
 from holdfast.engine.history.timeline import read_events
 from holdfast.errors import NotFound
 
+T = TypeVar("T")
+_THREAD_EVENTS = 2000
+
 
 async def describe_run(
     client: Client, workflow_id: str, *, execution_id: str | None = None, compensable: Collection[str] = ()
@@ -44,12 +50,15 @@ async def describe_run(
     description = await describe_execution(client, workflow_id, execution_id=execution_id)
     execution = description.workflow_execution_info.execution
     handle = client.get_workflow_handle(workflow_id, run_id=execution.run_id)
-    history = await handle.fetch_history(skip_archival=False)
-    line = read_events(history.events)
+    events = (await handle.fetch_history()).events
+    line = await _off_loop(len(events), partial(read_events, events))
     now = datetime.now(UTC)
     stuck = await reason(client, description, line.task_failure, now=now) if line.end is None else None
     opened = await _open(client, workflow_id, line, description)
-    return describe_timeline(line, description, opened, now=now, stuck=stuck, compensable=compensable)
+    build = partial(
+        describe_timeline, line, description, opened, now=now, stuck=stuck, compensable=compensable
+    )
+    return await _off_loop(len(events), build)
 
 
 async def describe_execution(
@@ -90,6 +99,11 @@ async def last_events(
         )
     )
     return list(reversed(answer.history.events))
+
+
+async def _off_loop(event_count: int, work: Callable[[], T]) -> T:
+    # A second of work for a long history would hold up a worker on the same loop.
+    return await asyncio.to_thread(work) if event_count > _THREAD_EVENTS else work()
 
 
 async def _open(
