@@ -129,6 +129,11 @@ async def blocked(seconds: float) -> list[str]:
 
 
 @workflow
+async def block_in_c(seconds: float) -> str:
+    return await block_thread("thread", seconds)
+
+
+@workflow
 async def spinning() -> int:
     turns = 0
     while True:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import importlib
 import multiprocessing
+import multiprocessing.connection
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -42,23 +44,46 @@ class ProcessPool:
         if self._pool is None:
             # A forked child would inherit the worker's threads and connections in an unknown state.
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._max_processes, mp_context=context)
+            self._pool = ProcessPoolExecutor(
+                self._max_processes, mp_context=context, initializer=_end_with_parent
+            )
+        pool = self._pool
         sent = [
             adapter.dump_json(value) for adapter, value in zip(step.signature.adapters, values, strict=True)
         ]
         loop = asyncio.get_running_loop()
         try:
-            result = await loop.run_in_executor(self._pool, _call, module, step.name, sent)
+            result = await loop.run_in_executor(pool, _call, module, step.name, sent)
         except BrokenProcessPool:
-            self._pool = None
+            # Every step of the pool gets this; one of the others may have started the next pool already.
+            if self._pool is pool:
+                self._pool = None
             raise
         return step.signature.result.validate_json(result)
 
     def close(self) -> None:
-        """End the processes."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            self._pool = None
+        """End the processes, whatever they compute: their steps were cancelled or have ended."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        # Python 3.14 has a method for this; without it the interpreter would wait for the computation at its end.
+        running = list((getattr(pool, "_processes", None) or {}).values())
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in running:
+            process.kill()
+
+
+def _end_with_parent() -> None:
+    """In a process of the pool: end when the worker is killed, which would otherwise leave it behind for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, name="holdfast-parent", daemon=True).start()
 
 
 def _call(module: str, name: str, sent: Sequence[bytes]) -> bytes:
