@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, TypeVarTuple, cast
+from typing import Any, Self, TypeVar, TypeVarTuple, cast, get_args
 
 from temporalio.client import Client as TemporalClient
 from temporalio.common import TypedSearchAttributes
@@ -20,11 +20,11 @@ from holdfast.client.connection import Connection, connect_cluster, connect_embe
 from holdfast.client.quiet_exit import mark_use
 from holdfast.client.run import Run
 from holdfast.client.runs import Runs
-from holdfast.client.start import IfExists, check_id, encode_input, new_id, start
+from holdfast.client.start import IfExists, check_id, check_message_name, encode_input, new_id, start
 from holdfast.client.steps import Steps
 from holdfast.engine.data.step_data import StepData
 from holdfast.engine.runtime import spec_memo
-from holdfast.errors import AlreadyStarted, InvalidInput, Unavailable
+from holdfast.errors import AlreadyStarted, InvalidInput, RunClosed, Unavailable
 from holdfast.settings import load
 
 R = TypeVar("R")
@@ -203,8 +203,11 @@ class Client:
             InvalidInput: The id or an argument does not fit.
             PayloadTooLarge: An argument is over 50 MiB, or over 2 MiB where there is no storage.
             AlreadyStarted: The id is taken; the error's `run` is that run.
+            RunClosed: A message was for a run that has ended.
             Unavailable: The server does not answer.
         """
+        if if_exists not in get_args(IfExists):
+            raise InvalidInput(f"if_exists={if_exists!r}: use one of {', '.join(get_args(IfExists))}")
         definition = _definition(workflow)
         if timeout is not None:
             definition = definition.with_options(timeout=timeout)
@@ -230,11 +233,13 @@ class Client:
                 summary=summary,
                 eager=self._served[target] > 0,
                 searchable=self.searchable,
-                message=(message[0], [message[1]]) if message else None,
+                message=(check_message_name(message[0]), message[1]) if message else None,
             )
         except WorkflowAlreadyStartedError as exc:
-            if if_exists == "return":
+            if if_exists == "return" and message is None:
                 return run
+            if if_exists == "return":
+                raise RunClosed(f"run {run_id!r} has ended; it takes no messages") from exc
             raise AlreadyStarted(
                 f"run {run_id!r} exists already; use its result, another id, or if_exists='return' or 'restart'",
                 run=run,

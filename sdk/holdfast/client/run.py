@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from temporalio.api.common.v1 import Payload
 from temporalio.client import (
+    WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
     WorkflowHistory,
@@ -23,10 +24,10 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from holdfast.client.description import RunDescription
-from holdfast.client.start import unavailable
+from holdfast.client.start import check_message_name, unavailable
 from holdfast.engine.data.adapters import make_adapter
 from holdfast.engine.failures import rebuilt, run_failed
-from holdfast.engine.shell import PAUSE_SIGNAL, RESUME_SIGNAL, STATE_QUERY
+from holdfast.engine.shell import NO_QUERY, PAUSE_SIGNAL, RESUME_SIGNAL, STATE_QUERY
 from holdfast.errors import GiveUp, InvalidInput, NotFound, RunClosed, WaitTimeout
 from holdfast.states import RunState
 
@@ -152,15 +153,15 @@ class Run(Generic[R]):
             RunClosed: The run has ended.
             NotFound: There is no such run.
         """
-        if not name or name.startswith(("holdfast.", "__temporal")):
-            raise InvalidInput(f"name={name!r}: a message needs a name of its own")
+        check_message_name(name)
         # The envelope's id lets the run drop the signal when the update arrived after all.
         args = [value, {"id": uuid.uuid4().hex}]
         try:
             await self._update(name, args, timeout=_UPDATE_PATIENCE)
             return "delivered"
-        except (WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError):
-            pass
+        except (WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError) as exc:
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise asyncio.CancelledError from exc  # Temporal's client gave the cancel another name
         except RPCError as exc:
             if exc.status not in (RPCStatusCode.RESOURCE_EXHAUSTED, RPCStatusCode.FAILED_PRECONDITION):
                 raise await self._closed(exc) from exc
@@ -201,6 +202,7 @@ class Run(Generic[R]):
 
         Raises:
             NotFound: There is no such run or query.
+            InvalidInput: The query refuses the arguments, or fails.
             Unavailable: No worker answered in time.
         """
         try:
@@ -208,7 +210,9 @@ class Run(Generic[R]):
                 name, args=list(args), result_type=RawValue, rpc_timeout=timedelta(seconds=30)
             )
         except WorkflowQueryFailedError as exc:
-            raise NotFound(f"query {name!r} of run {self.id!r}: {exc}") from exc
+            # The answer to a query that fails carries no type, only the message.
+            error = NotFound if NO_QUERY in str(exc) else InvalidInput
+            raise error(f"query {name!r} of run {self.id!r}: {exc}") from exc
         except RPCError as exc:
             raise self._error(exc) from exc
         return await self._client.data.decode(
@@ -225,6 +229,10 @@ class Run(Generic[R]):
         Raises:
             RunClosed, NotFound: It has ended, or there is none.
         """
+        described = await self._call(self._handle.describe())
+        if described.status != WorkflowExecutionStatus.RUNNING:
+            # The server takes a cancel of a closed run without a word.
+            raise await self._closed(RPCError("closed", RPCStatusCode.NOT_FOUND, b""))
         await self._call(self._handle.cancel())
 
     async def terminate(self, reason: str = "") -> None:

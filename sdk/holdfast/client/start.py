@@ -22,12 +22,15 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from holdfast.authoring.workflow import Workflow
 from holdfast.engine.data.step_data import StepData
+from holdfast.engine.data.values import megabytes
 from holdfast.engine.inbox import PAUSED
-from holdfast.errors import InvalidInput, Unavailable
+from holdfast.engine.runtime import message_memo
+from holdfast.errors import InvalidInput, PayloadTooLarge, Unavailable
 
 IfExists = Literal["raise", "return", "restart"]
 
 MAX_ID_LENGTH = 200
+_MESSAGE_BYTES = 256 * 1024
 _ID = re.compile(r"[A-Za-z0-9._:-]+")
 
 _POLICIES = {
@@ -91,7 +94,7 @@ async def start(
     summary: str | None,
     eager: bool,
     searchable: bool,
-    message: tuple[str, Sequence[Any]] | None = None,
+    message: tuple[str, Any] | None = None,
 ) -> str:
     """Start a run.
 
@@ -100,9 +103,15 @@ async def start(
 
     Raises:
         WorkflowAlreadyStartedError: The id is known, with `if_exists="raise"`, or closed with `"return"`.
+        PayloadTooLarge: The message is over 256 KiB.
         Unavailable: The server does not answer.
     """
     reuse, conflict = _POLICIES[if_exists]
+    signal: tuple[str, Any] | None = None
+    if message is not None and if_exists == "return":
+        signal = message  # for the open run too, if there is one
+    elif message is not None:
+        memo = {**(memo or {}), **_message_memo(client, *message)}
     attributes = list(search_attributes.search_attributes) if search_attributes else []
     if searchable:
         attributes.append(SearchAttributePair(PAUSED, False))
@@ -120,13 +129,35 @@ async def start(
             search_attributes=TypedSearchAttributes(attributes) if attributes else None,
             static_summary=summary,
             priority=Priority(priority_key=priority) if priority is not None else Priority.default,
-            request_eager_start=eager and delay is None and message is None,
-            start_signal=message[0] if message else None,
-            start_signal_args=message[1] if message else [],
+            request_eager_start=eager and delay is None and signal is None,
+            start_signal=signal[0] if signal else None,
+            start_signal_args=[signal[1]] if signal else [],
         )
     except RPCError as exc:
         raise unavailable(exc) from exc
     return handle.first_execution_run_id or ""
+
+
+def check_message_name(name: str) -> str:
+    """A name that a message may have.
+
+    Raises:
+        InvalidInput: It is empty or belongs to Holdfast or Temporal.
+    """
+    if not name or name.startswith(("holdfast.", "__temporal")):
+        raise InvalidInput(f"name={name!r}: a message needs a name of its own")
+    return name
+
+
+def _message_memo(client: TemporalClient, name: str, value: Any) -> dict[str, Any]:
+    payload = client.data_converter.payload_converter.to_payload(value)
+    if payload.ByteSize() > _MESSAGE_BYTES:
+        raise PayloadTooLarge(
+            f"Message {name!r} has {megabytes(payload.ByteSize())}; 256 KiB may go with a start. Send it with "
+            "`run.send` afterwards.",
+            size_bytes=payload.ByteSize(),
+        )
+    return message_memo(name, payload)
 
 
 def unavailable(error: RPCError) -> Exception:
@@ -146,6 +177,7 @@ __all__ = [
     "IfExists",
     "WorkflowAlreadyStartedError",
     "check_id",
+    "check_message_name",
     "encode_input",
     "new_id",
     "start",

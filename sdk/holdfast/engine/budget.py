@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, nullcontext
 from datetime import datetime, timedelta
+from typing import Any
 
 from temporalio import workflow
 
@@ -34,7 +35,7 @@ class TaskBudget:
             hours.
     """
 
-    def __init__(self, close_task: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, close_task: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._close_task = close_task
         self._history_length = -1
         self._bytes = 0

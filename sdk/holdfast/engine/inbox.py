@@ -130,6 +130,8 @@ class Inbox:
     def decide(self, name: str) -> None:
         """Remember that an approval was answered or has expired."""
         self._decided.add(name)
+        # A second answer that came as a signal must not decide the next approval of that name.
+        self._messages.pop(name, None)
 
     def _publish(self) -> None:
         if not workflow.in_workflow():

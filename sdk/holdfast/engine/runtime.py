@@ -407,10 +407,11 @@ class Run:
         if not isinstance(carried, dict):
             return
         self.inbox.restore(carried["inbox"])
-        self._compensations.restore(carried["compensations"])
-        self._ordinals.update(carried["ordinals"])
-        self._deadline = datetime.fromisoformat(carried["deadline"]) if carried["deadline"] else None
-        self.paused = self.paused or carried["paused"]
+        self._compensations.restore(carried.get("compensations", []))
+        self._ordinals.update(carried.get("ordinals", {}))
+        deadline = carried.get("deadline")
+        self._deadline = datetime.fromisoformat(deadline) if deadline else None
+        self.paused = self.paused or carried.get("paused")
 
 
 def spec_memo(definition: Workflow[..., Any], *, stored: bool) -> dict[str, Any]:
@@ -426,6 +427,11 @@ def spec_memo(definition: Workflow[..., Any], *, stored: bool) -> dict[str, Any]
     if not stored:
         spec["stored"] = False
     return {SPEC_MEMO: spec} if spec else {}
+
+
+def message_memo(name: str, payload: Payload) -> dict[str, Any]:
+    """A message that goes with the start: the run finds it as if it had been carried over."""
+    return {CARRY_MEMO: {"inbox": {"messages": {name: [payload.SerializeToString().hex()]}}}}
 
 
 def _compensation_options(undo: Undo) -> StepOptions:

@@ -18,6 +18,7 @@ from holdfast.engine.runtime import Run, refused
 from holdfast.options import WorkflowOptions
 
 STATE_QUERY = "holdfast.state"
+NO_QUERY = "has no query"
 PAUSE_SIGNAL = "holdfast.pause"
 RESUME_SIGNAL = "holdfast.resume"
 
@@ -83,7 +84,7 @@ class Shell:
         if handler is None:
             known = ", ".join(sorted(self.definition.queries)) or "none"
             raise refused(
-                f"workflow {self.definition.name!r} has no query {name!r}; it has: {known}", "NotFound"
+                f"workflow {self.definition.name!r} {NO_QUERY} {name!r}; it has: {known}", "NotFound"
             )
         result = handler.fn(self.run_scope.state, *self._arguments(handler, args))
         return RawValue(
