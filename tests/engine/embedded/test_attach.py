@@ -15,6 +15,7 @@ import pytest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 
+from holdfast.engine import embedded
 from holdfast.engine.embedded import attach, read_info, stop
 from holdfast.errors import InvalidConfiguration, Unavailable
 
@@ -184,10 +185,10 @@ def listening(pid: int) -> set[tuple[str, str]]:
 
 
 def test_the_supervisor_loads_neither_temporal_nor_pydantic() -> None:
-    from holdfast.engine.embedded import bootstrap
-
+    # Imported here, it would replace the packages that the other tests use.
+    bootstrap = str(Path(embedded.__file__).with_name("bootstrap.py"))
     check = (
-        f"import runpy, sys; runpy.run_path({bootstrap.__file__!r}, run_name='x'); "
+        f"import runpy, sys; runpy.run_path({bootstrap!r}, run_name='x'); "
         "import holdfast.engine.embedded.supervisor; import json; print(json.dumps(sorted(sys.modules)))"
     )
     out = subprocess.check_output([sys.executable, "-I", "-S", "-c", check], text=True)
