@@ -207,7 +207,7 @@ class Continues:
 
 
 FLOWS = [Order, Saga, Retries, Locals, Waits, Sleeps, Listens, Gated, Parent, Continues]
-STEPS = [charge, refund, ship, fetch, wait_at_gate, pause_briefly, checkpoint]
+STEPS: list[Callable[..., Any]] = [charge, refund, ship, fetch, wait_at_gate, pause_briefly, checkpoint]
 
 
 @pytest.fixture(autouse=True)

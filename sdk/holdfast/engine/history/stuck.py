@@ -118,7 +118,7 @@ def _explain(
     cause: WorkflowTaskFailedCause.ValueType, error: ErrorInfo, description: DescribeWorkflowExecutionResponse
 ) -> str:
     info = description.workflow_execution_info
-    message = shortened(error.message)
+    message = shortened(error.message).rstrip(".")
     causes = WorkflowTaskFailedCause
     if cause == causes.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR or "TMPRL1100" in message:
         return (
@@ -137,7 +137,7 @@ def _explain(
         )
     if cause == causes.WORKFLOW_TASK_FAILED_CAUSE_EXTERNAL_STORAGE_FAILURE or _unreadable(error):
         return (
-            f"the worker cannot read a payload of the run: {error.type}: {message} Give the workers the keys and the "
+            f"the worker cannot read a payload of the run: {error.type}: {message}. Give the workers the keys and the "
             f"storage that it was written with. {_MENDED}."
         )
     if cause == causes.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE:
@@ -161,7 +161,7 @@ def _unreadable(error: ErrorInfo) -> bool:
     text = f"{error.type} {error.message}".lower()
     return any(
         word in text
-        for word in ("decrypt", "encrypt", "decompress", "codec", "tmprl1105", "tmprl1106", "blob")
+        for word in ("decrypt", "encrypt", "compressed payload", "codec", "tmprl1105", "tmprl1106", "blob")
     )
 
 
@@ -175,8 +175,8 @@ async def _unregistered_step(client: Client, description: DescribeWorkflowExecut
         if _not_registered(error):
             return (
                 f"the workers on queue {_queue(pending, description)!r} do not know step "
-                f"{pending.activity_type.name!r}: {shortened(error.message)}. Start a worker that imports it. "
-                f"{_MENDED}."
+                f"{pending.activity_type.name!r}: {shortened(error.message).rstrip('.')}. Start a worker "
+                f"that imports it. {_MENDED}."
             )
     return None
 
