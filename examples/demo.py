@@ -5,6 +5,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+from holdfast import HoldfastError
 from holdfast_server.demo.driver import run_demo
 
 if __name__ == "__main__":
@@ -13,4 +14,9 @@ if __name__ == "__main__":
         "--home", type=Path, help="where the embedded server keeps its data (default: .holdfast)"
     )
     options = parser.parse_args()
-    sys.exit(asyncio.run(run_demo(home=options.home, examples=Path(__file__).parent)))
+    try:
+        sys.exit(asyncio.run(run_demo(home=options.home, examples=Path(__file__).parent)))
+    except HoldfastError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
