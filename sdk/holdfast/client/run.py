@@ -23,6 +23,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from holdfast.authoring.registry import registry
 from holdfast.client.description import RunDescription
 from holdfast.client.start import check_message_name, unavailable
 from holdfast.engine.data.adapters import make_adapter
@@ -113,9 +114,10 @@ class Run(Generic[R]):
         Raises:
             NotFound: There is no such run.
         """
-        from holdfast.engine.history import describe_run
+        from holdfast.engine.history import describe_run  # slow to import, and few processes describe
 
-        return await describe_run(self._client.temporal, self.id)
+        compensable = {step.name for step in registry().all_steps() if step.compensation}
+        return await describe_run(self._client.temporal, self.id, compensable=compensable)
 
     async def history(self) -> WorkflowHistory:
         """The run's Temporal history, for `replay_check` and tools.
