@@ -14,7 +14,7 @@ from holdfast.errors import HoldfastError, error_types
 PUBLIC = """
 AlreadyDecided AlreadyStarted BudgetExceeded Client Decision Depends HoldfastError InvalidConfiguration
 InvalidInput InvalidStep InvalidWorkflow NonDeterministic NotAllowed NotFound NotInWorkflow PayloadTooLarge
-Permanent RateLimited Ref RetryAfter RetryPolicy Run RunCancelled RunClosed RunFailed RunState RunTerminated
+Permanent Plugin RateLimited Ref RetryAfter RetryPolicy Run RunCancelled RunClosed RunFailed RunState RunTerminated
 RunTimedOut Step StepFailed StepInfo StepOptions StepState Unavailable WaitTimeout Worker Workflow
 WorkflowOptions approval continue_as_new now patched random set_state step step_info uuid4 wait_for workflow
 """

@@ -33,6 +33,7 @@ from holdfast.authoring.workflow import workflow as workflow
 from holdfast.client.client import Client as Client
 from holdfast.client.run import Run as Run
 from holdfast.engine.data.refs import Ref as Ref
+from holdfast.engine.plugin import Plugin as Plugin
 from holdfast.engine.worker import Worker as Worker
 from holdfast.errors import AlreadyDecided as AlreadyDecided
 from holdfast.errors import AlreadyStarted as AlreadyStarted
@@ -82,6 +83,7 @@ __all__ = [
     "NotInWorkflow",
     "PayloadTooLarge",
     "Permanent",
+    "Plugin",
     "RateLimited",
     "Ref",
     "RetryAfter",

@@ -36,6 +36,7 @@ def test_an_example_has_at_most_80_lines_and_says_what_it_shows(script: Path) ->
         ),
         ("children", ["de: guten Morgen", "de: guten people"]),
         ("dependencies", ["10 x umbrella left", "2 x raincoat left"]),
+        ("plugin", ["umbrella, since rain in Seattle", "Ada lives in Seattle: rain in Seattle"]),
     ],
 )
 def test_an_example_runs(name: str, printed: list[str], run_script: RunScript) -> None:

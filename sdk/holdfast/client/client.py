@@ -16,7 +16,7 @@ from temporalio.service import TLSConfig
 
 from holdfast.authoring.workflow import Workflow
 from holdfast.client.approvals import Approvals
-from holdfast.client.connection import Connection, connect_cluster, connect_embedded
+from holdfast.client.connection import Connection, connect_cluster, connect_embedded, connect_wrapped
 from holdfast.client.quiet_exit import mark_use
 from holdfast.client.run import Run
 from holdfast.client.runs import Runs
@@ -92,10 +92,14 @@ class Client:
 
     @classmethod
     def wrap(cls, temporal: TemporalClient) -> Client:
-        """A client over a Temporal client that you have made yourself, with `holdfast.Plugin` among its plugins."""
-        client = cls(lambda: _already(temporal))
-        client._connection = Connection(temporal=temporal, address=temporal.service_client.config.target_host)
-        return client
+        """A client over a Temporal client that you have made yourself, with `holdfast.Plugin` among its plugins.
+
+        Closing it leaves yours open.
+
+        Args:
+            temporal: A connected Temporal client.
+        """
+        return cls(lambda: connect_wrapped(temporal))
 
     async def __aenter__(self) -> Self:
         if self._connection is None:
@@ -278,10 +282,6 @@ class Client:
         if not run or "\x00" in run:
             raise InvalidInput(f"{run!r} is no run id")
         return Run(self, run, result=_definition(workflow).signature.result if workflow is not None else None)
-
-
-async def _already(temporal: TemporalClient) -> Connection:
-    return Connection(temporal=temporal, address=temporal.service_client.config.target_host)
 
 
 def _definition(workflow: Callable[..., Any]) -> Workflow[..., Any]:

@@ -90,15 +90,33 @@ async def connect_cluster(
         raise InvalidConfiguration(f"Temporal's configuration cannot be read: {exc}") from exc
     given = {"target_host": address, "namespace": namespace, "api_key": api_key, "tls": tls}
     config.update({key: value for key, value in given.items() if value is not None})  # type: ignore[typeddict-item]
-    config.setdefault("target_host", "127.0.0.1:7233")
+    target = config.setdefault("target_host", "127.0.0.1:7233")
     settings = load()
     converter = data_converter(settings, storage=settings.storage)
     try:
         temporal = await TemporalClient.connect(**config, data_converter=converter)
     except RuntimeError as exc:
-        raise Unavailable(f"Temporal at {config['target_host']} does not answer: {exc}") from exc
+        raise Unavailable(f"Temporal at {target} does not answer: {exc}") from exc
+    return Connection(temporal=temporal, address=target, searchable=await has_search_attributes(temporal))
+
+
+async def connect_wrapped(temporal: TemporalClient) -> Connection:
+    """Share a client that its owner has connected.
+
+    Raises:
+        InvalidConfiguration: Its data converter cannot carry Holdfast's values.
+    """
+    from holdfast.engine.data.adopt import can_carry
+
+    if not can_carry(temporal.data_converter):
+        raise InvalidConfiguration(
+            "the Temporal client's data converter is not Holdfast's: make it with "
+            "Client.connect(..., plugins=[holdfast.Plugin([...])])"
+        )
     return Connection(
-        temporal=temporal, address=config["target_host"], searchable=await has_search_attributes(temporal)
+        temporal=temporal,
+        address=temporal.service_client.config.target_host,
+        searchable=await has_search_attributes(temporal),
     )
 
 
