@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from holdfast import Client
+from holdfast import Client, Run
 from holdfast.authoring.registry import fresh_registry
 from holdfast.engine import embedded
 
@@ -27,6 +28,20 @@ with fresh_registry():
 from .ledger import VARIABLE, Ledger
 
 ROOT = Path(__file__).parents[2]
+
+THOROUGH = os.environ.get("FAULTS") == "thorough"
+"""What `make crash` sets: more rounds, longer blocks, and the scenarios that `make test` has no time for."""
+
+thorough = pytest.mark.skipif(not THOROUGH, reason="only in `make crash`")
+rounds = pytest.mark.parametrize("round", range(5 if THOROUGH else 1))
+"""Repeats a test in which chance plays a part."""
+
+
+def chance() -> random.Random:
+    """Chance for one test; `FAULTS_SEED` plays it again."""
+    seed = int(os.environ.get("FAULTS_SEED") or time.time_ns() // 1_000_000)
+    print(f"FAULTS_SEED={seed}")
+    return random.Random(seed)
 
 
 class Host:
@@ -128,6 +143,13 @@ async def until(condition: Callable[[], object], seconds: float) -> float:
         assert time.monotonic() - began < seconds, f"not after {seconds} s"
         await asyncio.sleep(0.02)
     return time.monotonic() - began
+
+
+async def wait_is_open(run: Run[Any]) -> None:
+    """Wait until a run waits for a message."""
+    async with asyncio.timeout(20):
+        while not (await run.describe()).waits:  # noqa: ASYNC110 - the run is elsewhere
+            await asyncio.sleep(0.1)
 
 
 def processes(mark: str) -> list[int]:

@@ -16,7 +16,7 @@ async def serve(home: str, served: list[str], drain: float, options: dict[str, A
     async with Client.embedded(home=home) as client:
         worker = Worker(client, served, drain=timedelta(seconds=drain), **options)
         run = asyncio.create_task(worker.run())
-        while worker.health_port == 0:
+        while worker.health_port == 0:  # noqa: ASYNC110 - the worker tells nobody else
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)
         print("serving", worker.health_port, flush=True)

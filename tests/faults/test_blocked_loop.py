@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
-
-from .conftest import Scene
+from .conftest import THOROUGH, Scene
 from .served import blocked
 
-SECONDS = float(os.environ.get("FAULTS_BLOCK_SECONDS") or 13)
-"""Over twice the default heartbeat timeout."""
+SECONDS = 30.0 if THOROUGH else 13.0
+"""At least twice the default heartbeat timeout."""
 
 
-async def test_they_and_their_neighbours_run_once_and_a_warning_names_the_one_that_blocks(scene: Scene) -> None:
+async def test_they_and_their_neighbours_run_once_and_a_warning_names_the_one_that_blocks(
+    scene: Scene,
+) -> None:
     async with scene.client() as client:
         host = await scene.host()
         assert await client.run(blocked, SECONDS) == ["async neighbour", "thread", "loop"]

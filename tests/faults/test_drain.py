@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from .conftest import Scene, until
-from .served import abreast, block_thread, one_after_another
+from .served import abreast, one_after_another
 
 SHORT = [str(number) for number in range(40)]
 

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import signal
-import time
 
 from holdfast import Client, HoldfastError, Run
 from holdfast.engine.embedded import ServerInfo, read_info
 
-from .conftest import Scene, until
+from .conftest import THOROUGH, Scene, chance, rounds, until
 from .served import one_after_another, waiting
 
-RUNS = 24
+RUNS = 24 if THOROUGH else 12
+VICTIMS = ["server_pid", "supervisor_pid", *(["server_pid", "supervisor_pid"] if THOROUGH else [])]
 
 
-async def test_nothing_that_was_acknowledged_is_lost(scene: Scene) -> None:
-    seed = int(os.environ.get("FAULTS_SEED") or time.time())
-    print(f"FAULTS_SEED={seed}")
-    chance = random.Random(seed)
+@rounds
+async def test_nothing_that_was_acknowledged_is_lost(scene: Scene, round: int) -> None:
+    dice = chance()
     async with scene.client() as client:
         host = await scene.host()
-        long = await client.start(one_after_another, ["a", "b"], 8)
+        long = await client.start(one_after_another, ["a", "b"], 5)
         feeding = asyncio.create_task(feed(client))
-        for victim in ("server_pid", "supervisor_pid", "server_pid"):
-            await asyncio.sleep(chance.uniform(0.3, 1.5))
+        for victim in VICTIMS:
+            await asyncio.sleep(dice.uniform(0.3, 1.5))
             seconds = await kill_and_wait(scene, victim)
             print(f"{victim} killed, the server was back after {seconds:.1f} s")
         acknowledged = await feeding

@@ -15,7 +15,7 @@ from .ledger import Entry, Ledger
 from .served import booked, nearby_ones, one_after_another
 
 NAMES = ["a", "b", "c"]
-LOCAL_COUNT = 60
+LOCAL_COUNT = 40
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import pytest
 
 from holdfast import Client, InvalidInput, NotFound, RunClosed
 
-from .conftest import Scene
+from .conftest import Scene, thorough
 from .served import waiting
 
 
@@ -27,6 +27,7 @@ async def test_messages_sent_before_any_worker_runs_are_kept(scene: Scene, clien
     assert await host.ended(10) == 0
 
 
+@thorough
 async def test_messages_outlive_the_worker_that_took_them(scene: Scene, client: Client) -> None:
     first = await scene.host()
     run = await client.start(waiting, ["one", "two", "three"])

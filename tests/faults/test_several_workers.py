@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import random
 import time
 from datetime import timedelta
 
@@ -12,26 +10,25 @@ import pytest
 
 from holdfast import WaitTimeout
 
-from .conftest import Scene, until
+from .conftest import Scene, chance, rounds, until
 from .served import abreast, brief_ones, spinning
 
 NAMES = ["a", "b", "c", "d", "e"]
 
 
-async def test_no_run_is_lost_and_the_spinning_one_is_named(scene: Scene) -> None:
-    seed = int(os.environ.get("FAULTS_SEED") or time.time())
-    print(f"FAULTS_SEED={seed}")
-    chance, ledger = random.Random(seed), scene.ledger
+@rounds
+async def test_no_run_is_lost_and_the_spinning_one_is_named(scene: Scene, round: int) -> None:
+    dice, ledger = chance(), scene.ledger
     async with scene.client() as client:
         hosts = await asyncio.gather(*(scene.host() for _ in range(3)))
         spin = await client.start(spinning, id="the-spinning-one")
         runs = [
-            await client.start(chance.choice([abreast, brief_ones]), NAMES, chance.uniform(0.05, 0.6))
+            await client.start(dice.choice([abreast, brief_ones]), NAMES, dice.uniform(0.05, 0.6))
             for _ in range(20)
         ]
         await until(lambda: len({entry.pid for entry in ledger.starts()}) == 3, 20)
-        await asyncio.sleep(chance.uniform(0, 1))
-        victim = chance.choice(hosts)
+        await asyncio.sleep(dice.uniform(0, 1))
+        victim = dice.choice(hosts)
         killed_at = victim.kill()
         results = await asyncio.gather(*(run.result() for run in runs))
         print(f"all others finished {time.monotonic() - killed_at:.1f} s after the kill")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-
 from datetime import timedelta
-
 
 import pytest
 
@@ -13,10 +11,10 @@ from holdfast import Client, Run, RunState, workflow
 from holdfast.authoring.registry import fresh_registry
 from holdfast.engine.data.keys import KeyRing
 
-from .conftest import Scene
+from .conftest import Scene, wait_is_open
 from .served import nobody_serves, waiting
 
-CHANGING = '''
+CHANGING = """
 from holdfast import step, wait_for, workflow
 
 @step
@@ -28,7 +26,7 @@ async def changing(label: str) -> str:
     await {first}(label)
     await wait_for("go", int)
     return "{first}"
-'''
+"""
 
 with fresh_registry():
 
@@ -67,13 +65,15 @@ async def test_a_workflow_that_no_worker_knows_is_named(scene: Scene, client: Cl
     assert "'default'" in reason
 
 
-async def test_changed_code_is_named_and_the_run_completes_after_a_rollback(scene: Scene, client: Client) -> None:
+async def test_changed_code_is_named_and_the_run_completes_after_a_rollback(
+    scene: Scene, client: Client
+) -> None:
     for name in ("one", "two"):
         (scene.folder / name).mkdir()
         (scene.folder / name / "changing_app.py").write_text(CHANGING.format(first=f"step_{name}"))
     old = await scene.host({"PYTHONPATH": str(scene.folder / "one")}, served=["changing_app"])
     run = await client.start(changing, "x")
-    await waits(run)
+    await wait_is_open(run)
     old.terminate()
     new = scene.start_host({"PYTHONPATH": str(scene.folder / "two")}, served=["changing_app"])
     assert await old.ended(10) == 0
@@ -85,12 +85,6 @@ async def test_changed_code_is_named_and_the_run_completes_after_a_rollback(scen
     assert await new.ended(10) == 0
     await scene.host({"PYTHONPATH": str(scene.folder / "one")}, served=["changing_app"])
     assert await run.result(timeout=timedelta(seconds=30)) == "step_one"
-
-
-async def waits(run: Run[object]) -> None:
-    async with asyncio.timeout(20):
-        while not (await run.describe()).waits:
-            await asyncio.sleep(0.1)
 
 
 async def test_an_undecryptable_payload_is_named_and_the_run_goes_on_with_the_key(

@@ -8,12 +8,12 @@ from datetime import timedelta
 from temporalio.api.workflowservice.v1 import SetWorkerDeploymentCurrentVersionRequest
 from temporalio.service import RPCError
 
-from holdfast import Client, Run, workflow
+from holdfast import Client, workflow
 from holdfast.authoring.registry import fresh_registry
 
-from .conftest import Host, Scene
+from .conftest import Host, Scene, wait_is_open
 
-APP = '''
+APP = """
 from holdfast import step, wait_for, workflow
 
 BUILD = "{build}"
@@ -33,7 +33,7 @@ async def moves() -> list[str]:
     before = await build()
     await wait_for("go", int)
     return [before, await build()]
-'''
+"""
 
 with fresh_registry():
 
@@ -74,18 +74,12 @@ async def make_current(client: Client, build: str) -> None:
                 await asyncio.sleep(0.1)
 
 
-async def waits(run: Run[list[str]]) -> None:
-    async with asyncio.timeout(20):
-        while not (await run.describe()).waits:
-            await asyncio.sleep(0.1)
-
-
 async def test_pinned_runs_stay_on_their_build_and_the_others_move(scene: Scene, client: Client) -> None:
     await host_of(scene, "one")
     await make_current(client, "one")
     pinned, moving = await client.start(stays), await client.start(moves)
     for run in (pinned, moving):
-        await waits(run)
+        await wait_is_open(run)
     assert (await pinned.describe()).build_id == "one"
     await host_of(scene, "two")
     await make_current(client, "two")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from holdfast import Client
 
-from .conftest import Scene, until
+from .conftest import Scene, thorough, until
 from .served import across_queues, block_in_c, computing, one_after_another
 
 
@@ -54,6 +55,7 @@ async def test_one_process_serves_several_queues(scene: Scene, client: Client) -
     assert await client.run(across_queues) == "there"
 
 
+@thorough
 async def test_a_queue_of_its_own_worker_keeps_its_steps_there(scene: Scene, client: Client) -> None:
     await asyncio.gather(scene.host(queues=["default"]), scene.host(queues=["second"]))
     assert await client.run(across_queues) == "there"
@@ -76,7 +78,8 @@ async def test_a_killed_computing_process_costs_one_attempt_and_the_worker_lives
     assert await host.ended(10) == 0
 
 
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("end", [pytest.param(signal.SIGTERM, marks=thorough), signal.SIGKILL])
 async def test_computing_processes_end_with_their_worker(
     scene: Scene, client: Client, end: signal.Signals
 ) -> None:
@@ -97,6 +100,7 @@ def alive(pid: int) -> bool:
         return False
 
 
+@thorough
 async def test_a_second_signal_ends_a_worker_whose_step_does_not_react(scene: Scene, client: Client) -> None:
     host = await scene.host(drain=0.5)
     await client.start(block_in_c, 60)

@@ -1,4 +1,4 @@
-"""Names the workflow whose code holds its thread: Temporal's own report has an execution id and sixty lines of stack."""
+"""Names the workflow whose code holds its thread: Temporal's own report has an execution id and a long stack."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from holdfast.authoring.registry import registry
@@ -67,7 +68,8 @@ class ProcessPool:
         if pool is None:
             return
         # Python 3.14 has a method for this; without it the interpreter would wait for the computation at its end.
-        running = list((getattr(pool, "_processes", None) or {}).values())
+        processes: dict[int, BaseProcess] | None = getattr(pool, "_processes", None)
+        running = list((processes or {}).values())
         pool.shutdown(wait=False, cancel_futures=True)
         for process in running:
             process.kill()
