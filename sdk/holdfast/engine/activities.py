@@ -169,7 +169,7 @@ class _Call:
         except BrokenProcessPool as exc:
             error = Unavailable(f"the process that ran step {self.name!r} died; it is tried again")
             raise step_failure(error, self.options.retry, info.attempt) from exc
-        except Exception as exc:  # the boundary to user code
+        except (Exception, SystemExit) as exc:  # the boundary to user code, which must not end the worker
             self._log(exc, info)
             raise step_failure(exc, self.options.retry, info.attempt) from exc
 
@@ -187,7 +187,7 @@ class _Call:
             return self._on_loop(self._encode(result))
         except (asyncio.CancelledError, CancelledError):
             raise
-        except Exception as exc:  # the boundary to user code
+        except (Exception, SystemExit) as exc:  # the boundary to user code, which must not end the worker
             self._log(exc, info)
             raise step_failure(exc, self.options.retry, info.attempt) from exc
 
@@ -195,7 +195,7 @@ class _Call:
         assert self.host.loop is not None
         return asyncio.run_coroutine_threadsafe(work, self.host.loop).result()
 
-    def _log(self, exc: Exception, info: StepInfo) -> None:
+    def _log(self, exc: BaseException, info: StepInfo) -> None:
         expected = isinstance(exc, Permanent | RetryAfter | HoldfastError)
         logger.warning(
             "step %s of run %s failed (attempt %d): %s: %s",

@@ -73,7 +73,7 @@ class Run:
                     f"The result of workflow {self.definition.name!r}",
                 )
             )
-        except (Exception, asyncio.CancelledError) as exc:
+        except (Exception, SystemExit, asyncio.CancelledError) as exc:
             failed = await self._compensations.run_all()
             if isinstance(exc, asyncio.CancelledError) and not failed:
                 raise
