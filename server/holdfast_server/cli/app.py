@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import typer
@@ -49,7 +48,4 @@ def run(arguments: Sequence[str]) -> int:
         app(args=list(arguments), prog_name="holdfast")
     except SystemExit as exit:
         return exit.code if isinstance(exit.code, int) else ExitCode.OK
-    except BrokenPipeError:
-        sys.stdout = sys.stderr = None  # nobody reads them any more
-        return ExitCode.BROKEN_PIPE
     return ExitCode.OK

@@ -102,8 +102,8 @@ def _run(work: Coroutine[Any, Any, int | None], *, debug: bool) -> int:
         return exit_code(error)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
-    except (typer.Exit, typer.BadParameter, BrokenPipeError):
-        raise
+    except BrokenPipeError:
+        return ExitCode.BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 - the edge of the process: nobody else would report it
         if debug:
             note(traceback.format_exc())

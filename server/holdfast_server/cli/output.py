@@ -40,8 +40,13 @@ def only_results() -> Generator[None]:
         _results.reset(token)
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # Rich would end the process with 1, as if the command had failed
+
+
 def _console(stream: TextIO) -> Console:
-    return Console(
+    return _Console(
         file=stream,
         width=None if stream.isatty() else _UNBOUNDED_WIDTH,
         markup=False,
