@@ -141,7 +141,7 @@ async def rt_refused(what: str) -> str:
         case "uuid":
             return str(uuid.uuid4())
         case "open":
-            with open("/etc/hostname") as file:
+            with open("/etc/hostname") as file:  # noqa: ASYNC230 - that is what is refused
                 return file.read()
         case "key":
             return {"a": "b"}["x"]
