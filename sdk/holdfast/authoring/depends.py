@@ -48,7 +48,7 @@ def Depends(provider: Callable[[], Any]) -> Any:
     ]
     if required:
         raise InvalidStep(f"Depends({provider!r}): a provider takes no parameters, this one needs {required}")
-    return Dependency(provider)
+    return Dependency[Any](provider)
 
 
 class Providers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from holdfast.authoring.step import Step
     from holdfast.authoring.workflow import Workflow
 
-StandIn = Callable[[Sequence[Any]], Awaitable[Any]]
+StandIn = Callable[[Sequence[Any]], Coroutine[Any, Any, Any]]
 """What a test puts in place of a step's function: takes the sent arguments, one per parameter."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeGuard, get_type_hints
 
 from holdfast.authoring.depends import Dependency
 from holdfast.errors import FixInput, InvalidInput
@@ -23,6 +23,10 @@ def where(fn: Callable[..., Any]) -> str:
     return f"{getattr(fn, '__qualname__', repr(fn))}{place}"
 
 
+def _is_dependency(default: object) -> TypeGuard[Dependency[Any]]:
+    return isinstance(default, Dependency)
+
+
 class Signature:
     """The shape of a function, checked at import; its types are resolved at first use."""
 
@@ -36,7 +40,7 @@ class Signature:
         if self.is_method:
             parameters = parameters[1:]
         self.dependencies: dict[str, Dependency[Any]] = {
-            p.name: p.default for p in parameters if isinstance(p.default, Dependency)
+            p.name: p.default for p in parameters if _is_dependency(p.default)
         }
         self.parameters = [p for p in parameters if p.name not in self.dependencies]
         self.names = [p.name for p in self.parameters]
@@ -68,7 +72,7 @@ class Signature:
     @functools.cached_property
     def hints(self) -> Mapping[str, Any]:
         """The resolved annotations, by parameter name and `return`."""
-        closure = inspect.getclosurevars(self.fn).nonlocals if self.fn.__closure__ else {}
+        closure: Mapping[str, Any] = inspect.getclosurevars(self.fn).nonlocals if self.fn.__closure__ else {}
         try:
             return get_type_hints(self.fn, localns=dict(closure), include_extras=True)
         except (NameError, TypeError, AttributeError) as exc:

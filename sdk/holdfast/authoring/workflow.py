@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from datetime import timedelta
 from types import CodeType, FunctionType
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
@@ -109,7 +109,13 @@ class Workflow(Generic[P, R]):
         self.queries[fn.__name__] = Handler(fn)
         return fn
 
-    def update(self, fn: F | None = None, /, *, validator: Callable[..., Any] | None = None) -> Any:
+    @overload
+    def update(self, fn: F, /) -> F: ...
+    @overload
+    def update(self, /, *, validator: Callable[..., Any] | None = None) -> Callable[[F], F]: ...
+    def update(
+        self, fn: Callable[..., Any] | None = None, /, *, validator: Callable[..., Any] | None = None
+    ) -> Any:
         """Declare an update: `@fulfil.update` or `@fulfil.update(validator=check)`. The function receives the state,
         then the caller's arguments, and may change the state; its result goes to the caller. A validator gets the
         same and raises to refuse."""
@@ -158,7 +164,9 @@ def _named_values(fn: Callable[..., Any]) -> Iterator[Any]:
             code = codes.pop()
             names.update(code.co_names)
             codes.extend(const for const in code.co_consts if isinstance(const, CodeType))
-        closure = inspect.getclosurevars(function).nonlocals if function.__closure__ else {}
+        closure: Mapping[str, Any] = (
+            inspect.getclosurevars(function).nonlocals if function.__closure__ else {}
+        )
         for value in [function.__globals__.get(name) for name in names] + list(closure.values()):
             if isinstance(value, FunctionType) and value.__module__ == function.__module__:
                 functions.append(value)
