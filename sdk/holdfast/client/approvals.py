@@ -43,6 +43,9 @@ class Approvals:
 
         Args:
             run_id: Only those of this run.
+
+        Raises:
+            InvalidInput: The run id is none.
         """
         found = [approval async for approval in self._open(run_id)]
         return sorted(found, key=lambda approval: approval.since)
@@ -52,6 +55,8 @@ class Approvals:
         if self._client.searchable:
             query += f" AND {WAITING.name} IS NOT NULL"
         if run_id is not None:
+            if not run_id or any(c in run_id for c in "\"'\\\x00\n"):
+                raise InvalidInput(f"run_id={run_id!r} is no run id")
             query += f' AND WorkflowId = "{run_id}"'
         async for execution in self._client.temporal.list_workflows(query):
             memo = await execution.memo()
