@@ -10,7 +10,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -52,18 +52,36 @@ class Finding:
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Check this machine, from the simple to the whole; the last check is a real run on a server in memory."""
-    checks: list[Callable[[Settings], Awaitable[Finding]]] = [
-        _python,
-        _versions,
-        _binary,
-        _home,
-        _disk,
-        _ports,
-        _server,
-        _run,
-    ]
-    for check in checks:
+    for check in (_python, _versions, _binary, _home, _disk, _ports, _server, _run):
         yield await check(settings)
+
+
+async def examine_cluster(settings: Settings, client: Client) -> AsyncIterator[Finding]:
+    """Check what a cluster needs.
+
+    Args:
+        settings: What the environment says.
+        client: Connected to it.
+    """
+    yield await _python(settings)
+    yield await _versions(settings)
+    try:
+        open_count = await client.runs.count(state="running")
+    except HoldfastError as error:
+        advice = "check address, namespace and API key"
+        yield Finding(check="cluster", verdict=Verdict.FAIL, found=error.message, advice=advice)
+        return
+    found = f"{client.address}, namespace {client.namespace}, {open_count} open runs"
+    yield Finding(check="cluster", verdict=Verdict.OK, found=found)
+    if client.searchable:
+        yield Finding(check="search", verdict=Verdict.OK, found="Holdfast's search attributes are registered")
+    else:
+        found = "the namespace misses the search attributes by which paused and waiting runs are found"
+        advice = (
+            "temporal operator search-attribute create --name HoldfastPaused --type Bool "
+            "--name HoldfastWaiting --type KeywordList"
+        )
+        yield Finding(check="search", verdict=Verdict.WARN, found=found, advice=advice)
 
 
 async def _python(settings: Settings) -> Finding:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+
 import typer
 from rich.text import Text
 
@@ -24,17 +26,23 @@ def add(app: typer.Typer) -> None:
 async def doctor(target: Target) -> int:
     """Say what is wrong with this machine.
 
-    Checks Python, versions, the Temporal binary, home, disk, ports and server, and does a real run. Exit code 1 if
-    anything fails.
+    Checks Python, versions, the Temporal binary, home, disk, ports and server, and does a real run; with --address, the
+    cluster. Exit code 1 if anything fails.
     """
     settings = load(target.home)
-    target.announce()
     found: list[Finding] = []
-    with busy("checking"):
-        async for finding in checks.examine(settings):
-            found.append(finding)
-            if not target.json:
-                _print(finding)
+    async with AsyncExitStack() as stack:
+        if target.cluster:
+            client = await stack.enter_async_context(target.connect(start=False))
+            findings = checks.examine_cluster(settings, client)
+        else:
+            target.announce()
+            findings = checks.examine(settings)
+        with busy("checking"):
+            async for finding in findings:
+                found.append(finding)
+                if not target.json:
+                    _print(finding)
     if target.json:
         print_json([vars(finding) for finding in found])
     return ExitCode.FAILED if any(finding.verdict is Verdict.FAIL for finding in found) else ExitCode.OK

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -50,7 +52,7 @@ def description(run: RunDescription, ui_url: str | None) -> RenderableType:
 
 def link(run: RunDescription, ui_url: str) -> str:
     """The run's page in Temporal's Web UI."""
-    return f"{ui_url}/namespaces/default/workflows/{run.id}/{run.execution_id}"
+    return f"{ui_url}/namespaces/default/workflows/{quote(run.id, safe='')}/{run.execution_id}"
 
 
 def _head(run: RunDescription, ui_url: str | None) -> Table:
