@@ -29,6 +29,20 @@ MINUTE = timedelta(minutes=1)
 DEFAULT_QUEUE = "default"
 
 
+def check_duration(name: str, value: object) -> None:
+    """Refuse what is no duration, such as a bare number of seconds.
+
+    Raises:
+        InvalidConfiguration: It is none, or not longer than zero.
+    """
+    if value is None:
+        return
+    if not isinstance(value, timedelta):
+        raise InvalidConfiguration(f"{name}={value!r}: write timedelta(seconds={value!r})")
+    if value <= timedelta(0):
+        raise InvalidConfiguration(f"{name}={value!r}: a duration is longer than zero")
+
+
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
     """How often and how patiently a failed step is tried again.
@@ -57,8 +71,8 @@ class RetryPolicy:
     def __post_init__(self) -> None:
         if self.max_attempts < 0:
             raise InvalidConfiguration(f"max_attempts={self.max_attempts!r}: use 0 (no limit) or more")
-        if self.first_delay <= timedelta(0):
-            raise InvalidConfiguration(f"first_delay={self.first_delay!r}: a delay is longer than zero")
+        check_duration("first_delay", self.first_delay)
+        check_duration("max_delay", self.max_delay)
         if self.backoff < 1:
             raise InvalidConfiguration(f"backoff={self.backoff!r}: use 1.0 (constant) or more")
         if self.max_delay < self.first_delay:
@@ -98,7 +112,7 @@ def retry_policy(value: RetryPolicy | str) -> RetryPolicy:
         return value
     try:
         return NAMED_RETRIES[value]
-    except KeyError:
+    except (KeyError, TypeError):
         known = ", ".join(NAMED_RETRIES)
         raise InvalidConfiguration(
             f"retry={value!r} is not known; use RetryPolicy(...) or one of: {known}"
@@ -144,10 +158,8 @@ class StepOptions:
     """One line that Temporal's UI and `runs show` print beside the step."""
 
     def __post_init__(self) -> None:
-        for name in ("timeout", "heartbeat"):
-            value = getattr(self, name)
-            if value is not None and value <= timedelta(0):
-                raise InvalidConfiguration(f"{name}={value!r}: a duration is longer than zero")
+        check_duration("timeout", self.timeout)
+        check_duration("heartbeat", self.heartbeat)
         if self.priority is not None and not 1 <= self.priority <= 5:
             raise InvalidConfiguration(f"priority={self.priority!r}: use 1 (first) to 5 (last)")
         if self.local and (self.deferred or self.process or self.queue):
@@ -194,8 +206,8 @@ class WorkflowOptions:
     workers with `deployment=`."""
 
     def __post_init__(self) -> None:
-        if self.timeout is not None and self.timeout <= timedelta(0):
-            raise InvalidConfiguration(f"timeout={self.timeout!r}: a duration is longer than zero")
+        check_duration("timeout", self.timeout)
+        check_duration("task_timeout", self.task_timeout)
         if self.versioning not in (None, "pinned", "auto_upgrade"):
             raise InvalidConfiguration(f'versioning={self.versioning!r}: use "pinned" or "auto_upgrade"')
 
@@ -211,6 +223,6 @@ def changed(options: T, changes: Mapping[str, Any]) -> T:
     for name in given:
         if name not in known:
             raise InvalidConfiguration(f"there is no option {name!r}; known: {', '.join(sorted(known))}")
-    if isinstance(given.get("retry"), str):
+    if "retry" in given:
         given["retry"] = retry_policy(given["retry"])
     return dataclasses.replace(options, **given)  # type: ignore[type-var]

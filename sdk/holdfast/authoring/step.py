@@ -67,6 +67,11 @@ class Step(Generic[P, R]):
             raise InvalidStep(
                 f"{where(fn)}: process=True is for sync functions that compute; drop async or process"
             )
+        if options.process and (self.signature.is_method or self.signature.dependencies):
+            raise InvalidStep(
+                f"{where(fn)}: process=True runs it in another process, where neither the instance nor Depends(...) "
+                "is: make it a plain function of its arguments"
+            )
 
     @property
     def is_async(self) -> bool:
