@@ -9,6 +9,7 @@ import typer
 from holdfast_server.cli import (
     approvals,
     codec,
+    debug,
     demo,
     dev,
     doctor,
@@ -32,7 +33,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 the run or a check failed, 2 wrong use or input, 3 not found, 4 unavailable, "
     "5 not allowed, 70 an error inside Holdfast, 130 Ctrl-C.",
 )
-for module in (demo, dev, run_command, worker, stuck, doctor, gc, codec, stop):
+for module in (demo, dev, run_command, worker, stuck, debug, doctor, gc, codec, stop):
     module.add(app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(approvals.app, name="approvals")
