@@ -7,8 +7,23 @@ import gc
 import time
 from datetime import timedelta
 
-from holdfast import Client, Decision, WaitTimeout, Worker, approval, now, step, workflow
-from holdfast.testing import fast_forward
+import pytest
+
+from holdfast import (
+    Client,
+    Decision,
+    RetryPolicy,
+    RunClosed,
+    WaitTimeout,
+    Worker,
+    approval,
+    continue_as_new,
+    now,
+    step,
+    step_info,
+    workflow,
+)
+from holdfast.testing import fast_forward, memory
 
 DAYS = timedelta(days=2)
 
@@ -50,6 +65,28 @@ async def nap_in_child() -> int:
     return await nap()
 
 
+@workflow
+async def nap_again(left: int, days: int = 0) -> int:
+    before = now()
+    await asyncio.sleep(DAYS.total_seconds())
+    days += (now() - before).days
+    if left > 1:
+        continue_as_new(left - 1, days)
+    return days
+
+
+@step(retry=RetryPolicy(max_attempts=2, first_delay=timedelta(days=1), max_delay=timedelta(days=1)))
+async def fail_once() -> int:
+    if step_info().attempt == 1:
+        raise ConnectionError
+    return step_info().attempt
+
+
+@workflow
+async def retry_tomorrow() -> int:
+    return await fail_once()
+
+
 async def test_a_run_completes(holdfast_client: Client) -> None:
     async with Worker(holdfast_client, [greet]):
         assert await holdfast_client.run(greet, "you") == "HELLO YOU"
@@ -75,6 +112,12 @@ async def test_a_child_that_sleeps_already_is_woken_too(holdfast_client: Client)
         run = await holdfast_client.start(nap_in_child)
         await asyncio.sleep(0.3)
         assert await run.result(timeout=timedelta(seconds=10)) == 2
+
+
+async def test_time_is_skipped_after_continue_as_new_and_between_attempts(holdfast_client: Client) -> None:
+    async with Worker(holdfast_client, [nap_again, retry_tomorrow]):
+        both = holdfast_client.run(nap_again, 2), holdfast_client.run(retry_tomorrow)
+        assert await asyncio.wait_for(asyncio.gather(*both), 15) == [4, 2]
 
 
 async def test_time_goes_forward_as_far_as_asked(holdfast_client: Client) -> None:
@@ -106,3 +149,25 @@ def test_a_test_without_async_plugin_can_use_it(holdfast_client: Client) -> None
             return await holdfast_client.run(greet, "you")
 
     assert asyncio.run(main()) == "HELLO YOU"
+
+
+async def test_time_of_an_ended_run_does_not_go_forward(holdfast_client: Client) -> None:
+    async with Worker(holdfast_client, [greet]):
+        run = await holdfast_client.start(greet, "you")
+        await run.result()
+    with pytest.raises(RunClosed, match="has ended"):
+        await fast_forward(run, DAYS)
+
+
+def test_a_new_server_takes_over_when_one_is_full_and_nobody_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_CLIENTS_PER_SERVER", 1)
+    server = memory.MemoryServer()
+    try:
+        with server.client() as one, server.client() as two:
+            first = server.server_pid
+            assert (one.address, one.namespace) != (two.address, two.namespace)
+            assert one.address == two.address
+        with server.client():
+            assert server.server_pid != first
+    finally:
+        server.close()

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 _PATIENCE = 0.05
 """Seconds that a wait lasts before time is skipped: quick runs keep a history without a trace of it."""
 
+_OVER = (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION)
+"""The answers about a run that has ended."""
+
 
 def skipping(client: Client) -> Client:
     """A client whose waits for a run's end let that run's time pass at once."""
@@ -51,10 +54,20 @@ async def fast_forward(run: Run[Any], by: timedelta) -> None:
 
     Raises:
         RunClosed: It ended before that.
+        NotFound: There is no such run.
     """
     temporal = run._client.temporal
-    if not await TimeSkipper(temporal).fast_forward(temporal.get_workflow_handle(run.id), by):
-        raise RunClosed(f"run {run.id!r} ended before {by} had passed", state="")
+    try:
+        passed = await TimeSkipper(temporal).fast_forward(temporal.get_workflow_handle(run.id), by)
+    except RPCError as exc:
+        if exc.status not in _OVER:
+            raise
+        passed = False
+    if not passed:
+        state = await run.status()
+        raise RunClosed(
+            f"run {run.id!r} has ended ({state.value}), {by} cannot pass for it", state=state.value
+        )
 
 
 class _Skipping(Interceptor):
@@ -111,7 +124,7 @@ async def _switch_on(client: Client, run_id: str, execution_id: str) -> None:
         await client.workflow_service.update_workflow_execution_options(request, retry=True)
         described = await client.get_workflow_handle(run_id, run_id=execution_id or None).describe()
     except RPCError as exc:
-        if exc.status not in (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION):
+        if exc.status not in _OVER:
             raise
         return  # it has just ended
     children = described.raw_description.pending_children

@@ -43,6 +43,11 @@ class MemoryServer:
         self._numbers = itertools.count(1)
         self._used = 0
 
+    @property
+    def server_pid(self) -> int | None:
+        """The process of the server, while there is one."""
+        return self._attachment.info.server_pid if self._attachment else None
+
     @contextmanager
     def client(self) -> Generator[Client]:
         """A connected client in a new namespace."""
