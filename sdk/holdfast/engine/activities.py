@@ -20,11 +20,12 @@ from holdfast.authoring.info import StepInfo, enter
 from holdfast.authoring.registry import registry
 from holdfast.authoring.signature import Signature
 from holdfast.authoring.step import Step
+from holdfast.engine.budget import LOCAL_RESULT_BYTES
 from holdfast.engine.data.step_data import StepData
 from holdfast.engine.failures import step_failure
 from holdfast.engine.process_pool import ProcessPool
 from holdfast.engine.runtime import CHECKPOINT
-from holdfast.errors import HoldfastError, InvalidStep, Permanent, RetryAfter, Unavailable
+from holdfast.errors import HoldfastError, InvalidStep, PayloadTooLarge, Permanent, RetryAfter, Unavailable
 from holdfast.options import StepOptions
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class StepHost:
         self.instances = instances
         self.processes = processes
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.record_progress: Callable[[bytes, Sequence[Any]], bool] = lambda token, details: False
 
     def activities(self, steps: Mapping[str, Step[..., Any]]) -> list[Callable[..., Any]]:
         """The activities that serve these steps, their aliases and their compensations."""
@@ -104,8 +106,10 @@ class StepHost:
         *,
         lenient: bool = False,
     ) -> Callable[..., Any]:
-        call = _Call(self, step, name, signature, options, self._instance(step), lenient=lenient)
         is_async = inspect.iscoroutinefunction(fn) or options.process
+        call = _Call(
+            self, step, name, signature, options, self._instance(step), lenient=lenient, on_loop=is_async
+        )
         run: Callable[..., Any]
         if is_async:
 
@@ -143,11 +147,13 @@ class _Call:
         instance: object | None,
         *,
         lenient: bool,
+        on_loop: bool,
     ) -> None:
         self.host, self.step, self.name = host, step, name
         self.signature, self.options, self.instance = signature, options, instance
         # A compensation gets None for the result of a step whose outcome is unknown, whatever the type says.
         self.lenient = lenient
+        self.on_loop = on_loop
 
     async def run_async(self, args: Sequence[Any]) -> RawValue:
         """An async step, or a sync one that runs in a process."""
@@ -163,7 +169,7 @@ class _Call:
                 dependencies = await self._dependencies()
                 with providing(self.host.providers):
                     result = await self.signature.call(values, dependencies, self.instance)
-            return await self._encode(result)
+            return await self._encode(result, info)
         except (asyncio.CancelledError, CancelledError):
             raise
         except BrokenProcessPool as exc:
@@ -180,11 +186,11 @@ class _Call:
             values = self._on_loop(self._decode(args))
             stand_in = registry().stand_in(self.signature.fn)
             if stand_in is not None:
-                return self._on_loop(self._encode(self._on_loop(stand_in(values))))
+                return self._on_loop(self._encode(self._on_loop(stand_in(values)), info))
             dependencies = self._on_loop(self._dependencies()) if self.signature.dependencies else {}
             with providing(self.host.providers):
                 result = self.signature.call(values, dependencies, self.instance)
-            return self._on_loop(self._encode(result))
+            return self._on_loop(self._encode(result, info))
         except (asyncio.CancelledError, CancelledError):
             raise
         except (Exception, SystemExit) as exc:  # the boundary to user code, which must not end the worker
@@ -249,8 +255,28 @@ class _Call:
             values.append(parameter.default)
         return values
 
-    async def _encode(self, result: Any) -> RawValue:
-        return RawValue(await self.host.data.encode_result(result, self.signature.result, step=self.name))
+    async def _encode(self, result: Any, info: StepInfo) -> RawValue:
+        payload = await self.host.data.encode_result(result, self.signature.result, step=self.name)
+        size_bytes = payload.ByteSize()
+        if info.is_local and size_bytes > LOCAL_RESULT_BYTES and not self.host.data.stored:
+            # Several such results in one workflow task would end the run without its compensation.
+            raise PayloadTooLarge(
+                f"The result of local step {self.name!r} has {size_bytes // 1024} KiB; without a storage "
+                f"(HOLDFAST_STORAGE) a local step gives at most {LOCAL_RESULT_BYTES // 1024} KiB. Drop local=True.",
+                size_bytes=size_bytes,
+            )
+        return RawValue(payload)
+
+    def _heartbeat(self, token: bytes) -> Callable[..., None]:
+        if self.on_loop:
+            return activity.heartbeat
+
+        def heartbeat(*details: Any) -> None:
+            # Temporal's own goes through the worker's loop, and fails when another step holds that for 10 s.
+            if not (details and self.host.record_progress(token, details)):
+                activity.heartbeat(*details)
+
+        return heartbeat
 
     def _enter(self) -> StepInfo:
         temporal = activity.info()
@@ -263,7 +289,7 @@ class _Call:
             token=base64.urlsafe_b64encode(temporal.task_token).decode(),
             heartbeat_details=tuple(temporal.heartbeat_details),
             is_local=temporal.is_local,
-            _heartbeat=activity.heartbeat,
+            _heartbeat=self._heartbeat(temporal.task_token),
             _is_cancelled=activity.is_cancelled,
             _defer=activity.raise_complete_async if self.options.deferred else None,
         )

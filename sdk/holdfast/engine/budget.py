@@ -19,6 +19,13 @@ MAX_OPEN_STEPS = 500
 MAX_OPEN_LOCAL_STEPS = 50
 """Local steps of one run that are open at a time: with results of up to 32 KiB each they stay under `TASK_BYTES`."""
 
+LOCAL_RESULT_BYTES = 256 * 1024
+"""The largest result of a local step where no storage takes it."""
+
+MAX_OPEN_INLINE_STEPS = 8
+"""Local steps that are open at a time where no storage takes their results: of `LOCAL_RESULT_BYTES` each they stay
+under `TASK_BYTES`."""
+
 LOCAL_BYTES = 1024 * 1024
 """Arguments and results of local steps after which the workflow task is closed."""
 
@@ -73,11 +80,12 @@ class LocalBudget:
 
     Args:
         close_task: Runs the no-op step.
+        stored: Whether a storage takes large results.
     """
 
-    def __init__(self, close_task: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, close_task: Callable[[], Awaitable[None]], *, stored: bool) -> None:
         self._close_task = close_task
-        self._open = asyncio.Semaphore(MAX_OPEN_LOCAL_STEPS)
+        self._open = asyncio.Semaphore(MAX_OPEN_LOCAL_STEPS if stored else MAX_OPEN_INLINE_STEPS)
         self._bytes = 0
         self._since: datetime | None = None
         self._closing: asyncio.Task[None] | None = None

@@ -49,7 +49,6 @@ class Run:
         self.paused: str | None = None
         self._compensations = Compensations(self._compensate)
         self._budget = TaskBudget(self._close_task)
-        self._local = LocalBudget(self._close_task)
         self._ordinals: Counter[str] = Counter()
         self._deadline: datetime | None = None
         self._continuing = False
@@ -57,6 +56,7 @@ class Run:
         spec = workflow.memo_value(SPEC_MEMO, default=None)
         self._spec: dict[str, Any] = spec if isinstance(spec, dict) else {}
         self._stored = self._spec.get("stored", True)
+        self._local = LocalBudget(self._close_task, stored=self._stored)
 
     # The run itself
 
