@@ -7,7 +7,7 @@ import os
 import time
 from datetime import timedelta
 
-from holdfast import Permanent, RetryPolicy, step, wait_for, workflow
+from holdfast import Permanent, RetryPolicy, step, step_info, wait_for, workflow
 
 from .ledger import recorded
 
@@ -44,6 +44,25 @@ def block_thread(label: str, seconds: float) -> str:
     """Sits in C code on its thread, where nothing of Python's runs."""
     with recorded(label):
         time.sleep(seconds)
+    return label
+
+
+@step
+async def note_once(label: str, seconds: float) -> str:
+    """Records its progress, which then goes along with every beat."""
+    with recorded(label):
+        step_info().heartbeat({"at": 1})
+        await asyncio.sleep(seconds)
+    return label
+
+
+@step
+def note_often(label: str, seconds: float) -> str:
+    """Records its progress from its thread."""
+    with recorded(label):
+        for number in range(int(seconds)):
+            step_info().heartbeat(number)
+            time.sleep(1)
     return label
 
 
@@ -123,6 +142,8 @@ async def blocked(seconds: float) -> list[str]:
         await asyncio.gather(
             hold("async neighbour", 2),
             block_thread("thread", seconds),
+            note_once("progress", 2),
+            note_often("progress on a thread", seconds),
             block_loop("loop", seconds),
         )
     )

@@ -11,13 +11,15 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
 from temporalio import activity
+from temporalio.api.common.v1 import Payload
 from temporalio.bridge.proto import ActivityHeartbeat
+from temporalio.converter import DataConverter
 from temporalio.worker import (
     ActivityInboundInterceptor,
     ActivityOutboundInterceptor,
@@ -42,7 +44,7 @@ _BLOCKED = 1.0
 @dataclass(kw_only=True)
 class _Running:
     step: str
-    record: Callable[[], None]
+    record: Callable[..., None]
     next_beat: float
     interval: float
 
@@ -60,7 +62,7 @@ class HeartbeatInterceptor(Interceptor):
 
     def __init__(self, host: StepHost, codes: Mapping[CodeType, str]) -> None:
         self.blocked_count = 0
-        self._host = host
+        self.host = host
         self._codes = codes
         self._running: dict[bytes, _Running] = {}
         self._lock = threading.Lock()
@@ -76,7 +78,8 @@ class HeartbeatInterceptor(Interceptor):
     def start(self) -> None:
         """Start the thread; called on the worker's loop."""
         if self._thread is None:
-            self._host.loop = asyncio.get_running_loop()
+            self.host.loop = asyncio.get_running_loop()
+            self.host.record_progress = self.record
             self._loop_thread = threading.get_ident()
             self._answered = time.monotonic()
             self._thread = threading.Thread(target=self._beat, name="holdfast-heartbeat", daemon=True)
@@ -94,7 +97,7 @@ class HeartbeatInterceptor(Interceptor):
         with self._lock:
             return sorted({f"step {running.step!r}" for running in self._running.values()})
 
-    def add(self, token: bytes, step: str, timeout: float, record: Callable[[], None]) -> None:
+    def add(self, token: bytes, step: str, timeout: float, record: Callable[..., None]) -> None:
         """A step has started."""
         interval = max(timeout / 4, 0.2)
         with self._lock:
@@ -104,6 +107,18 @@ class HeartbeatInterceptor(Interceptor):
                 next_beat=time.monotonic() + min(_FIRST_BEAT, interval),
                 interval=interval,
             )
+
+    def record(self, token: bytes, details: Sequence[Any]) -> bool:
+        """Record what a step tells of its progress, from its own thread.
+
+        Returns:
+            Whether beats are sent for the step.
+        """
+        with self._lock:
+            running = self._running.get(token)
+        if running is not None:
+            running.record(*details)
+        return running is not None
 
     def remove(self, token: bytes) -> None:
         """A step has ended."""
@@ -119,7 +134,7 @@ class HeartbeatInterceptor(Interceptor):
             for running in due:
                 running.next_beat = now + running.interval
                 running.record()
-            loop = self._host.loop
+            loop = self.host.loop
             if loop is None or loop.is_closed():
                 return
             if asked <= self._answered:
@@ -188,17 +203,26 @@ class _Latest(ActivityOutboundInterceptor):
         self._details = details
         super().heartbeat(*details)
 
-    def recorder(self, token: bytes, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
-        """What sends one beat from any thread."""
+    def recorder(self, token: bytes, loop: asyncio.AbstractEventLoop) -> Callable[..., None]:
+        """What sends one beat from any thread but the loop's: with the details given, else with the last ones."""
         direct = _direct(self.next)
         step_heartbeat = super().heartbeat
+        encoded: tuple[Sequence[Any], Sequence[Payload]] = ((), ())
+        one_at_a_time = threading.Lock()
 
-        def record() -> None:
-            if self._details or direct is None:
-                # Details need the data converter, which lives on the loop.
-                loop.call_soon_threadsafe(_quietly(step_heartbeat), *self._details)
-            if direct is not None and not self._details:
-                direct(token)
+        def record(*details: Any) -> None:
+            nonlocal encoded
+            if direct is None:
+                loop.call_soon_threadsafe(_quietly(step_heartbeat), *(details or self._details))
+                return
+            with one_at_a_time:
+                if details:
+                    self._details = details
+                latest = self._details
+                if encoded[0] is not latest:
+                    # Encoding on the worker's loop would wait for a step that holds it.
+                    encoded = (latest, asyncio.run(direct.encode(latest)) if latest else ())
+                direct.record(token, encoded[1])
 
         return record
 
@@ -213,17 +237,26 @@ def _quietly(send: Callable[..., None]) -> Callable[..., None]:
     return send_it
 
 
-def _direct(outbound: ActivityOutboundInterceptor) -> Callable[[bytes], None] | None:
-    """Temporal's own way to record a beat, which works from any thread. It is not public: without it beats leave from
-    the worker's loop, which is all that then is lost."""
+@dataclass(frozen=True, kw_only=True)
+class _Direct:
+    """Temporal's own way to record a beat, which works from any thread."""
+
+    bridge: Any
+    converter: DataConverter
+
+    async def encode(self, details: Sequence[Any]) -> Sequence[Payload]:
+        return await self.converter.encode(details)
+
+    def record(self, token: bytes, details: Sequence[Payload]) -> None:
+        self.bridge().record_activity_heartbeat(ActivityHeartbeat(task_token=token, details=details))
+
+
+def _direct(outbound: ActivityOutboundInterceptor) -> _Direct | None:
+    """It is not public: without it beats leave from the worker's loop, which is all that then is lost."""
     while hasattr(outbound, "next"):
         outbound = outbound.next
     worker = getattr(outbound, "_worker", None)
-    bridge = getattr(worker, "_bridge_worker", None)
-    if bridge is None:
+    bridge, converter = getattr(worker, "_bridge_worker", None), getattr(worker, "_data_converter", None)
+    if bridge is None or converter is None:
         return None
-
-    def record(token: bytes) -> None:
-        bridge().record_activity_heartbeat(ActivityHeartbeat(task_token=token))
-
-    return record
+    return _Direct(bridge=bridge, converter=converter)
