@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, m
 
 from holdfast.options import NAMED_RETRIES, RetryPolicy
 from holdfast.spec.duration import Duration
+from holdfast.spec.plain import JsonObject
 
 Expression: TypeAlias = Annotated[str, Field(min_length=1, max_length=16_384)]
 """A CEL expression."""
@@ -136,7 +137,7 @@ class CompensateSpec(Document):
 
     type: Name
     """An executor."""
-    config: dict[str, JsonValue] = {}
+    config: JsonObject = {}
     """Its config. The node's own id is the node's output: `null` when the outcome is unknown."""
 
 
@@ -149,7 +150,7 @@ class NodeSpec(Document):
     """What people read. Default: the id."""
     type: Name
     """An executor (`step`, `http`, ...), or `switch`, `wait`, `approval`, `timer`, `workflow`."""
-    config: dict[str, JsonValue] = {}
+    config: JsonObject = {}
     """What the executor is to do. Inside strings `{{ }}` holds an expression."""
     depends_on: tuple[str, ...] = ()
     """The nodes whose end it waits for and whose outputs it may use."""
@@ -219,9 +220,9 @@ class DagSpec(Document):
     name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._:-]+$")]
     """The workflow's name."""
     description: Annotated[str, Field(max_length=10_000)] | None = None
-    input_schema: dict[str, JsonValue] | None = None
+    input_schema: JsonObject | None = None
     """A JSON Schema that the input of a run must satisfy."""
-    variables: dict[str, JsonValue] = {}
+    variables: JsonObject = {}
     """Constants that expressions reach as `variables.<name>`."""
     nodes: tuple[NodeSpec, ...]
     edges: tuple[EdgeSpec, ...] = ()

@@ -1,0 +1,57 @@
+"""What a JSON value inside a document may be: finite, not too deep, and the same in every language that reads it."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Final, TypeAlias, cast
+
+from pydantic import AfterValidator, JsonValue
+
+MAX_DEPTH: Final = 64
+"""Lists and objects in a document are nested at most this deep."""
+
+MAX_INT: Final = 2**63 - 1
+"""Whole numbers lie between -2^63 and this, the range of CEL's `int`."""
+
+
+def problem(value: Any) -> str | None:
+    """Why a scalar may not be in a document, or None."""
+    if isinstance(value, str):
+        if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+            return f"{value!r} holds half of a surrogate pair, which is no character"
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            return f"{value!r} is not a number that JSON knows"
+    elif isinstance(value, int) and not -MAX_INT - 1 <= value <= MAX_INT:
+        return "a whole number lies between -2^63 and 2^63-1; write larger ones as strings"
+    return None
+
+
+def check_plain(value: Any) -> Any:
+    """The value itself, if all of it may be in a document.
+
+    Raises:
+        ValueError: A number or a string may not, or it is nested too deep.
+    """
+    level: list[Any] = [value]
+    depth = 0
+    while level:
+        if depth > MAX_DEPTH:
+            raise ValueError(f"lists and objects are nested more than {MAX_DEPTH} deep")
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                members = cast(dict[str, Any], item)
+                if reason := next(filter(None, map(problem, members)), None):
+                    raise ValueError(reason)
+                inner.extend(members.values())
+            elif isinstance(item, list):
+                inner.extend(cast(list[Any], item))
+            elif reason := problem(item):
+                raise ValueError(reason)
+        level, depth = inner, depth + 1
+    return value
+
+
+JsonObject: TypeAlias = Annotated[dict[str, JsonValue], AfterValidator(check_plain)]
+"""A JSON object that is finite and not too deep."""
