@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from holdfast.spec.model import DagSpec
@@ -31,14 +31,18 @@ class Graph:
     def __init__(self, dependencies: Mapping[str, Iterable[str]]) -> None:
         self.ids: tuple[str, ...] = tuple(dependencies)
         self.dependencies: dict[str, tuple[str, ...]] = {
-            node: tuple(source for source in dict.fromkeys(sources) if source in dependencies and source != node)
+            node: tuple(
+                source for source in dict.fromkeys(sources) if source in dependencies and source != node
+            )
             for node, sources in dependencies.items()
         }
         dependents: dict[str, list[str]] = {node: [] for node in self.ids}
         for node, sources in self.dependencies.items():
             for source in sources:
                 dependents[source].append(node)
-        self.dependents: dict[str, tuple[str, ...]] = {node: tuple(after) for node, after in dependents.items()}
+        self.dependents: dict[str, tuple[str, ...]] = {
+            node: tuple(after) for node, after in dependents.items()
+        }
 
     @classmethod
     def of(cls, spec: DagSpec) -> Graph:
@@ -81,14 +85,15 @@ class Graph:
         return tuple(node for node in self.ids if not self.dependents[node])
 
     @functools.cached_property
-    def _position(self) -> dict[str, int]:
+    def order_positions(self) -> Mapping[str, int]:
+        """Where each node is in `order`."""
         return {node: index for index, node in enumerate(self.order)}
 
     @functools.cached_property
     def _ancestor_bits(self) -> list[int]:
         # One integer per node, a bit per ancestor: 10,000 nodes take 12 MB at most, and a union is one operation.
         bits: list[int] = []
-        position = self._position
+        position = self.order_positions
         for node in self.order:
             mine = 0
             for source in self.dependencies[node]:
@@ -99,12 +104,12 @@ class Graph:
 
     def is_ancestor(self, ancestor: str, node: str) -> bool:
         """Whether `node` waits for `ancestor`, directly or through others. False for nodes missing in `order`."""
-        first, second = self._position.get(ancestor), self._position.get(node)
+        first, second = self.order_positions.get(ancestor), self.order_positions.get(node)
         return first is not None and second is not None and bool(self._ancestor_bits[second] >> first & 1)
 
     def ancestors(self, node: str) -> frozenset[str]:
         """Everything that `node` waits for, directly or through others."""
-        bits = self._ancestor_bits[self._position[node]]
+        bits = self._ancestor_bits[self.order_positions[node]]
         found: list[str] = []
         while bits:
             lowest = bits & -bits
@@ -144,7 +149,9 @@ class Graph:
         """
         remaining: dict[str, float] = {}
         for node in reversed(self.order):
-            after = max((remaining[other] for other in self.dependents[node] if other in remaining), default=0.0)
+            after = max(
+                (remaining[other] for other in self.dependents[node] if other in remaining), default=0.0
+            )
             remaining[node] = after + durations.get(node, 0.0)
         return remaining
 
@@ -165,10 +172,13 @@ class Graph:
     def cycles(self) -> list[tuple[str, ...]]:
         """One shortest cycle for each knot of nodes that depend on each other: `("a", "b", "a")`, where each
         comes before the next."""
-        return [self._shortest_cycle(knot) for knot in self._knots()]
+        return [self._shortest_cycle(knot) for knot in self.knots()]
 
-    def _knots(self) -> list[set[str]]:
-        """The strongly connected components of more than one node (Tarjan 1972, without recursion)."""
+    def knots(self) -> list[set[str]]:
+        """The strong components of more than one node: nodes that all depend on each other.
+
+        Tarjan's algorithm (1972), without recursion.
+        """
         done = set(self.order)
         index: dict[str, int] = {}
         low: dict[str, int] = {}
@@ -178,7 +188,7 @@ class Graph:
         for start in self.ids:
             if start in index or start in done:
                 continue
-            work = [(start, iter(self.dependencies[start]))]
+            work: list[tuple[str, Iterator[str]]] = [(start, iter(self.dependencies[start]))]
             index[start] = low[start] = len(index)
             stack.append(start)
             on_stack.add(start)

@@ -1,0 +1,203 @@
+"""Expressions and templates: that they compile, and name only what is there when they are evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from holdfast.errors import InvalidInput
+from holdfast.spec.check_graph import closest
+from holdfast.spec.finding import Finding
+from holdfast.spec.graph import Graph
+from holdfast.spec.model import DagSpec, NodeSpec
+from holdfast.spec.names import CONTROL_TYPES
+from holdfast.spec.source import path_text
+
+ALWAYS = frozenset({"input", "variables"})
+"""What every expression may name."""
+
+
+class Compiled(Protocol):
+    """An expression that compiles."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The variables that it uses, without what follows their first dot."""
+        ...
+
+
+class Expressions(Protocol):
+    """An expression language."""
+
+    def compile(self, text: str) -> Compiled:
+        """Compile an expression.
+
+        Raises:
+            InvalidInput: It does not compile.
+        """
+        ...
+
+    def template(self, text: str) -> Sequence[Compiled]:
+        """The expressions inside the `{{ }}` of a string.
+
+        Raises:
+            InvalidInput: One does not compile, or is not closed.
+        """
+        ...
+
+
+class Use(NamedTuple):
+    """A text with expressions, and what it may name."""
+
+    text: str
+    is_template: bool
+    path: tuple[str | int, ...]
+    node: NodeSpec | None
+    """Whose ancestors it may name; `None` for the output, which may name every node."""
+    extra: frozenset[str]
+    """What else it may name: `item`, `secrets`, the node itself."""
+    stored: bool
+    """Whether the run evaluates or keeps it, so that secrets may not be in it."""
+
+
+def uses(spec: DagSpec) -> Iterator[Use]:
+    """Every expression and every template of a document."""
+    for index, node in enumerate(spec.nodes):
+        path = ("nodes", index)
+        items = frozenset({node.map.item_name, "index"}) if node.map else frozenset[str]()
+        rounds = frozenset({node.id, "iteration"}) if node.loop else frozenset[str]()
+        if node.when is not None:
+            yield Use(node.when, False, (*path, "when"), node, frozenset(), True)
+        if node.map is not None:
+            yield Use(node.map.over, False, (*path, "map", "over"), node, frozenset(), True)
+        if node.loop is not None:
+            yield Use(node.loop.while_, False, (*path, "loop", "while"), node, rounds, True)
+        stored = node.type in CONTROL_TYPES
+        if node.type == "switch":
+            yield from _switch_uses(node, path)
+        else:
+            yield from _templates(node.config, (*path, "config"), node, items | rounds, stored)
+        if node.compensate is not None:
+            below = (*path, "compensate", "config")
+            yield from _templates(node.compensate.config, below, node, items | {node.id}, False)
+    if spec.output is not None:
+        yield Use(spec.output, False, ("output",), None, frozenset(), True)
+
+
+def _switch_uses(node: NodeSpec, path: tuple[str | int, ...]) -> Iterator[Use]:
+    cases = node.config.get("cases")
+    for index, case in enumerate(cases if isinstance(cases, list) else []):
+        if isinstance(case, dict) and isinstance(when := case.get("when"), str):
+            yield Use(when, False, (*path, "config", "cases", index, "when"), node, frozenset(), True)
+
+
+def _templates(
+    value: Any, path: tuple[str | int, ...], node: NodeSpec, extra: frozenset[str], stored: bool
+) -> Iterator[Use]:
+    if isinstance(value, str):
+        if "{{" in value:
+            yield Use(value, True, path, node, extra, stored)
+    elif isinstance(value, dict | list):
+        inner: Iterable[tuple[str | int, Any]] = (
+            value.items() if isinstance(value, dict) else enumerate(value)
+        )
+        for key, below in inner:
+            yield from _templates(below, (*path, key), node, extra, stored)
+
+
+def check_expressions(spec: DagSpec, graph: Graph, expressions: Expressions | None) -> Iterator[Finding]:
+    """Findings about expressions."""
+    language = expressions or _cel()
+    compiled: dict[tuple[bool, str], frozenset[str] | str] = {}
+    for use in uses(spec):
+        key = (use.is_template, use.text)
+        names = compiled.get(key)
+        if names is None:
+            names = compiled[key] = _names(language, use)
+        if isinstance(names, str):
+            yield Finding(
+                code="HF-D040",
+                message=f"{path_text(use.path)}: {names}",
+                fix="Write a CEL expression" + (" inside {{ }}." if use.is_template else "."),
+                node=use.node.id if use.node else None,
+                path=path_text(use.path),
+            )
+        else:
+            for name in sorted(names - ALWAYS - use.extra):
+                if finding := _wrong_name(spec, graph, use, name):
+                    yield finding
+
+
+def _names(language: Expressions, use: Use) -> frozenset[str] | str:
+    """The names that a text uses, or why it does not compile."""
+    try:
+        if use.is_template:
+            return frozenset[str]().union(*(found.names for found in language.template(use.text)))
+        return language.compile(use.text).names
+    except InvalidInput as error:
+        return error.message
+
+
+def _wrong_name(spec: DagSpec, graph: Graph, use: Use, name: str) -> Finding | None:
+    place = path_text(use.path)
+    node = use.node.id if use.node else None
+    if name == "secrets":
+        if use.is_template and not use.stored:
+            return None
+        return Finding(
+            code="HF-D043",
+            message=f"{place} uses `secrets`, but the run evaluates it and keeps it in its history",
+            fix="Use secrets only inside {{ }} in the config of a step.",
+            node=node,
+            path=place,
+        )
+    if name not in spec.by_id:
+        return Finding(
+            code="HF-D041",
+            message=f"{place} uses {name!r}, which does not exist there",
+            fix=f"{closest(name, spec.by_id)}There is: {_existing(graph, use)}.",
+            node=node,
+            path=place,
+        )
+    if node is None or name in spec.dependencies[node] or graph.is_ancestor(name, node):
+        return None
+    if name == node:
+        fix = "Only a loop's condition, a looped node's config and a compensation may use the node's own output."
+    elif node not in graph.order_positions or name not in graph.order_positions:
+        return None  # the cycle in front of it is reported; whether this is an ancestor shows when that is mended
+    elif graph.is_ancestor(node, name):
+        fix = f"{name!r} runs after {node!r}; turn one of the dependencies around."
+    else:
+        fix = f"Add {name!r} to the depends_on of {node!r}."
+    return Finding(
+        code="HF-D042",
+        message=f"{place} uses {name!r}, which may not have run by then: {node!r} does not depend on it",
+        fix=fix,
+        node=node,
+        path=place,
+    )
+
+
+def _existing(graph: Graph, use: Use) -> str:
+    names: list[str] = sorted(ALWAYS | use.extra)
+    if use.node is None:
+        names += graph.ids[:20]
+    elif use.node.id in graph.order_positions:
+        names += sorted(graph.ancestors(use.node.id))[:20]
+    return ", ".join(names)
+
+
+class _Cel:
+    def compile(self, text: str) -> Compiled:
+        from holdfast.spec import expressions
+
+        return expressions.compile(text)
+
+    def template(self, text: str) -> Sequence[Compiled]:
+        from holdfast.spec import templates
+
+        return templates.parse(text).expressions
+
+
+def _cel() -> Expressions:
+    return _Cel()
