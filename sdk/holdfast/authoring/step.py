@@ -155,44 +155,66 @@ class Step(Generic[P, R]):
         other._check_compensation()
         return other
 
+    @overload
     def compensate(
         self: Callable[[*Ts], Awaitable[R2]],
-        fn: Callable[[*Ts, R2], Awaitable[None]],
+        fn: Callable[[*Ts, R2], Awaitable[None] | None],
         /,
         *,
         retry: RetryPolicy | str = COMPENSATION_RETRY,
         timeout: timedelta | None = None,
-    ) -> Callable[[*Ts, R2], Awaitable[None]]:
-        """Declare what undoes this step: `@charge.compensate`.
+    ) -> Callable[[*Ts, R2], Awaitable[None] | None]: ...
+    @overload
+    def compensate(
+        self: Callable[[*Ts], Awaitable[R2]],
+        /,
+        *,
+        retry: RetryPolicy | str = COMPENSATION_RETRY,
+        timeout: timedelta | None = None,
+    ) -> Callable[
+        [Callable[[*Ts, R2], Awaitable[None] | None]], Callable[[*Ts, R2], Awaitable[None] | None]
+    ]: ...
+    def compensate(
+        self,
+        fn: Callable[..., Any] | None = None,
+        /,
+        *,
+        retry: RetryPolicy | str = COMPENSATION_RETRY,
+        timeout: timedelta | None = None,
+    ) -> Any:
+        """Declare what undoes this step: `@charge.compensate`, or `@charge.compensate(retry=...)`.
 
         It runs when the run ends failed or cancelled, in reverse order of completion, once per completed step and
         once per step whose outcome is unknown. It takes the step's parameters and then its result, which is `None`
         when the outcome is unknown.
 
         Args:
-            fn: The function. It is retried like a step and must tolerate being called again.
+            fn: The function, async or sync. It is retried like a step and must tolerate being called again.
             retry: Default: 10 attempts.
             timeout: Of one attempt. Default: 5 minutes.
 
         Raises:
             InvalidStep: Its parameters are not the step's and one more.
         """
-        step = cast("Step[..., Any]", self)
-        signature = Signature(fn, kind="step.compensate", error=InvalidStep)
-        wanted = [*step.signature.names, "result"]
-        if len(signature.names) != len(wanted):
-            raise InvalidStep(
-                f"{where(fn)} takes ({', '.join(signature.names)}); a compensation of {step.name!r} takes "
-                f"({', '.join(wanted)}): the step's parameters, then its result"
+
+        def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+            signature = Signature(function, kind="step.compensate", error=InvalidStep)
+            wanted = [*self.signature.names, "result"]
+            if len(signature.names) != len(wanted):
+                raise InvalidStep(
+                    f"{where(function)} takes ({', '.join(signature.names)}); a compensation of {self.name!r} takes "
+                    f"({', '.join(wanted)}): the step's parameters, then its result"
+                )
+            self.compensation = Compensation(
+                name=f"{self.name}.compensate",
+                fn=function,
+                signature=signature,
+                options=changed(StepOptions(), {"retry": retry, "timeout": timeout}),
             )
-        step.compensation = Compensation(
-            name=f"{step.name}.compensate",
-            fn=fn,
-            signature=signature,
-            options=changed(StepOptions(), {"retry": retry, "timeout": timeout}),
-        )
-        step._check_compensation()
-        return fn
+            self._check_compensation()
+            return function
+
+        return declare if fn is None else declare(fn)
 
     def _check_compensation(self) -> None:
         if self.compensation and self.options.local and not self.options.idempotent:
