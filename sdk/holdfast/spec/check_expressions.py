@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from pydantic import JsonValue
 
 from holdfast.errors import InvalidInput
 from holdfast.spec.check_graph import closest
@@ -92,17 +94,17 @@ def _switch_uses(node: NodeSpec, path: tuple[str | int, ...]) -> Iterator[Use]:
 
 
 def _templates(
-    value: Any, path: tuple[str | int, ...], node: NodeSpec, extra: frozenset[str], stored: bool
+    value: JsonValue, path: tuple[str | int, ...], node: NodeSpec, extra: frozenset[str], stored: bool
 ) -> Iterator[Use]:
     if isinstance(value, str):
         if "{{" in value:
             yield Use(value, True, path, node, extra, stored)
-    elif isinstance(value, dict | list):
-        inner: Iterable[tuple[str | int, Any]] = (
-            value.items() if isinstance(value, dict) else enumerate(value)
-        )
-        for key, below in inner:
+    elif isinstance(value, dict):
+        for key, below in value.items():
             yield from _templates(below, (*path, key), node, extra, stored)
+    elif isinstance(value, list):
+        for index, below in enumerate(value):
+            yield from _templates(below, (*path, index), node, extra, stored)
 
 
 def check_expressions(spec: DagSpec, graph: Graph, expressions: Expressions | None) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Final, TypeAlias, cast
+from typing import Annotated, Any, Final, TypeAlias
 
 from pydantic import AfterValidator, JsonValue
 
@@ -33,20 +33,19 @@ def check_plain(value: Any) -> Any:
     Raises:
         ValueError: A number or a string may not, or it is nested too deep.
     """
-    level: list[Any] = [value]
+    level: list[JsonValue] = [value]
     depth = 0
     while level:
         if depth > MAX_DEPTH:
             raise ValueError(f"lists and objects are nested more than {MAX_DEPTH} deep")
-        inner: list[Any] = []
+        inner: list[JsonValue] = []
         for item in level:
             if isinstance(item, dict):
-                members = cast(dict[str, Any], item)
-                if reason := next(filter(None, map(problem, members)), None):
+                if reason := next(filter(None, map(problem, item)), None):
                     raise ValueError(reason)
-                inner.extend(members.values())
+                inner.extend(item.values())
             elif isinstance(item, list):
-                inner.extend(cast(list[Any], item))
+                inner.extend(item)
             elif reason := problem(item):
                 raise ValueError(reason)
         level, depth = inner, depth + 1
