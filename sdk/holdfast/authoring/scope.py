@@ -22,7 +22,7 @@ class RunScope(Protocol):
         """Schedule a step and wait for its result."""
         ...
 
-    async def call_child(self, workflow: Workflow[..., Any], values: Sequence[Any]) -> Any:
+    async def call_child(self, child: Workflow[..., Any], values: Sequence[Any]) -> Any:
         """Start a child run and wait for its result."""
         ...
 

@@ -22,8 +22,8 @@ from holdfast.client.run import Run
 from holdfast.client.runs import Runs
 from holdfast.client.start import IfExists, check_id, check_message_name, encode_input, new_id, start
 from holdfast.client.steps import Steps
+from holdfast.engine.calls import spec_memo
 from holdfast.engine.data.step_data import StepData
-from holdfast.engine.runtime import spec_memo
 from holdfast.errors import AlreadyStarted, InvalidInput, RunClosed, Unavailable
 from holdfast.settings import load
 

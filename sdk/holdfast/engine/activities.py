@@ -21,10 +21,10 @@ from holdfast.authoring.registry import registry
 from holdfast.authoring.signature import Signature
 from holdfast.authoring.step import Step
 from holdfast.engine.budget import LOCAL_RESULT_BYTES
+from holdfast.engine.calls import CHECKPOINT
 from holdfast.engine.data.step_data import StepData
 from holdfast.engine.failures import step_failure
 from holdfast.engine.process_pool import ProcessPool
-from holdfast.engine.runtime import CHECKPOINT
 from holdfast.errors import HoldfastError, InvalidStep, PayloadTooLarge, Permanent, RetryAfter, Unavailable
 from holdfast.options import StepOptions
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from temporalio import workflow as temporal
 from temporalio.common import RawValue, VersioningBehavior
@@ -41,10 +41,9 @@ class Shell:
     def on_signal(self, name: str, args: Sequence[RawValue]) -> None:
         """Pause and resume; every other name is a message for the inbox."""
         if name == PAUSE_SIGNAL:
-            note = temporal.payload_converter().from_payload(args[0].payload) if args else {}
-            self.run_scope.pause(str(note.get("reason", "")) if isinstance(note, dict) else "")
+            self.run_scope.calls.pause(_reason(args))
         elif name == RESUME_SIGNAL:
-            self.run_scope.resume()
+            self.run_scope.calls.resume()
         else:
             self.run_scope.inbox.put(name, args)
 
@@ -114,6 +113,11 @@ class Shell:
             if parameter.default is parameter.empty:
                 raise refused(f"{handler.fn.__name__} misses the argument {parameter.name!r}", "InvalidInput")
         return values
+
+
+def _reason(args: Sequence[RawValue]) -> str:
+    note: object = temporal.payload_converter().from_payload(args[0].payload) if args else None
+    return str(cast("dict[str, object]", note).get("reason", "")) if isinstance(note, dict) else ""
 
 
 def workflow_class(definition: Workflow[..., Any], *, sandboxed: bool = True) -> type[Shell]:

@@ -1,0 +1,266 @@
+"""What a run calls: steps, children and, when it fails, what undoes its steps."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from temporalio import workflow
+from temporalio.api.common.v1 import Payload
+from temporalio.common import Priority, RawValue
+from temporalio.common import RetryPolicy as TemporalRetryPolicy
+from temporalio.exceptions import FailureError
+
+from holdfast.authoring.registry import registry
+from holdfast.authoring.step import COMPENSATION_RETRY, Step
+from holdfast.authoring.workflow import Workflow
+from holdfast.engine.budget import LocalBudget, TaskBudget
+from holdfast.engine.children import run_child
+from holdfast.engine.compensation import Compensations, Undo
+from holdfast.engine.data.in_workflow import decode_in_workflow, encode_argument
+from holdfast.engine.data.step_data import INLINE_BYTES, LIMIT_BYTES
+from holdfast.engine.data.values import megabytes
+from holdfast.engine.failures import outcome_unknown, step_failed
+from holdfast.engine.inbox import PAUSED, searchable
+from holdfast.errors import PayloadTooLarge
+from holdfast.options import MINUTE, RetryPolicy, StepOptions
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+SPEC_MEMO = "holdfast.spec"
+CHECKPOINT = "holdfast.checkpoint"
+"""The no-op step that closes a full workflow task."""
+
+
+class Calls:
+    """The steps and children of one run: within the budget of a workflow task, held while the run is paused, and
+    undone at its end when it fails.
+
+    Attributes:
+        ordinals: How often each step, child and approval was called; part of ids, and carried over continue-as-new.
+        paused: Why new calls are held, or None.
+
+    Args:
+        stored: Whether large payloads go to a storage.
+    """
+
+    def __init__(self, *, stored: bool) -> None:
+        self.ordinals: Counter[str] = Counter()
+        self.paused: str | None = None
+        self.compensations = Compensations(self._compensate)
+        self._stored = stored
+        self._budget = TaskBudget(self._close_task)
+        self._local = LocalBudget(self._close_task, stored=stored)
+
+    async def call_step(self, step: Step[..., Any], values: Sequence[Any]) -> Any:
+        """Schedule a step and wait for its result.
+
+        Raises:
+            StepFailed: The attempts are used up, or it failed for good.
+            InvalidInput: An argument cannot travel.
+        """
+        converter = workflow.payload_converter()
+        payloads = [
+            self.encode(value, None, f"Argument {name!r} of step {step.name!r}")
+            for name, value in zip(step.signature.names, values, strict=True)
+        ]
+        self.ordinals[step.name] += 1
+        activity_id = f"{step.name}-{self.ordinals[step.name]}"
+        undo = self._undo(step, activity_id, payloads)
+        try:
+            payload = await self._schedule(step.name, activity_id, payloads, step.options, undo)
+        except FailureError as exc:
+            failed = step_failed(exc, step.name)
+            if undo and not outcome_unknown(failed):
+                self.compensations.drop(undo)
+            raise failed from failed.__cause__
+        finally:
+            if undo:
+                self.compensations.ended(undo)
+        if undo:
+            self.compensations.completed(undo, payload)
+        return decode_in_workflow(
+            payload, step.signature.result, converter, where=f"The result of step {step.name!r}"
+        )
+
+    def _undo(self, step: Step[..., Any], activity_id: str, payloads: list[Payload]) -> Undo | None:
+        if step.compensation is None:
+            return None
+        return Undo(
+            name=step.compensation.name,
+            step=step.name,
+            activity_id=f"compensate:{activity_id}",
+            arguments=payloads,
+            queue=step.options.queue,
+            caller=asyncio.current_task(),
+        )
+
+    def _admitted(self, undo: Undo | None) -> None:
+        """The step is scheduled next: from here on it may have an effect."""
+        if self.compensations.running:
+            raise asyncio.CancelledError("the run is undoing its steps and begins no new ones")
+        if undo:
+            self.compensations.register(undo)
+
+    async def _hold(self) -> None:
+        if self.paused is not None:
+            await workflow.wait_condition(lambda: self.paused is None or self.compensations.running)
+
+    async def _schedule(
+        self,
+        name: str,
+        activity_id: str,
+        payloads: Sequence[Payload],
+        options: StepOptions,
+        undo: Undo | None = None,
+        *,
+        compensating: bool = False,
+    ) -> Payload:
+        if not compensating:
+            await self._hold()
+        args = [RawValue(payload) for payload in payloads]
+        size_bytes = sum(payload.ByteSize() for payload in payloads)
+        result: RawValue
+        if options.local:
+            async with self._local.admit(size_bytes):
+                self._admitted(undo)
+                result = await workflow.execute_local_activity(
+                    name,
+                    args=args,
+                    result_type=RawValue,
+                    activity_id=activity_id,
+                    start_to_close_timeout=options.attempt_timeout,
+                    local_retry_threshold=MINUTE,
+                    retry_policy=_temporal_retry(options.retry),
+                    summary=options.summary,
+                )
+                self._local.add(result.payload.ByteSize())
+            return result.payload
+        async with self._budget.admit(size_bytes, at_once=compensating):
+            if not compensating:
+                self._admitted(undo)
+            result = await workflow.execute_activity(
+                name,
+                args=args,
+                result_type=RawValue,
+                activity_id=activity_id,
+                task_queue=options.queue,
+                start_to_close_timeout=options.attempt_timeout,
+                heartbeat_timeout=options.heartbeat_timeout,
+                retry_policy=_temporal_retry(options.retry),
+                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
+                if options.heartbeat_timeout
+                else workflow.ActivityCancellationType.TRY_CANCEL,
+                summary=options.summary,
+                priority=Priority(priority_key=options.priority) if options.priority else Priority.default,
+            )
+        return result.payload
+
+    async def _close_task(self) -> None:
+        self.ordinals[CHECKPOINT] += 1
+        await workflow.execute_activity(
+            CHECKPOINT,
+            activity_id=f"{CHECKPOINT}-{self.ordinals[CHECKPOINT]}",
+            start_to_close_timeout=MINUTE,
+        )
+
+    async def _compensate(self, undo: Undo) -> None:
+        result = undo.result or workflow.payload_converter().to_payload(None)
+        try:
+            await self._schedule(
+                undo.name,
+                undo.activity_id,
+                [*undo.arguments, result],
+                dataclasses.replace(
+                    _compensation_options(undo), queue=undo.queue, summary=f"undoes {undo.step}"
+                ),
+                compensating=True,
+            )
+        except FailureError as exc:
+            failed = step_failed(exc, undo.name)
+            raise failed from failed.__cause__
+
+    async def call_child(self, child: Workflow[..., Any], values: Sequence[Any]) -> Any:
+        """Start a child run and wait for its result."""
+        converter, info = workflow.payload_converter(), workflow.info()
+        self.ordinals[f"child {child.name}"] += 1
+        child_id = child.child_id or f"{info.workflow_id}:{child.name}:{self.ordinals[f'child {child.name}']}"
+        await self._hold()
+        payloads = [
+            self.encode(value, adapter, f"Argument {name!r} of workflow {child.name!r}")
+            for name, value, adapter in zip(
+                child.signature.names, values, child.signature.adapters, strict=True
+            )
+        ]
+        async with self._budget.admit(sum(payload.ByteSize() for payload in payloads)):
+            self._admitted(None)
+            result = await run_child(
+                child, child_id, payloads, memo=spec_memo(child, stored=self._stored), searchable=searchable()
+            )
+        return decode_in_workflow(
+            result.payload, child.signature.result, converter, where=f"The result of workflow {child.name!r}"
+        )
+
+    def encode(self, value: Any, adapter: TypeAdapter[Any] | None, where: str) -> Payload:
+        """The payload of a value that leaves workflow code.
+
+        Raises:
+            InvalidInput: It cannot be written as JSON, or does not fit the type.
+            PayloadTooLarge: It is larger than may travel.
+        """
+        payload = encode_argument(value, workflow.payload_converter(), adapter, where=where)
+        size_bytes = payload.ByteSize()
+        if size_bytes > (LIMIT_BYTES if self._stored else INLINE_BYTES):
+            # Temporal would leave the run open for ever.
+            raise PayloadTooLarge(
+                f"{where} has {megabytes(size_bytes)}; at most {megabytes(LIMIT_BYTES)} may travel, and "
+                f"{megabytes(INLINE_BYTES)} without a storage (HOLDFAST_STORAGE). Pass where to find it instead.",
+                size_bytes=size_bytes,
+            )
+        return payload
+
+    def pause(self, reason: str) -> None:
+        """Hold new steps."""
+        self.paused = reason
+        if searchable():
+            workflow.upsert_search_attributes([PAUSED.value_set(True)])
+
+    def resume(self) -> None:
+        """Let steps go on."""
+        self.paused = None
+        if searchable():
+            workflow.upsert_search_attributes([PAUSED.value_set(False)])
+
+
+def spec_memo(definition: Workflow[..., Any], *, stored: bool) -> dict[str, Any]:
+    """What is written down at a run's start, since it decides on its history. The usual is left out.
+
+    Args:
+        definition: The workflow.
+        stored: Whether large payloads go to a storage.
+    """
+    spec: dict[str, Any] = {}
+    if definition.options.timeout:
+        spec["timeout"] = definition.options.timeout.total_seconds()
+    if not stored:
+        spec["stored"] = False
+    return {SPEC_MEMO: spec} if spec else {}
+
+
+def _compensation_options(undo: Undo) -> StepOptions:
+    step = registry().step(undo.step)
+    return step.compensation.options if step and step.compensation else StepOptions(retry=COMPENSATION_RETRY)
+
+
+def _temporal_retry(retry: RetryPolicy) -> TemporalRetryPolicy:
+    return TemporalRetryPolicy(
+        initial_interval=retry.first_delay,
+        backoff_coefficient=retry.backoff,
+        maximum_interval=retry.max_delay,
+        maximum_attempts=retry.max_attempts,
+        non_retryable_error_types=retry.non_retryable_names or None,
+    )
