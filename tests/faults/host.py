@@ -25,5 +25,5 @@ async def serve(home: str, served: list[str], drain: float, options: dict[str, A
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     asyncio.run(serve(**json.loads(sys.argv[1])))

@@ -138,15 +138,19 @@ async def booked(names: list[str]) -> None:
 
 @workflow
 async def blocked(seconds: float) -> list[str]:
-    return list(
-        await asyncio.gather(
-            hold("async neighbour", 2),
+    running = [
+        asyncio.ensure_future(started)
+        for started in (
+            hold("async", 2),
             block_thread("thread", seconds),
             note_once("progress", 2),
             note_often("progress on a thread", seconds),
-            block_loop("loop", seconds),
         )
-    )
+    ]
+    await asyncio.sleep(1)
+    # The others arrive when the first one of these holds the loop already.
+    coming = [block_loop("loop", seconds), hold("late async", 1), block_thread("late thread", 1)]
+    return list(await asyncio.gather(*running, *coming))
 
 
 @workflow

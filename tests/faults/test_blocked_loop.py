@@ -9,7 +9,7 @@ SECONDS = 30.0 if THOROUGH else 13.0
 """At least twice the default heartbeat timeout."""
 
 
-NAMES = ["async neighbour", "thread", "progress", "progress on a thread", "loop"]
+NAMES = ["async", "thread", "progress", "progress on a thread", "loop", "late async", "late thread"]
 
 
 async def test_they_and_their_neighbours_run_once_and_a_warning_names_the_one_that_blocks(

@@ -16,7 +16,7 @@ async def test_short_steps_are_done_once_and_long_ones_go_on_elsewhere(scene: Sc
     async with scene.client() as client:
         first = await scene.host(drain=3, max_steps=20)
         runs = [await client.start(abreast, SHORT, 0.5, id=f"short-{number}") for number in range(3)]
-        long = await client.start(one_after_another, ["long"], 8, id="long")
+        long = await client.start(one_after_another, ["long"], 6, id="long")
         await until(lambda: ledger.starts(run="long") and len(ledger.starts(step="brief")) > 20, 20)
         asked_at = first.terminate()
         scene.start_host(max_steps=60)

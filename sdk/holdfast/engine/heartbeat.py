@@ -7,7 +7,9 @@ and its neighbours, a second time while the first is still at it.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
+import math
 import sys
 import threading
 import time
@@ -19,15 +21,21 @@ from typing import Any
 from temporalio import activity
 from temporalio.api.common.v1 import Payload
 from temporalio.bridge.proto import ActivityHeartbeat
+from temporalio.bridge.proto.activity_task import ActivityTask
+from temporalio.client import AsyncActivityCancelledError, Client
 from temporalio.converter import DataConverter
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
 from temporalio.worker import (
     ActivityInboundInterceptor,
     ActivityOutboundInterceptor,
     ExecuteActivityInput,
     Interceptor,
+    Worker,
 )
 
 from holdfast.engine.activities import StepHost
+from holdfast.engine.handover import Handover
 
 logger = logging.getLogger("holdfast.worker")
 
@@ -47,6 +55,8 @@ class _Running:
     record: Callable[..., None]
     next_beat: float
     interval: float
+    begun: bool = True
+    """Whether its function has been called; it waits for the loop otherwise."""
 
 
 class HeartbeatInterceptor(Interceptor):
@@ -70,6 +80,8 @@ class HeartbeatInterceptor(Interceptor):
         self._stop = threading.Event()
         self._loop_thread = 0
         self._answered = 0.0
+        self._freed = -math.inf
+        self._handovers: dict[int, Handover] = {}
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         """See base class."""
@@ -97,8 +109,10 @@ class HeartbeatInterceptor(Interceptor):
         with self._lock:
             return sorted({f"step {running.step!r}" for running in self._running.values()})
 
-    def add(self, token: bytes, step: str, timeout: float, record: Callable[..., None]) -> None:
-        """A step has started."""
+    def add(
+        self, token: bytes, step: str, timeout: float, record: Callable[..., None], *, begun: bool = True
+    ) -> None:
+        """A step has started, or waits for the loop."""
         interval = max(timeout / 4, 0.2)
         with self._lock:
             self._running[token] = _Running(
@@ -106,7 +120,36 @@ class HeartbeatInterceptor(Interceptor):
                 record=record,
                 next_beat=time.monotonic() + min(_FIRST_BEAT, interval),
                 interval=interval,
+                begun=begun,
             )
+
+    def stand_by_worker(self, worker: Worker) -> None:
+        """Be ready to receive a worker's tasks while its loop is held; called on the loop, before the worker runs."""
+        direct = _direct_of(getattr(worker, "_activity_worker", None))
+        if direct is not None:
+            self.stand_by(direct)
+
+    def stand_by(self, direct: _Direct) -> None:
+        """As `stand_by_worker`."""
+        bridge = direct.bridge()
+        if id(bridge) in self._handovers:
+            return
+
+        def keep(task: ActivityTask) -> None:
+            timeout = task.start.heartbeat_timeout.ToTimedelta().total_seconds()
+            if timeout and not task.start.is_local:
+                beat = functools.partial(direct.record, task.task_token, task.start.heartbeat_details)
+                self.add(task.task_token, task.start.activity_type, timeout, beat, begun=False)
+
+        handover = self._handovers[id(bridge)] = Handover(
+            bridge.poll_activity_task, keep, asyncio.get_running_loop()
+        )
+        bridge.poll_activity_task = handover.next
+
+    def may_be_stale(self, token: bytes) -> bool:
+        """Whether a step that is about to begin may have waited for the loop without a beat."""
+        with self._lock:
+            return time.monotonic() - self._freed < _TICK * 2 and token not in self._running
 
     def record(self, token: bytes, details: Sequence[Any]) -> bool:
         """Record what a step tells of its progress, from its own thread.
@@ -138,14 +181,28 @@ class HeartbeatInterceptor(Interceptor):
             if loop is None or loop.is_closed():
                 return
             if asked <= self._answered:
+                if reported:
+                    self._free()
                 asked, reported = now, False
-                loop.call_soon_threadsafe(self._answer)
-            elif now - asked >= _BLOCKED and not reported:
-                reported = True
-                self._report(now - asked)
+                loop.call_soon_threadsafe(self._answer, now)
+            elif now - asked >= _BLOCKED:
+                for handover in list(self._handovers.values()):
+                    handover.loop_is_held()
+                if not reported:
+                    reported = True
+                    self._report(now - asked)
 
-    def _answer(self) -> None:
+    def _answer(self, asked: float) -> None:
         self._answered = time.monotonic()
+        if self._answered - asked >= _BLOCKED:
+            self._freed = self._answered
+
+    def _free(self) -> None:
+        for handover in list(self._handovers.values()):
+            handover.loop_is_free()
+        # What the loop has not begun by now never will: it was cancelled, or it is no step of this worker.
+        with self._lock:
+            self._running = {token: running for token, running in self._running.items() if running.begun}
 
     def _report(self, seconds: float) -> None:
         step = self._blocking_step()
@@ -184,6 +241,11 @@ class _Beating(ActivityInboundInterceptor):
         if info.heartbeat_timeout is None or outbound is None:
             return await super().execute_activity(input)
         token = info.task_token
+        if self._beats.may_be_stale(token):
+            await outbound.check_in(info)
+        outbound.start_from(info.heartbeat_details)
+        if outbound.direct is not None:
+            self._beats.stand_by(outbound.direct)
         record = outbound.recorder(token, asyncio.get_running_loop())
         self._beats.add(token, info.activity_type, info.heartbeat_timeout.total_seconds(), record)
         try:
@@ -198,6 +260,26 @@ class _Latest(ActivityOutboundInterceptor):
     def __init__(self, next: ActivityOutboundInterceptor) -> None:
         super().__init__(next)
         self._details: tuple[Any, ...] = ()
+        self.direct = _direct(next)
+
+    async def check_in(self, info: activity.Info) -> None:
+        """Go on only when the server still waits for this attempt."""
+        client: Client | None = self.direct.client if self.direct else None
+        if client is None:
+            return
+        try:
+            await client.get_async_activity_handle(task_token=info.task_token).heartbeat(
+                *info.heartbeat_details
+            )
+        except (RPCError, AsyncActivityCancelledError) as exc:
+            raise ApplicationError(
+                f"step {info.activity_type!r} came while another step held the worker's loop, and the server has "
+                "given this attempt up"
+            ) from exc
+
+    def start_from(self, details: Sequence[Any]) -> None:
+        """What the last attempt recorded, which a beat without details would erase."""
+        self._details = tuple(details)
 
     def heartbeat(self, *details: Any) -> None:
         self._details = details
@@ -205,7 +287,7 @@ class _Latest(ActivityOutboundInterceptor):
 
     def recorder(self, token: bytes, loop: asyncio.AbstractEventLoop) -> Callable[..., None]:
         """What sends one beat from any thread but the loop's: with the details given, else with the last ones."""
-        direct = _direct(self.next)
+        direct = self.direct
         step_heartbeat = super().heartbeat
         encoded: tuple[Sequence[Any], Sequence[Payload]] = ((), ())
         one_at_a_time = threading.Lock()
@@ -243,6 +325,7 @@ class _Direct:
 
     bridge: Any
     converter: DataConverter
+    client: Client | None
 
     async def encode(self, details: Sequence[Any]) -> Sequence[Payload]:
         return await self.converter.encode(details)
@@ -255,8 +338,11 @@ def _direct(outbound: ActivityOutboundInterceptor) -> _Direct | None:
     """It is not public: without it beats leave from the worker's loop, which is all that then is lost."""
     while hasattr(outbound, "next"):
         outbound = outbound.next
-    worker = getattr(outbound, "_worker", None)
+    return _direct_of(getattr(outbound, "_worker", None))
+
+
+def _direct_of(worker: object) -> _Direct | None:
     bridge, converter = getattr(worker, "_bridge_worker", None), getattr(worker, "_data_converter", None)
     if bridge is None or converter is None:
         return None
-    return _Direct(bridge=bridge, converter=converter)
+    return _Direct(bridge=bridge, converter=converter, client=getattr(worker, "_client", None))

@@ -22,7 +22,7 @@ from holdfast.engine import blocked as blocked  # its report of blocked workflow
 from holdfast.engine.health import HealthServer
 from holdfast.engine.parts import Parts
 from holdfast.errors import InvalidConfiguration, Unavailable
-from holdfast.options import DEFAULT_QUEUE
+from holdfast.options import DEFAULT_QUEUE, check_duration
 
 if TYPE_CHECKING:
     from holdfast.client.client import Client
@@ -79,7 +79,18 @@ class Worker:
             raise InvalidConfiguration("deployment= and build_id= go together: name both or neither")
         self._client = client
         self._drain = drain
-        self._parts = Parts(served, overrides=overrides, max_processes=max_processes)
+        for name, value, least in (
+            ("max_steps", max_steps, 1),
+            ("max_workflow_tasks", max_workflow_tasks, 1),
+            ("max_cached_runs", max_cached_runs, 0),
+            ("pollers", pollers, 1),
+        ):
+            if value < least:
+                raise InvalidConfiguration(f"{name}={value!r}: use {least} or more")
+        check_duration("drain", drain)
+        self._parts = Parts(
+            served, overrides=overrides, max_processes=max_processes, versioned=deployment is not None
+        )
         chosen = (
             list(queues) if queues is not None else [w.options.queue for w in self._parts.workflows.values()]
         )
@@ -134,6 +145,8 @@ class Worker:
     async def __aenter__(self) -> Worker:
         self._stop = asyncio.Event()
         self._heartbeats.start()
+        for worker in self._workers:
+            self._heartbeats.stand_by_worker(worker)
         if self._health:
             await self._health.start(lambda: self.polling)
         for queue in self.queues:
