@@ -60,7 +60,8 @@ class Approvals:
             query += f' AND WorkflowId = "{run_id}"'
         async for execution in self._client.temporal.list_workflows(query):
             memo = await execution.memo()
-            for wait in memo.get(WAITS_MEMO) or []:
+            waits: list[dict[str, Any]] = memo.get(WAITS_MEMO) or []
+            for wait in waits:
                 if wait["kind"] == "approval":
                     yield Approval(
                         run_id=execution.id,

@@ -191,7 +191,9 @@ class Run(Generic[R]):
     async def _update(self, name: str, args: Any, *, timeout: timedelta | None) -> Payload:
         try:
             async with asyncio.timeout(timeout.total_seconds() if timeout else None):
-                raw: RawValue = await self._handle.execute_update(name, args=list(args), result_type=RawValue)
+                raw: RawValue = await self._handle.execute_update(  # pyright: ignore[reportUnknownMemberType]
+                    name, args=list(args), result_type=RawValue
+                )
             return raw.payload
         except WorkflowUpdateFailedError as exc:
             cause = exc.cause

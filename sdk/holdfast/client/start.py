@@ -112,7 +112,9 @@ async def start(
         signal = message  # for the open run too, if there is one
     elif message is not None:
         memo = {**(memo or {}), **_message_memo(client, *message)}
-    attributes = list(search_attributes.search_attributes) if search_attributes else []
+    attributes: list[SearchAttributePair[Any]] = (
+        list(search_attributes.search_attributes) if search_attributes else []  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
+    )
     if searchable:
         attributes.append(SearchAttributePair(PAUSED, False))
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, nullcontext
 from datetime import datetime, timedelta
 from typing import Any
@@ -44,13 +44,13 @@ class TaskBudget:
 
     def __init__(self, close_task: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._close_task = close_task
-        self._history_length = -1
+        self._history_length: int = -1
         self._bytes = 0
         self._open = asyncio.Semaphore(MAX_OPEN_STEPS)
         self._closing: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def admit(self, size_bytes: int, *, at_once: bool = False) -> AsyncIterator[None]:
+    async def admit(self, size_bytes: int, *, at_once: bool = False) -> AsyncGenerator[None]:
         """Wait until a step with so many argument bytes may be scheduled, and hold its place.
 
         Args:
@@ -69,7 +69,7 @@ class TaskBudget:
         return _history_length() != self._history_length
 
     def _fits(self, size_bytes: int) -> bool:
-        length = _history_length()
+        length: int = _history_length()
         if length != self._history_length:
             self._history_length, self._bytes = length, 0
         return self._bytes == 0 or self._bytes + size_bytes <= TASK_BYTES
@@ -91,7 +91,7 @@ class LocalBudget:
         self._closing: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def admit(self, size_bytes: int) -> AsyncIterator[None]:
+    async def admit(self, size_bytes: int) -> AsyncGenerator[None]:
         """Wait until a local step with so many argument bytes may run, and hold its place."""
         async with self._open:
             now = workflow.now()
@@ -119,4 +119,5 @@ class LocalBudget:
 
 
 def _history_length() -> int:
-    return workflow.info().get_current_history_length()
+    length: int = workflow.info().get_current_history_length()
+    return length

@@ -227,13 +227,13 @@ class Calls:
         """Hold new steps."""
         self.paused = reason
         if searchable():
-            workflow.upsert_search_attributes([PAUSED.value_set(True)])
+            workflow.upsert_search_attributes([PAUSED.value_set(True)])  # pyright: ignore[reportUnknownMemberType]
 
     def resume(self) -> None:
         """Let steps go on."""
         self.paused = None
         if searchable():
-            workflow.upsert_search_attributes([PAUSED.value_set(False)])
+            workflow.upsert_search_attributes([PAUSED.value_set(False)])  # pyright: ignore[reportUnknownMemberType]
 
 
 def spec_memo(definition: Workflow[..., Any], *, stored: bool) -> dict[str, Any]:

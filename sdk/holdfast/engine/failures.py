@@ -20,6 +20,7 @@ from temporalio.exceptions import (
 )
 from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError
 
+from holdfast.engine.data.values import is_object
 from holdfast.errors import (
     FixInput,
     HoldfastError,
@@ -127,7 +128,7 @@ def step_failed(error: FailureError, step: str) -> BaseException:
 def attempt_of(error: ApplicationError) -> int | None:
     """The attempt number recorded in a step's failure."""
     for detail in error.details:
-        if isinstance(detail, dict) and isinstance(detail.get(ATTEMPT), int):
+        if is_object(detail) and isinstance(detail.get(ATTEMPT), int):
             return int(detail[ATTEMPT])
     return None
 
@@ -182,7 +183,8 @@ def _run_failed(cause: BaseException | None, run_id: str, what: str) -> RunFaile
 
 
 def _details(cause: ApplicationError) -> dict[str, Any]:
-    return next((dict(detail) for detail in cause.details if isinstance(detail, dict)), {})
+    empty: dict[str, Any] = {}
+    return next((dict(detail) for detail in cause.details if is_object(detail)), empty)
 
 
 def run_failure(exc: BaseException, failed_compensations: list[str]) -> ApplicationError:

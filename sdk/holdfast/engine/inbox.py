@@ -14,6 +14,7 @@ from temporalio.common import RawValue, SearchAttributeKey
 from temporalio.exceptions import ApplicationError
 
 from holdfast.engine.data.in_workflow import decode_in_workflow
+from holdfast.engine.data.values import is_object
 from holdfast.errors import AlreadyDecided, HoldfastError, InvalidInput
 
 if TYPE_CHECKING:
@@ -140,7 +141,8 @@ class Inbox:
         workflow.upsert_memo({WAITS_MEMO: [wait.to_json() for wait in self._waits] or None})
         if searchable():
             names = sorted({wait.name for wait in self._waits})
-            workflow.upsert_search_attributes([WAITING.value_set(names) if names else WAITING.value_unset()])
+            change = WAITING.value_set(names) if names else WAITING.value_unset()
+            workflow.upsert_search_attributes([change])  # pyright: ignore[reportUnknownMemberType]
 
     def carry(self) -> dict[str, Any]:
         """What the next execution must know, as JSON."""
@@ -172,8 +174,8 @@ def searchable() -> bool:
 def _message_id(args: Sequence[RawValue]) -> str | None:
     if len(args) < 2:
         return None
-    envelope = workflow.payload_converter().from_payload(args[1].payload)
-    found = envelope.get("id") if isinstance(envelope, dict) else None
+    envelope: object = workflow.payload_converter().from_payload(args[1].payload)
+    found = envelope.get("id") if is_object(envelope) else None
     return found if isinstance(found, str) else None
 
 

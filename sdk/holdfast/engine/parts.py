@@ -7,7 +7,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from types import CodeType, ModuleType
-from typing import Any
+from typing import Any, cast
 
 from temporalio.converter import DataConverter
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
@@ -32,6 +32,7 @@ class Parts:
         served: Workflows, modules, module names (`"app.*"` for a package), or instances whose methods are steps.
         overrides: Values for dependencies, by provider.
         max_processes: For steps with `process=True`. Default: one per core.
+        versioned: Whether the worker belongs to a deployment.
 
     Raises:
         InvalidWorkflow, InvalidStep: One of them cannot work; nothing has started.
@@ -44,9 +45,13 @@ class Parts:
         *,
         overrides: Mapping[Callable[[], Any], Any] | None = None,
         max_processes: int | None = None,
+        versioned: bool = True,
     ) -> None:
         self.workflows: dict[str, Workflow[..., Any]] = {}
         self.instances: dict[type, object] = {}
+        if isinstance(served, str | ModuleType | Workflow):
+            shown = served.name if isinstance(served, Workflow) else repr(served)
+            raise InvalidWorkflow(f"a worker serves several things: give a list: [{shown}]")
         for item in served:
             self._add(item)
         self.steps = registry().steps()
@@ -61,22 +66,23 @@ class Parts:
             guarded = can_sandbox(workflow)
             if guarded:
                 sandboxed.append(workflow)
-            self.classes.append(workflow_class(workflow, sandboxed=guarded))
-        self.runner: SandboxedWorkflowRunner = runner(sandboxed)
+            self.classes.append(workflow_class(workflow, sandboxed=guarded, versioned=versioned))
+        self.runner: SandboxedWorkflowRunner = runner(sandboxed, versioned=versioned)
 
     def _add(self, item: object) -> None:
         if isinstance(item, Workflow):
-            registry().add_workflow(item)
-            self.workflows[item.name] = registry().only_workflow(item.name)
+            workflow = cast("Workflow[..., Any]", item)
+            registry().add_workflow(workflow)
+            self.workflows[workflow.name] = registry().only_workflow(workflow.name)
         elif isinstance(item, str):
             for module in _modules(item):
                 self._add(module)
         elif isinstance(item, ModuleType):
             for value in list(vars(item).values()):
                 if isinstance(value, Workflow):
-                    self._add(value)
+                    self._add(cast("Workflow[..., Any]", value))
         elif isinstance(item, Step):
-            registry().add_step(item)
+            registry().add_step(cast("Step[..., Any]", item))
         elif _has_step_methods(item):
             self.instances[type(item)] = item
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
@@ -17,6 +17,7 @@ from holdfast.authoring.workflow import Workflow
 from holdfast.engine.calls import SPEC_MEMO, Calls
 from holdfast.engine.compensation import COMPENSATING_MEMO
 from holdfast.engine.data.in_workflow import decode_in_workflow
+from holdfast.engine.data.values import is_object
 from holdfast.engine.failures import run_failure
 from holdfast.engine.inbox import WAITS_MEMO, Inbox
 from holdfast.engine.waiting import Waiting
@@ -102,8 +103,9 @@ class Run:
             return await self.definition.signature.call(values, {})
         if self._deadline is None:
             self._deadline = workflow.now() + timeout
+        limit = asyncio.timeout((self._deadline - workflow.now()).total_seconds())
         try:
-            async with asyncio.timeout((self._deadline - workflow.now()).total_seconds()) as limit:
+            async with limit:
                 return await self.definition.signature.call(values, {})
         except TimeoutError as exc:
             if not limit.expired():
@@ -178,7 +180,7 @@ class Run:
 def _memo(key: str) -> dict[str, Any]:
     """What a memo of ours says; nothing where another kind of client wrote something else."""
     found: object = workflow.memo_value(key, default=None)
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+    return found if is_object(found) else {}
 
 
 def message_memo(name: str, payload: Payload) -> dict[str, Any]:

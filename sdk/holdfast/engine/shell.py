@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from temporalio import workflow as temporal
 from temporalio.common import RawValue, VersioningBehavior
@@ -13,6 +13,7 @@ from temporalio.exceptions import FailureError
 from holdfast.authoring import scope
 from holdfast.authoring.workflow import Handler, Workflow
 from holdfast.engine.data.in_workflow import decode_in_workflow, encode_argument
+from holdfast.engine.data.values import is_object
 from holdfast.engine.failures import run_failure
 from holdfast.engine.runtime import Run, refused
 from holdfast.options import WorkflowOptions
@@ -117,13 +118,15 @@ class Shell:
 
 def _reason(args: Sequence[RawValue]) -> str:
     note: object = temporal.payload_converter().from_payload(args[0].payload) if args else None
-    return str(cast("dict[str, object]", note).get("reason", "")) if isinstance(note, dict) else ""
+    return str(note.get("reason", "")) if is_object(note) else ""
 
 
-def workflow_class(definition: Workflow[..., Any], *, sandboxed: bool = True) -> type[Shell]:
+def workflow_class(
+    definition: Workflow[..., Any], *, sandboxed: bool = True, versioned: bool = True
+) -> type[Shell]:
     """The class for one workflow. It stands in the user's module under its own name, since the sandbox imports the
     module again and looks for it there."""
-    return _generate(definition, sandboxed=sandboxed)
+    return _generate(definition, sandboxed=sandboxed, versioned=versioned)
 
 
 def class_name(definition: Workflow[..., Any]) -> str:
@@ -131,7 +134,7 @@ def class_name(definition: Workflow[..., Any]) -> str:
     return f"_holdfast_{definition.fn.__qualname__.replace('.', '_').replace('<', '').replace('>', '')}"
 
 
-def _generate(definition: Workflow[..., Any], *, sandboxed: bool) -> type[Shell]:
+def _generate(definition: Workflow[..., Any], *, sandboxed: bool, versioned: bool = True) -> type[Shell]:
     name, module = class_name(definition), definition.fn.__module__
 
     async def run(self: Shell, *args: Any) -> RawValue:
@@ -158,7 +161,7 @@ def _generate(definition: Workflow[..., Any], *, sandboxed: bool) -> type[Shell]
     generated = temporal.defn(
         name=definition.name,
         sandboxed=sandboxed,
-        versioning_behavior=_VERSIONING[definition.options.versioning],
+        versioning_behavior=_VERSIONING[definition.options.versioning if versioned else None],
     )(generated)
     definition.fn.__globals__[name] = generated
     return generated

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from google.protobuf.message import Message
 from pydantic_core import PydanticSerializationError, ValidationError, to_json
@@ -19,6 +19,11 @@ T = TypeVar("T")
 
 _SHOWN_ERRORS = 3
 _SHOWN_CHARACTERS = 80
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Whether a plain JSON value is an object."""
+    return isinstance(value, dict)
 
 
 def infer_json(value: object, *, where: str = "A value") -> Payload:
