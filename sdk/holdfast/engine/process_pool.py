@@ -7,11 +7,13 @@ import importlib
 import multiprocessing
 import multiprocessing.connection
 import os
+import pickle
 import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -60,6 +62,8 @@ class ProcessPool:
             if self._pool is pool:
                 self._pool = None
             raise
+        if isinstance(result, _Raised):
+            raise result.rebuilt()
         return step.signature.result.validate_json(result)
 
     def close(self) -> None:
@@ -88,7 +92,31 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, name="holdfast-parent", daemon=True).start()
 
 
-def _call(module: str, name: str, sent: Sequence[bytes]) -> bytes:
+@dataclass(frozen=True)
+class _Raised:
+    """An exception that cannot cross to another process by itself."""
+
+    name: str
+    message: str
+
+    def rebuilt(self) -> Exception:
+        error: Exception = type(self.name, (Exception,), {})(self.message)
+        return error
+
+
+def _call(module: str, name: str, sent: Sequence[bytes]) -> bytes | _Raised:
+    try:
+        return _run(module, name, sent)
+    except Exception as exc:  # the boundary to user code
+        # One that cannot be read back would look like the death of the process.
+        try:
+            pickle.loads(pickle.dumps(exc))
+        except Exception:  # noqa: BLE001 - whatever its own methods raise
+            return _Raised(type(exc).__name__, str(exc))
+        raise
+
+
+def _run(module: str, name: str, sent: Sequence[bytes]) -> bytes:
     if module not in sys.modules and module != "__main__":
         importlib.import_module(module)
     step = registry().step(name)

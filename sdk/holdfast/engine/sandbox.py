@@ -31,15 +31,11 @@ _MAIN = "__temporal_main__"
 
 
 class _AllBut(set[str]):
-    """Contains every module name except those of workflow modules and of the packages around them."""
+    """Contains every module name except those of workflow modules."""
 
     def __init__(self, workflow_modules: Iterable[str]) -> None:
         super().__init__()
         self._private = {_MAIN if name == "__main__" else name for name in workflow_modules}
-        for name in list(self._private):
-            while "." in name:
-                name = name.rpartition(".")[0]
-                self._private.add(name)
 
     def __contains__(self, name: object) -> bool:
         return name not in self._private
@@ -49,11 +45,16 @@ class _ContextFree(WorkflowInstance):
     """A sandboxed instance that does not ask the sandbox for serialisation contexts: our converter, codec and storage
     need none, and asking costs a third of a local step."""
 
-    def __init__(self, inner: WorkflowInstance) -> None:
+    def __init__(self, inner: WorkflowInstance, *, versioned: bool) -> None:
         self._inner = inner
+        self._versioned = versioned
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
-        return self._inner.activate(act)
+        completion = self._inner.activate(act)
+        if not self._versioned and completion.HasField("successful"):
+            # From a worker of no deployment the server refuses it, and the run would hang.
+            completion.successful.ClearField("versioning_behavior")
+        return completion
 
     def get_serialization_context(self, command_info: object) -> None:
         return None
@@ -72,19 +73,27 @@ _NO_TARGET = StorageDriverStoreContext()
 
 
 class Sandbox(SandboxedWorkflowRunner):
-    """Temporal's sandbox, for runs whose values are encoded by Holdfast."""
+    """Temporal's sandbox, for runs whose values are encoded by Holdfast.
+
+    Attributes:
+        versioned: Whether the worker belongs to a deployment; else what workflows say about versioning is left out.
+    """
+
+    versioned = True
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
         """See base class."""
-        return _ContextFree(super().create_instance(det))
+        return _ContextFree(super().create_instance(det), versioned=self.versioned)
 
 
-def runner(workflows: Iterable[Workflow[..., Any]]) -> SandboxedWorkflowRunner:
+def runner(workflows: Iterable[Workflow[..., Any]], *, versioned: bool = True) -> SandboxedWorkflowRunner:
     """The sandbox for these workflows."""
-    return sandbox({workflow.fn.__module__ for workflow in workflows})
+    made = sandbox({workflow.fn.__module__ for workflow in workflows})
+    made.versioned = versioned
+    return made
 
 
-def sandbox(modules: Iterable[str]) -> SandboxedWorkflowRunner:
+def sandbox(modules: Iterable[str]) -> Sandbox:
     """The sandbox that imports these modules for each run and shares all others."""
     return Sandbox(
         restrictions=dataclasses.replace(SandboxRestrictions.default, passthrough_modules=_AllBut(modules))
