@@ -29,11 +29,11 @@ class Registry:
     def add_step(self, step: Step[..., Any]) -> None:
         """Record a declared step under its name and aliases."""
         for name in (step.name, *step.aliases):
-            self._steps.setdefault(name, {})[_identity(step.fn)] = step
+            self._steps.setdefault(name, {})[identity(step.fn)] = step
 
     def add_workflow(self, workflow: Workflow[..., Any]) -> None:
         """Record a declared workflow."""
-        self._workflows.setdefault(workflow.name, {})[_identity(workflow.fn)] = workflow
+        self._workflows.setdefault(workflow.name, {})[identity(workflow.fn)] = workflow
 
     def steps(self) -> dict[str, Step[..., Any]]:
         """Every declared step by name and alias.
@@ -78,20 +78,21 @@ class Registry:
     def stand_in(self, fn: Callable[..., Any]) -> StandIn | None:
         """What replaces the function of a step or compensation at this moment, if anything. Asked at every call, so
         that it does not matter whether a worker started before or after."""
-        return self._stand_ins.get(_identity(fn)) if self._stand_ins else None
+        return self._stand_ins.get(identity(fn)) if self._stand_ins else None
 
     @contextmanager
     def standing_in(self, replaced: Mapping[Callable[..., Any], StandIn]) -> Generator[None]:
         """Replace functions of steps and compensations, on every thread; the last one wins."""
         before = self._stand_ins
-        self._stand_ins = before | {_identity(fn): stand_in for fn, stand_in in replaced.items()}
+        self._stand_ins = before | {identity(fn): stand_in for fn, stand_in in replaced.items()}
         try:
             yield
         finally:
             self._stand_ins = before
 
 
-def _identity(fn: Callable[..., Any]) -> object:
+def identity(fn: Callable[..., Any]) -> object:
+    """What makes two declarations one: the file and the qualified name of the function."""
     # A file imported under two module names (as __main__ and by its own name) is one function.
     code = fn.__code__
     return (code.co_filename, fn.__qualname__)

@@ -130,6 +130,16 @@ def check_expressions(spec: DagSpec, graph: Graph, expressions: Expressions | No
                     yield finding
 
 
+def referenced(spec: DagSpec, expressions: Expressions | None = None) -> dict[str, set[str]]:
+    """The nodes that each node's expressions and templates name, as far as they compile."""
+    language = expressions or _cel()
+    found: dict[str, set[str]] = {}
+    for use in uses(spec):
+        if use.node is not None and not isinstance(names := _names(language, use), str):
+            found.setdefault(use.node.id, set()).update((names - use.extra) & spec.by_id.keys())
+    return found
+
+
 def _names(language: Expressions, use: Use) -> frozenset[str] | str:
     """The names that a text uses, or why it does not compile."""
     try:

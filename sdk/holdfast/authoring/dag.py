@@ -1,0 +1,342 @@
+"""`Dag`: a workflow as a graph, written with decorators or built at run time, compiled to a `DagSpec`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, ParamSpec, TypeVar, Unpack, cast, overload
+
+from holdfast.authoring.dag_compile import Compiler, Draft
+from holdfast.authoring.dag_options import (
+    NODE_AND_STEP,
+    STEP_ONLY,
+    DeclaredStepOptions,
+    NodeOptions,
+    NodeRef,
+    StepNodeOptions,
+    WorkOptions,
+)
+from holdfast.authoring.registry import identity
+from holdfast.authoring.step import Step, StepDecorator, step
+from holdfast.authoring.workflow import Workflow
+from holdfast.options import retry_policy
+from holdfast.spec.check_expressions import Expressions
+from holdfast.spec.model import BudgetSpec, DagSpec, OnError, OnFailure, RetrySpec
+from holdfast.spec.names import STEP_TYPE
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Dag:
+    """A workflow as a graph of nodes. `compile()` makes the document that runs are made of.
+
+    A node depends on what it names: a parameter called like a node, an expression or a template that uses it, or
+    `depends_on`.
+
+    Args:
+        name: The workflow's name.
+        description: What it is for.
+        input_schema: A JSON Schema for the input of a run, or a type to make it from.
+        variables: Constants that expressions reach as `variables.<name>`.
+        output: An expression for the result. Default: the outputs of the last nodes.
+        max_parallel: How many nodes and items run at the same time, 1 to 500.
+        timeout: How long a run may take.
+        on_failure: When a node fails the run: `compensate`, `fail` or `pause`.
+        budget: What one run may use up.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        description: str | None = None,
+        input_schema: Mapping[str, Any] | type | None = None,
+        variables: Mapping[str, Any] | None = None,
+        output: str | None = None,
+        max_parallel: int = 100,
+        timeout: timedelta | None = None,
+        on_failure: OnFailure = "compensate",
+        budget: BudgetSpec | None = None,
+    ) -> None:
+        self.name = name
+        self._head: dict[str, Any] = {
+            "name": name,
+            "description": description,
+            "input_schema": _schema(input_schema),
+            "variables": dict(variables or {}),
+            "output": output,
+            "options": {
+                "max_parallel": max_parallel,
+                "timeout": timeout,
+                "on_failure": on_failure,
+                "budget": budget,
+            },
+        }
+        self._drafts: list[Draft] = []
+        self._edges: list[tuple[NodeRef, NodeRef]] = []
+
+    def __repr__(self) -> str:
+        return f"<dag {self.name}: {len(self._drafts)} nodes>"
+
+    @overload
+    def step(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> Step[P, R]: ...
+    @overload
+    def step(self, fn: Callable[P, R], /) -> Step[P, R]: ...
+    @overload
+    def step(self, /, **options: Unpack[DeclaredStepOptions]) -> StepDecorator: ...
+    def step(self, fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+        """Declare a function as a step and as a node: `@etl.step` or `@etl.step(when="size(fetch) > 0")`.
+
+        A parameter named after a node receives its output, `input` the run's input, `variables` the constants. The
+        node's id is the function's name; the step is registered as `<dag>.<function>`.
+
+        Raises:
+            InvalidStep: The function cannot be a step.
+        """
+        declare = functools.partial(self._declare, options=options, over=None)
+        return declare if fn is None else declare(fn)
+
+    def map(
+        self,
+        *,
+        over: str,
+        concurrency: int = 50,
+        on_error: OnError = "fail_fast",
+        item_name: str = "item",
+        **options: Unpack[DeclaredStepOptions],
+    ) -> StepDecorator:
+        """Declare a function as a node that runs once per item: `@etl.map(over="clean", concurrency=50)`.
+
+        The parameter `item` (or `item_name`) receives the item, `index` its position; the others are as for `step`.
+
+        Args:
+            over: An expression for a list or a count.
+            concurrency: How many items run at the same time, 1 to 500.
+            on_error: `fail_fast`, or `collect`: all items run and failed ones are `None`.
+            item_name: The name of the item.
+            **options: As for `step`.
+        """
+        mapped = {"over": over, "concurrency": concurrency, "on_error": on_error, "item_name": item_name}
+        return cast(StepDecorator, functools.partial(self._declare, options=dict(options), over=mapped))
+
+    def _declare(
+        self, fn: Callable[..., Any], *, options: Mapping[str, Any], over: Mapping[str, Any] | None
+    ) -> Step[..., Any]:
+        if isinstance(fn, Step):
+            declared: Step[..., Any] = cast("Step[..., Any]", fn)
+        else:
+            of_step = {name: value for name, value in options.items() if name in NODE_AND_STEP | STEP_ONLY}
+            declared = step(name=f"{self.name}.{getattr(fn, '__name__', fn)}", **of_step)(fn)
+        self._add_step(declared, options, over)
+        return declared
+
+    def add_step(self, step: Step[..., Any] | str, /, **options: Unpack[StepNodeOptions]) -> str:
+        """Add a node that calls a step.
+
+        Args:
+            step: A declared step, whose parameters are bound by name as in `Dag.step`; or a step's name, with all its
+                `arguments`.
+            **options: `id` (default: the step's name after its last dot), `arguments` (values and templates by
+                parameter; they go before binding by name), `depends_on`, `when`, `timeout`, `retry`, `local`, ...
+
+        Returns:
+            The node's id.
+        """
+        return self._add_step(step, options, None)
+
+    def add_map(
+        self,
+        step: Step[..., Any] | str,
+        /,
+        *,
+        over: str,
+        concurrency: int = 50,
+        on_error: OnError = "fail_fast",
+        item_name: str = "item",
+        **options: Unpack[StepNodeOptions],
+    ) -> str:
+        """Add a node that calls a step once per item; arguments as for `add_step` and `map`."""
+        mapped = {"over": over, "concurrency": concurrency, "on_error": on_error, "item_name": item_name}
+        return self._add_step(step, options, mapped)
+
+    def _add_step(
+        self, step: Step[..., Any] | str, options: Mapping[str, Any], over: Mapping[str, Any] | None
+    ) -> str:
+        name = step if isinstance(step, str) else step.name
+        given = dict(options)
+        node_id = (
+            given.pop("id", None) or (name if isinstance(step, str) else step.__name__).rpartition(".")[2]
+        )
+        arguments = given.pop("arguments", {})
+        for key in STEP_ONLY:
+            given.pop(key, None)
+        if isinstance(step, Step) and step.options.local:
+            given.setdefault("local", True)
+        draft = self._draft(node_id, STEP_TYPE, {"step": name}, {**given, "map": over})
+        draft.arguments = arguments
+        draft.step = step if isinstance(step, Step) else None
+        self._put(draft)
+        return draft.id
+
+    def node(
+        self,
+        id: str,
+        *,
+        executor: str,
+        config: Mapping[str, Any] | None = None,
+        **options: Unpack[WorkOptions],
+    ) -> str:
+        """Add a node that an executor carries out; with `map`, once per item.
+
+        Returns:
+            The node's id.
+        """
+        return self._put(self._draft(id, executor, dict(config or {}), options))
+
+    def add_switch(
+        self,
+        id: str,
+        cases: Mapping[str, NodeRef | Sequence[NodeRef]],
+        *,
+        default: NodeRef | Sequence[NodeRef] = (),
+        **options: Unpack[NodeOptions],
+    ) -> str:
+        """Add a choice among nodes: those of the first case whose expression is true, else `default`; the others are
+        skipped. The nodes that it names depend on it.
+
+        Args:
+            id: The node's id.
+            cases: Expressions, each with the node or nodes to go on with.
+            default: Where to go if none is true.
+            **options: `depends_on`, `when`, ...
+
+        Returns:
+            The node's id.
+        """
+        config = {"cases": [{"when": when, "to": _listed(to)} for when, to in cases.items()]}
+        return self._put(self._draft(id, "switch", config | {"default": _listed(default)}, options))
+
+    def add_approval(
+        self,
+        id: str,
+        prompt: str,
+        *,
+        form: Mapping[str, Any] | type | None = None,
+        **options: Unpack[NodeOptions],
+    ) -> str:
+        """Add a wait for a person's decision, which is the node's output; `timeout` says how long.
+
+        Returns:
+            The node's id.
+        """
+        return self._put(self._draft(id, "approval", _given(prompt=prompt, form=_schema(form)), options))
+
+    def add_wait(
+        self,
+        id: str,
+        event: str,
+        *,
+        schema: Mapping[str, Any] | type | None = None,
+        **options: Unpack[NodeOptions],
+    ) -> str:
+        """Add a wait for a message to the run, which is the node's output; `timeout` says how long.
+
+        Returns:
+            The node's id.
+        """
+        return self._put(self._draft(id, "wait", _given(event=event, schema=_schema(schema)), options))
+
+    def add_timer(
+        self,
+        id: str,
+        duration: timedelta | str | None = None,
+        *,
+        until: str | None = None,
+        **options: Unpack[NodeOptions],
+    ) -> str:
+        """Add a wait for a duration, or until a time in ISO 8601; both may be templates.
+
+        Returns:
+            The node's id.
+        """
+        seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
+        return self._put(self._draft(id, "timer", _given(duration=seconds, until=until), options))
+
+    def add_workflow(
+        self,
+        id: str,
+        workflow: Workflow[..., Any] | Dag | str,
+        *,
+        input: Any = None,
+        **options: Unpack[WorkOptions],
+    ) -> str:
+        """Add a child run of another workflow, written as code or as a DAG; its result is the node's output.
+
+        Args:
+            id: The node's id.
+            workflow: The workflow, or its name.
+            input: The child's input: a value or a template.
+            **options: `depends_on`, `when`, `retry`, ...; with `map`, one child per item.
+
+        Returns:
+            The node's id.
+        """
+        name = workflow if isinstance(workflow, str) else workflow.name
+        config = _given(workflow=name, input=input)
+        return self._put(self._draft(id, "workflow", config, options))
+
+    def add_edge(self, source: NodeRef, target: NodeRef) -> None:
+        """Make `target` wait for `source`."""
+        self._edges.append((source, target))
+
+    def compile(self, *, expressions: Expressions | None = None) -> DagSpec:
+        """The document, checked except for what only workers know: executors, configs, other workflows.
+
+        Args:
+            expressions: The expression language. Default: CEL.
+
+        Raises:
+            InvalidWorkflow: A parameter is neither a node nor has a default, or `depends_on` names a step that is not
+                in this DAG.
+            InvalidInput: The document is wrong; with `findings`.
+        """
+        return Compiler(self.name, self._drafts, self._edges).compile(self._head, expressions)
+
+    def _draft(self, node_id: str, kind: str, config: dict[str, Any], options: Mapping[str, Any]) -> Draft:
+        fields = {name: value for name, value in options.items() if value is not None}
+        depends_on = list(fields.pop("depends_on", ()))
+        if (retry := fields.get("retry")) is not None:
+            fields["retry"] = RetrySpec.of(retry_policy(retry))
+        return Draft(node_id, kind, config, fields, depends_on)
+
+    def _put(self, draft: Draft) -> str:
+        for index, old in enumerate(self._drafts):
+            # A notebook cell that runs again replaces its node; any other second use of an id is an error.
+            if (
+                old.id == draft.id
+                and old.step
+                and draft.step
+                and identity(old.step.fn) == identity(draft.step.fn)
+            ):
+                self._drafts[index] = draft
+                return draft.id
+        self._drafts.append(draft)
+        return draft.id
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _listed(refs: NodeRef | Sequence[NodeRef]) -> list[NodeRef]:
+    return [refs] if isinstance(refs, str | Step) else list(refs)
+
+
+def _schema(schema: Mapping[str, Any] | type | None) -> dict[str, Any] | None:
+    if schema is None or isinstance(schema, Mapping):
+        return None if schema is None else dict(schema)
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(schema).json_schema()

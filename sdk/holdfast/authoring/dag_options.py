@@ -1,0 +1,64 @@
+"""What the nodes of a `Dag` may be given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, TypeAlias, TypedDict
+
+from holdfast.authoring.step import Step
+from holdfast.options import RetryPolicy
+from holdfast.spec.model import CompensateSpec, LoopSpec, MapSpec, WhenExhausted, WhenUnmet
+
+NodeRef: TypeAlias = str | Step[..., Any]
+"""A node: its id, or the step that the DAG declared it with."""
+
+
+class NodeOptions(TypedDict, total=False):
+    """What every node may be given; the fields of `NodeSpec`."""
+
+    name: str
+    depends_on: Sequence[NodeRef]
+    when: str
+    when_unmet: WhenUnmet
+    when_exhausted: WhenExhausted
+    timeout: timedelta
+
+
+class WorkOptions(NodeOptions, total=False):
+    """What a node that does work may be given."""
+
+    retry: RetryPolicy | str
+    loop: LoopSpec | Mapping[str, Any]
+    compensate: CompensateSpec | Mapping[str, Any]
+    map: MapSpec | Mapping[str, Any] | None
+
+
+class StepNodeOptions(NodeOptions, total=False):
+    """What a node that calls a step may be given."""
+
+    id: str
+    retry: RetryPolicy | str
+    loop: LoopSpec | Mapping[str, Any]
+    compensate: CompensateSpec | Mapping[str, Any]
+    arguments: Mapping[str, Any]
+    local: bool
+
+
+class DeclaredStepOptions(StepNodeOptions, total=False):
+    """What a node that declares its step may be given: also the fields of `StepOptions`."""
+
+    heartbeat: timedelta | None
+    idempotent: bool
+    deferred: bool
+    process: bool
+    queue: str | None
+    priority: int | None
+    summary: str | None
+
+
+NODE_AND_STEP = frozenset({"timeout", "retry", "local"})
+"""Options that a node and a step both have."""
+
+STEP_ONLY = frozenset({"heartbeat", "idempotent", "deferred", "process", "queue", "priority", "summary"})
+"""Options that only a step has."""
