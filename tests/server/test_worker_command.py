@@ -84,6 +84,21 @@ def test_dev_refuses_an_app_that_does_not_exist(cli: Cli) -> None:
     assert (done.returncode, "no file 'missing.py'" in done.stderr) == (3, True)
 
 
+def test_the_codec_server_serves_until_it_is_told_to_end(cli: Cli) -> None:
+    with cli.background("codec-server", "--port", "0", "--json") as server:
+        server.until(lambda output: '"url"' in output)
+        url = json.loads(server.output.splitlines()[-1])["url"]
+        request = urllib.request.Request(f"{url}/decode", b'{"payloads": []}', method="POST")
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            assert json.load(answer) == {}
+        assert server.stop() == 0
+
+
+def test_the_codec_server_needs_a_token_beyond_this_machine(cli: Cli) -> None:
+    done = cli("codec-server", "--host", "0.0.0.0", "--port", "0")
+    assert (done.returncode, "token" in done.stderr) == (2, True), done.stderr
+
+
 def _until_step(cli: Cli, run: str, state: str) -> None:
     end = time.monotonic() + 20
     while state not in [step["state"] for step in cli.json("runs", "show", run)["steps"]]:

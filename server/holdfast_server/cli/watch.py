@@ -28,13 +28,14 @@ async def _changes(run: Run[Any]) -> AsyncIterator[RunDescription]:
 
 
 async def live(client: Client, run: Run[Any]) -> RunState:
-    """Draw the run again and again in place."""
-    state = RunState.PENDING
-    with Live(console=stdout(), auto_refresh=False, vertical_overflow="visible") as screen:
-        async for described in _changes(run):
-            screen.update(show.description(described, client.ui_url), refresh=True)
-            state = described.state
-    return state
+    """Draw the run again and again in place, as far as it fits; in the end, print all of it."""
+    final: RunDescription | None = None
+    with Live(console=stdout(), auto_refresh=False, transient=True) as screen:
+        async for final in _changes(run):
+            screen.update(show.description(final, client.ui_url), refresh=True)
+    assert final is not None  # a run is described at least once
+    stdout().print(show.description(final, client.ui_url))
+    return final.state
 
 
 async def as_lines(client: Client, run: Run[Any]) -> RunState:
