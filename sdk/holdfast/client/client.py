@@ -20,7 +20,15 @@ from holdfast.client.connection import Connection, connect_cluster, connect_embe
 from holdfast.client.quiet_exit import mark_use
 from holdfast.client.run import Run
 from holdfast.client.runs import Runs
-from holdfast.client.start import IfExists, check_id, check_message_name, encode_input, new_id, start
+from holdfast.client.start import (
+    IfExists,
+    check_id,
+    check_message_name,
+    check_start,
+    encode_input,
+    new_id,
+    start,
+)
 from holdfast.client.steps import Steps
 from holdfast.engine.calls import spec_memo
 from holdfast.engine.data.step_data import StepData
@@ -212,6 +220,7 @@ class Client:
         """
         if if_exists not in get_args(IfExists):
             raise InvalidInput(f"if_exists={if_exists!r}: use one of {', '.join(get_args(IfExists))}")
+        check_start(queue=queue, delay=delay, priority=priority)
         definition = _definition(workflow)
         if timeout is not None:
             definition = definition.with_options(timeout=timeout)

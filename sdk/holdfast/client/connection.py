@@ -97,6 +97,8 @@ async def connect_cluster(
         temporal = await TemporalClient.connect(**config, data_converter=converter)
     except RuntimeError as exc:
         raise Unavailable(f"Temporal at {target} does not answer: {exc}") from exc
+    except ValueError as exc:
+        raise InvalidConfiguration(f"address={target!r} is none, write host:port ({exc})") from exc
     return Connection(temporal=temporal, address=target, searchable=await has_search_attributes(temporal))
 
 

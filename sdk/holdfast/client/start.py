@@ -6,7 +6,7 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from temporalio.client import Client as TemporalClient
 from temporalio.common import (
@@ -55,6 +55,20 @@ def check_id(run_id: str) -> str:
     if not _ID.fullmatch(run_id) or set(run_id) <= {"."}:
         raise InvalidInput(f"id={run_id!r}: use letters, digits and . _ : - only")
     return run_id
+
+
+def check_start(*, queue: str | None, delay: timedelta | None, priority: int | None) -> None:
+    """Refuse options that a start cannot have.
+
+    Raises:
+        InvalidInput: One of them cannot work.
+    """
+    if queue == "":
+        raise InvalidInput("queue='': a queue has a name")
+    if delay is not None and (not isinstance(cast("object", delay), timedelta) or delay < timedelta(0)):
+        raise InvalidInput(f"delay={delay!r}: give a timedelta that is not negative")
+    if priority is not None and not 1 <= priority <= 5:
+        raise InvalidInput(f"priority={priority!r}: use 1 (first) to 5 (last)")
 
 
 def new_id(workflow: str) -> str:
@@ -180,6 +194,7 @@ __all__ = [
     "WorkflowAlreadyStartedError",
     "check_id",
     "check_message_name",
+    "check_start",
     "encode_input",
     "new_id",
     "start",
