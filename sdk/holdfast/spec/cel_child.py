@@ -6,6 +6,7 @@ A process is used again and again, takes one request at a time, and ends with it
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import subprocess
@@ -84,16 +85,18 @@ class _Child:
         self.process.kill()
         self.process.wait()
         for pipe in (self.requests, self.answers):
-            try:
+            with contextlib.suppress(OSError):  # what was not sent yet has no reader any more
                 pipe.close()
-            except OSError:
-                pass  # what was not sent yet has no reader any more
 
 
 class _Pool:
     """The processes that wait, and a limit on those that work."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, with no process."""
         self.idle: list[_Child] = []
         self.lock = threading.Lock()
         self.turns = threading.BoundedSemaphore(MAX_RUNNING)
@@ -125,7 +128,7 @@ _pool = _Pool()
 atexit.register(_pool.close)
 if hasattr(os, "register_at_fork"):
     # A forked process must not talk into the pipes of its parent's children.
-    os.register_at_fork(after_in_child=_pool.__init__)
+    os.register_at_fork(after_in_child=_pool.forget)
 
 
 def run_in_child(text: str, values: Mapping[str, object], timeout: timedelta) -> Any:
@@ -184,7 +187,7 @@ def _answer(text: str, values: dict[str, Any]) -> dict[str, Any]:
     from holdfast.spec.expressions import MAX_ELEMENTS, TooCostly, compile
 
     try:
-        return {"result": compile(text, secrets=True).evaluate(values, max_elements=MAX_ELEMENTS)}
+        return {"result": compile(text).evaluate(values, max_elements=MAX_ELEMENTS)}
     except errors.InvalidInput as error:
         return {
             "error": error.message,
@@ -192,7 +195,11 @@ def _answer(text: str, values: dict[str, Any]) -> dict[str, Any]:
             "details": error.details,
         }
     except MemoryError:
-        return {"error": f"expression {text[:200]!r}: it needs too much memory", "too_costly": True, "details": {}}
+        return {
+            "error": f"expression {text[:200]!r}: it needs too much memory",
+            "too_costly": True,
+            "details": {},
+        }
 
 
 def _limit_memory() -> None:
@@ -200,7 +207,7 @@ def _limit_memory() -> None:
         import resource
     except ImportError:  # Windows has none
         return
-    try:
+    with contextlib.suppress(
+        OSError, ValueError
+    ):  # a smaller limit is set already, or macOS refuses this one
         resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
-    except (OSError, ValueError):
-        pass  # a smaller limit is set already, or macOS refuses this one

@@ -19,10 +19,10 @@ from holdfast.spec.cel_ast import (
     Node,
     Select,
     Unary,
-    children,
 )
 from holdfast.spec.cel_functions import FUNCTIONS
-from holdfast.spec.cel_operators import BINARY, negative, negated
+from holdfast.spec.cel_macros import MACROS, Loop, Run
+from holdfast.spec.cel_operators import BINARY, negated, negative
 from holdfast.spec.cel_values import (
     LISTS,
     MAPS,
@@ -33,30 +33,17 @@ from holdfast.spec.cel_values import (
     Work,
     as_key,
     from_key,
+    kind_of,
+    placed,
     read,
     shown,
 )
-
-Run = Callable[[Work], Any]
 
 TYPES: Final = {
     name: Type(name)
     for name in ("bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint")
 }
 """The types that a name in an expression means; timestamps and durations have longer names."""
-
-NODES_PER_ELEMENT: Final = 64
-"""A macro's element counts as one for every 64 nodes of its body, so that a long body costs what it takes."""
-
-
-def weight(*bodies: Node | None) -> int:
-    """What one element of a macro with these bodies counts, without the macros inside them."""
-    count, todo = 0, [body for body in bodies if body is not None]
-    while todo:
-        node = todo.pop()
-        count += 1
-        todo.extend(children(node))
-    return -(-count // NODES_PER_ELEMENT)
 
 
 def build(node: Node) -> Run:
@@ -84,7 +71,9 @@ def _build(node: Node, bound: frozenset[str]) -> Run:
         case Unary():
             return _unary(node.operator, _build(node.operand, bound), node.at)
         case Binary():
-            return _binary(BINARY[node.operator], _build(node.left, bound), _build(node.right, bound), node.at)
+            return _binary(
+                BINARY[node.operator], _build(node.left, bound), _build(node.right, bound), node.at
+            )
         case Logic():
             return _logic(node.operator, [_build(one, bound) for one in node.operands], node.at)
         case Conditional():
@@ -103,7 +92,7 @@ def _build(node: Node, bound: frozenset[str]) -> Run:
             inner = bound | {node.variable}
             condition = None if node.condition is None else _build(node.condition, inner)
             return MACROS[node.kind](
-                _Loop(_build(node.over, bound), node), condition, _build(node.body, inner)
+                Loop(_build(node.over, bound), node), condition, _build(node.body, inner)
             )
         case _:
             raise AssertionError(f"no such node: {node}")
@@ -121,13 +110,13 @@ def _select(operand: Run, field: str, at: int) -> Run:
     def run(work: Work) -> Any:
         value = operand(work)
         try:
-            if type(value) in MAPS:
+            if kind_of(value) in MAPS:
                 if field in value:
                     return read(value[field])
                 raise CelError(_no_field(field, value))
             raise CelError(f"{shown(value)} has no fields, so no {field!r}")
         except CelError as error:
-            raise _placed(error, at) from None
+            raise placed(error, at) from None
 
     return run
 
@@ -135,8 +124,8 @@ def _select(operand: Run, field: str, at: int) -> Run:
 def _has(operand: Run, field: str, at: int) -> Run:
     def run(work: Work) -> bool:
         value = operand(work)
-        if type(value) in MAPS:
-            return field in value
+        if kind_of(value) in MAPS:
+            return bool(field in value)
         if value is None:  # the output of a skipped node
             return False
         raise CelError(f"{shown(value)} has no fields, so has() cannot look for {field!r}", at)
@@ -148,22 +137,22 @@ def _index(operand: Run, index: Run, at: int) -> Run:
     def run(work: Work) -> Any:
         value, key = operand(work), index(work)
         try:
-            if type(value) in MAPS:
+            if kind_of(value) in MAPS:
                 key = as_key(key)
                 if key in value:
                     return read(value[key])
                 raise CelError(_no_field(from_key(key), value))
-            if type(value) in LISTS:
+            if kind_of(value) in LISTS:
                 return read(value[_position(key, len(value))])
             raise CelError(f"{shown(value)} has no elements")
         except CelError as error:
-            raise _placed(error, at) from None
+            raise placed(error, at) from None
 
     return run
 
 
 def _position(key: Any, length: int) -> int:
-    number = as_key(key) if type(key) is float else key
+    number = as_key(key) if kind_of(key) is float else key
     if type(number) is bool or not isinstance(number, int):
         raise CelError(f"{shown(key)} is no position in a list")
     if 0 <= number < length:
@@ -182,12 +171,6 @@ def _no_field(field: Any, value: dict[Any, Any]) -> str:
     return f"there is no field {field!r}; there is {listed}" if names else f"there is no field {field!r}"
 
 
-def _placed(error: CelError, at: int) -> CelError:
-    if error.at is None:
-        error.at = at
-    return error
-
-
 def _call(name: str, arguments: list[Run], at: int) -> Run:
     function = FUNCTIONS[name].run
 
@@ -196,7 +179,7 @@ def _call(name: str, arguments: list[Run], at: int) -> Run:
         try:
             return function(work, *values)
         except CelError as error:
-            raise _placed(error, at) from None
+            raise placed(error, at) from None
 
     return run
 
@@ -209,7 +192,7 @@ def _unary(operator: str, operand: Run, at: int) -> Run:
         try:
             return function(value)
         except CelError as error:
-            raise _placed(error, at) from None
+            raise placed(error, at) from None
 
     return run
 
@@ -220,7 +203,7 @@ def _binary(function: Callable[[Any, Any, Work], Any], left: Run, right: Run, at
         try:
             return function(one, two, work)
         except CelError as error:
-            raise _placed(error, at) from None
+            raise placed(error, at) from None
 
     return run
 
@@ -236,7 +219,7 @@ def _logic(operator: str, operands: list[Run], at: int) -> Run:
                 value = operand(work)
                 if value is decisive:
                     return decisive
-                if type(value) is not bool:
+                if kind_of(value) is not bool:
                     raise CelError(f"{operator} takes booleans, not {shown(value)}", at)
             except CelError as error:
                 first = first or error
@@ -268,122 +251,15 @@ def _map(entries: list[tuple[Run, Run, int]]) -> Run:
         made = CelMap()
         for key_of, value_of, at in entries:
             key = key_of(work)
-            if type(key) is float:
+            if kind_of(key) is float:
                 raise CelError(f"{shown(key)} cannot be a key", at)
             try:
                 key = as_key(key)
             except CelError as error:
-                raise _placed(error, at) from None
+                raise placed(error, at) from None
             if key in made:
                 raise CelError(f"the key {from_key(key)!r} stands there twice", at)
             made[key] = value_of(work)
         return made
 
     return run
-
-
-class _Loop:
-    """What the macros share: the elements, one after the other as the variable."""
-
-    def __init__(self, over: Run, node: Macro) -> None:
-        self.over = over
-        self.kind = node.kind
-        self.variable = node.variable
-        self.at = node.at
-        self.weight = weight(node.condition, node.body)
-
-    def elements(self, work: Work) -> list[Any]:
-        value = self.over(work)
-        if type(value) in MAPS:
-            return [from_key(key) for key in value]
-        if type(value) in LISTS:
-            return value
-        raise CelError(f"{self.kind}() goes over lists and maps, not {shown(value)}", self.at)
-
-    def run(self, work: Work, element: Any, body: Run) -> Any:
-        """The body for one element."""
-        variables, name = work.variables, self.variable
-        outer = variables.get(name, self)
-        try:
-            variables[name] = read(element)
-            return body(work)
-        except CelError as error:
-            raise _placed(error, self.at) from None
-        finally:
-            if outer is self:
-                variables.pop(name, None)
-            else:
-                variables[name] = outer
-
-    def test(self, work: Work, element: Any, body: Run) -> bool:
-        """A body that is a condition."""
-        value = self.run(work, element, body)
-        if type(value) is bool:
-            return value
-        raise CelError(f"the condition of {self.kind}() is {shown(value)}, not a boolean", self.at)
-
-
-def _map_macro(loop: _Loop, condition: Run | None, body: Run) -> Run:
-    def run(work: Work) -> CelList:
-        made = CelList()
-        for element in loop.elements(work):
-            work.visit(loop.weight)
-            if condition is None or loop.test(work, element, condition):
-                made.append(loop.run(work, element, body))
-        return made
-
-    return run
-
-
-def _filter_macro(loop: _Loop, condition: Run | None, body: Run) -> Run:
-    def run(work: Work) -> CelList:
-        made = CelList()
-        for element in loop.elements(work):
-            work.visit(loop.weight)
-            if loop.test(work, element, body):
-                made.append(element)
-        return made
-
-    return run
-
-
-def _exists_one_macro(loop: _Loop, condition: Run | None, body: Run) -> Run:
-    def run(work: Work) -> bool:
-        count = 0
-        for element in loop.elements(work):
-            work.visit(loop.weight)
-            count += loop.test(work, element, body)
-        return count == 1
-
-    return run
-
-
-def _quantifier(decisive: bool) -> Callable[[_Loop, Run | None, Run], Run]:
-    """`exists` and `all`: what decides wins over errors at other elements."""
-
-    def make(loop: _Loop, condition: Run | None, body: Run) -> Run:
-        def run(work: Work) -> bool:
-            first: CelError | None = None
-            for element in loop.elements(work):
-                work.visit(loop.weight)
-                try:
-                    if loop.test(work, element, body) is decisive:
-                        return decisive
-                except CelError as error:
-                    first = first or error
-            if first is not None:
-                raise first
-            return not decisive
-
-        return run
-
-    return make
-
-
-MACROS: Final[dict[str, Callable[[_Loop, Run | None, Run], Run]]] = {
-    "all": _quantifier(False),
-    "exists": _quantifier(True),
-    "exists_one": _exists_one_macro,
-    "filter": _filter_macro,
-    "map": _map_macro,
-}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from holdfast.spec.cel_ast import (
     Binary,
@@ -20,8 +20,8 @@ from holdfast.spec.cel_ast import (
     Select,
     children,
 )
-from holdfast.spec.cel_compile import weight
-from holdfast.spec.cel_values import OverLimit
+from holdfast.spec.cel_macros import weight
+from holdfast.spec.cel_values import OverLimit, is_list, is_map
 
 ELEMENTS_PER_COUNT: Final = 64
 """Looking through a list with `in` costs one for so many elements."""
@@ -51,9 +51,9 @@ class Samples(Shape):
     """
 
     def __init__(self, values: list[Any], limit: int) -> None:
-        self.values = [value for value in values if isinstance(value, list | tuple | Mapping)]
+        self.values: list[Any] = [value for value in values if is_map(value) or is_list(value)]
         self.limit = limit
-        self.size = max((len(cast("Any", value)) for value in self.values), default=0)
+        self.size = max(map(len, self.values), default=0)
 
     @cached_property
     def elements(self) -> Shape:
@@ -62,12 +62,12 @@ class Samples(Shape):
         return Samples([part for value in self.values for part in _parts(value)], self.limit)
 
     def field(self, name: str) -> Shape:
-        found = [value[name] for value in self.values if isinstance(value, Mapping) and name in value]
+        found = [value[name] for value in self.values if is_map(value) and name in value]
         return Samples(found, self.limit)
 
 
 def _parts(value: Any) -> Any:
-    return cast("Mapping[Any, Any]", value).values() if isinstance(value, Mapping) else value
+    return value.values() if is_map(value) else value
 
 
 class Made(Shape):

@@ -30,6 +30,7 @@ from holdfast.spec.cel_values import (
     Type,
     UInt,
     Work,
+    kind_of,
     shown,
     type_name,
 )
@@ -58,9 +59,12 @@ def _not(value: Any, wanted: str) -> CelError:
     return CelError(f"{shown(value)} cannot be {wanted}")
 
 
+SIZED: Final = (str, bytes, *LISTS, *MAPS)
+
+
 def size(work: Work, value: Any) -> int:
     """The characters of a string, bytes of bytes, elements of a list or entries of a map."""
-    if type(value) in (str, bytes) or type(value) in LISTS or type(value) in MAPS:
+    if kind_of(value) in SIZED:
         return len(value)
     raise CelError(f"{shown(value)} has no size")
 
@@ -233,19 +237,19 @@ def contains(work: Work, text: Any, part: Any) -> bool:
     """Whether a string is part of another one."""
     _texts("contains", (text, part))
     work.spend(len(text) >> 4)
-    return part in text
+    return bool(part in text)
 
 
 def starts_with(work: Work, text: Any, part: Any) -> bool:
     """Whether a string starts with another one."""
     _texts("startsWith", (text, part))
-    return text.startswith(part)
+    return bool(text.startswith(part))
 
 
 def ends_with(work: Work, text: Any, part: Any) -> bool:
     """Whether a string ends with another one."""
     _texts("endsWith", (text, part))
-    return text.endswith(part)
+    return bool(text.endswith(part))
 
 
 MAX_PATTERN_CHARS: Final = 1000
@@ -274,7 +278,9 @@ def _pattern(pattern: str) -> Callable[[str], bool]:
         schema = str_schema(pattern=pattern, regex_engine="rust-regex", strict=True)
         return SchemaValidator(schema).isinstance_python
     except SchemaError as error:
-        reason = str(error).strip().splitlines()[-1].strip().removeprefix("error: ").removeprefix("SchemaError: ")
+        reason = (
+            str(error).strip().splitlines()[-1].strip().removeprefix("error: ").removeprefix("SchemaError: ")
+        )
         raise CelError(f"{pattern[:60]!r} is no regular expression: {reason}") from None
 
 

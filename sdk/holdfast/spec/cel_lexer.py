@@ -197,4 +197,3 @@ def _unescaped_bytes(body: str, start: int) -> bytes:
         else:
             made.append(code)
     return bytes(made)
-

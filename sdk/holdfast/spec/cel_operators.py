@@ -1,4 +1,4 @@
-"""The operators. Arithmetic with an int and a double is done in doubles, as JSON does not tell `2` from `2.0` either."""
+"""The operators. Arithmetic with an int and a double is done in doubles: JSON hardly tells `2` from `2.0` either."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from holdfast.spec.cel_values import (
     Work,
     as_key,
     equal,
+    kind_of,
     less,
     read,
     shown,
@@ -30,7 +31,7 @@ SIGNED: Final = (int, float)
 
 
 def _mixed(operator: str, left: Any, right: Any) -> CelError:
-    kinds = {type(left), type(right)}
+    kinds = {kind_of(left), kind_of(right)}
     hint = "; convert one with int(), uint() or double()" if UInt in kinds and kinds & {int, float} else ""
     if str in kinds and operator == "+":
         hint = "; convert the other one with string()"
@@ -51,7 +52,8 @@ def _unsigned(number: int, operator: str, left: Any, right: Any) -> UInt:
 
 def add(left: Any, right: Any, work: Work) -> Any:
     """The sum; strings, bytes and lists are joined."""
-    kind, other = type(left), type(right)
+    kind = kind_of(left)
+    other = kind_of(right)
     if kind is int and other is int:
         return _whole(left + right, "+", left, right)
     if kind in SIGNED and other in SIGNED:
@@ -73,7 +75,8 @@ def add(left: Any, right: Any, work: Work) -> Any:
 
 def subtract(left: Any, right: Any, work: Work) -> Any:
     """The difference."""
-    kind, other = type(left), type(right)
+    kind = kind_of(left)
+    other = kind_of(right)
     if kind is int and other is int:
         return _whole(left - right, "-", left, right)
     if kind in SIGNED and other in SIGNED:
@@ -89,7 +92,8 @@ def subtract(left: Any, right: Any, work: Work) -> Any:
 
 def multiply(left: Any, right: Any, work: Work) -> Any:
     """The product."""
-    kind, other = type(left), type(right)
+    kind = kind_of(left)
+    other = kind_of(right)
     if kind is int and other is int:
         return _whole(left * right, "*", left, right)
     if kind in SIGNED and other in SIGNED:
@@ -101,7 +105,8 @@ def multiply(left: Any, right: Any, work: Work) -> Any:
 
 def divide(left: Any, right: Any, work: Work) -> Any:
     """The quotient; of two integers without its fraction, towards zero."""
-    kind, other = type(left), type(right)
+    kind = kind_of(left)
+    other = kind_of(right)
     if kind is other and kind in (int, UInt):
         if right == 0:
             raise CelError(f"{int(left)} / 0 divides by zero")
@@ -120,20 +125,20 @@ def divide(left: Any, right: Any, work: Work) -> Any:
 
 def remainder(left: Any, right: Any, work: Work) -> Any:
     """What the division of two integers leaves; it has the sign of the dividend."""
-    kind = type(left)
-    if kind is type(right) and kind in (int, UInt):
+    kind = kind_of(left)
+    if kind is kind_of(right) and kind in (int, UInt):
         if right == 0:
             raise CelError(f"{int(left)} % 0 divides by zero")
         rest = abs(int(left)) % abs(int(right))
         return UInt(rest) if kind is UInt else (-rest if left < 0 else rest)
-    if kind in SIGNED and type(right) in SIGNED:
+    if kind in SIGNED and kind_of(right) in SIGNED:
         raise CelError(f"% is for integers, not for {shown(left)} and {shown(right)}; convert with int()")
     raise _mixed("%", left, right)
 
 
 def negative(value: Any) -> Any:
     """The number with the other sign."""
-    kind = type(value)
+    kind = kind_of(value)
     if kind is int:
         return _whole(-value, "*", value, -1)
     if kind is float:
@@ -145,19 +150,19 @@ def negative(value: Any) -> Any:
 
 def negated(value: Any) -> bool:
     """The other boolean."""
-    if type(value) is bool:
+    if kind_of(value) is bool:
         return not value
     raise CelError(f"'!' takes a boolean, not {shown(value)}")
 
 
 def within(value: Any, holder: Any, work: Work) -> bool:
     """Whether a list holds the value, or a map the key."""
-    if type(holder) in MAPS:
-        return as_key(value) in holder
-    if type(holder) in LISTS:
+    if kind_of(holder) in MAPS:
+        return bool(as_key(value) in holder)
+    if kind_of(holder) in LISTS:
         work.spend(len(holder))
-        if type(value) is str:
-            return value in holder
+        if kind_of(value) is str:
+            return bool(value in holder)
         return any(equal(value, read(element), work) for element in holder)
     raise CelError(f"'in' looks into lists and maps, not into {shown(holder)}")
 

@@ -47,31 +47,24 @@ SPELLINGS: Final = {"existsOne": "exists_one"}
 CONSTANTS: Final[dict[str, object]] = {"true": True, "false": False, "null": None}
 
 
-def parse(text: str, start: int = 0, end: str = "") -> tuple[Node, int]:
-    """Parse one expression.
-
-    Args:
-        text: The text that holds it.
-        start: Where it starts.
-        end: What follows it: nothing, or the closing brackets of a template.
-
-    Returns:
-        The tree, and the position behind `end`.
+def parse(text: str) -> Node:
+    """The tree of an expression.
 
     Raises:
         CelSyntaxError: It is no expression; carries the position.
     """
-    parser = _Parser(text, start)
+    parser = _Parser(text)
     node = parser.expression()
-    return node, parser.finish(end)
+    if parser.token.kind is not Kind.END:
+        raise parser.unexpected("an operator or the end")
+    return node
 
 
 class _Parser:
     """A recursive descent over the tokens, one ahead."""
 
-    def __init__(self, text: str, start: int) -> None:
-        self.text = text
-        self.tokens = tokens(text, start)
+    def __init__(self, text: str) -> None:
+        self.tokens = tokens(text)
         self.token: Token = next(self.tokens)
         self.depth = 0
 
@@ -98,17 +91,6 @@ class _Parser:
         found = "the end" if self.token.kind is Kind.END else repr(self.token.text[:40])
         return CelSyntaxError(f"expected {wanted}, found {found}", self.token.at)
 
-    def finish(self, end: str) -> int:
-        """The position behind the end. Nothing behind its first sign is read as a token: it may be any text."""
-        at = self.token.at
-        if not end:
-            if self.token.kind is not Kind.END:
-                raise self.unexpected("an operator or the end")
-            return at
-        if not self.text.startswith(end, at):
-            raise self.unexpected(f"an operator or {end!r}")
-        return at + len(end)
-
     def expression(self) -> Node:
         self.depth += 1
         if self.depth > MAX_NESTING:
@@ -125,7 +107,10 @@ class _Parser:
     def binary(self, level: int) -> Node:
         """Operators that bind at least as tightly as `level`."""
         left = self.unary()
-        while (found := PRECEDENCE.get(self.token.text, -1)) >= level and self.token.kind in (Kind.SIGN, Kind.NAME):
+        while (found := PRECEDENCE.get(self.token.text, -1)) >= level and self.token.kind in (
+            Kind.SIGN,
+            Kind.NAME,
+        ):
             operator = self.advance()
             right = self.binary(found + 1)
             if found > 1:
@@ -266,7 +251,9 @@ class _Parser:
             raise CelSyntaxError(f"{name.text}() takes {counts} arguments, not {len(arguments)}", name.at)
         variable = arguments[0]
         if not isinstance(variable, Name):
-            raise CelSyntaxError(f"the first argument of {name.text}() is a name for the element", variable.at)
+            raise CelSyntaxError(
+                f"the first argument of {name.text}() is a name for the element", variable.at
+            )
         condition = arguments[1] if len(arguments) == 3 else None
         return Macro(name.at, kind, over, variable.name, condition, arguments[-1])
 

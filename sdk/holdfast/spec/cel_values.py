@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeGuard, cast
 
 INT_MAX: Final = 2**63 - 1
 INT_MIN: Final = -(2**63)
 UINT_MAX: Final = 2**64 - 1
 NANOS: Final = 1_000_000_000
+
+
+kind_of: Final = cast("Callable[[object], type[Any]]", type)
+"""The exact type of a value, for what may be of any type."""
+
+
+def is_map(value: object) -> TypeGuard[Mapping[Any, Any]]:
+    """Whether it is a map, of whatever class."""
+    return isinstance(value, Mapping)
+
+
+def is_list(value: object) -> TypeGuard[Sequence[Any]]:
+    """Whether it is a list, of whatever class."""
+    return isinstance(value, list | tuple)
 
 
 class CelError(Exception):
@@ -25,6 +39,13 @@ class CelError(Exception):
         super().__init__(message)
         self.message = message
         self.at = at
+
+
+def placed(error: CelError, at: int) -> CelError:
+    """The error with a position, if it has none yet."""
+    if error.at is None:
+        error.at = at
+    return error
 
 
 class OverLimit(Exception):
@@ -134,7 +155,7 @@ def read(value: Any) -> Any:
     Raises:
         CelError: It is no JSON value, or an integer beyond 64 bits.
     """
-    kind = type(value)
+    kind = kind_of(value)
     if kind is str or kind is bool or kind is float or value is None:
         return value
     if kind is int:
@@ -146,21 +167,22 @@ def read(value: Any) -> Any:
     for base in (bool, int, float, str):
         if isinstance(value, base):  # enumerations and other subclasses
             return read(base(value))
-    if isinstance(value, Mapping):
-        return dict(cast("Mapping[Any, Any]", value))
-    if isinstance(value, Sequence):
-        return list(cast("Sequence[Any]", value))
+    if is_map(value):
+        return dict(value)
+    if is_list(value):
+        return list(value)
     raise CelError(f"a {kind.__name__} is no JSON value")
 
 
 def type_name(value: Any) -> str:
     """The name of a value's type, as in `type(value)`."""
-    return TYPE_NAMES.get(type(value), type(value).__name__)
+    kind = kind_of(value)
+    return TYPE_NAMES.get(kind, kind.__name__)
 
 
 def shown(value: Any) -> str:
     """A value in a message: its type and, when it is short, itself."""
-    kind = type(value)
+    kind = kind_of(value)
     if value is None or kind is bool:
         return "null" if value is None else str(value).lower()
     if kind in (int, float, UInt):
@@ -174,7 +196,7 @@ def shown(value: Any) -> str:
 
 def as_key(value: Any) -> Any:
     """A value as the key of a map; a double that is a whole number is that number."""
-    kind = type(value)
+    kind = kind_of(value)
     if kind is str or kind is int or kind is UInt:
         return value
     if kind is bool:
@@ -194,7 +216,8 @@ def from_key(key: Any) -> Any:
 def equal(left: Any, right: Any, work: Work) -> bool:
     """Whether two values are equal: numbers across their types, anything else only within its type."""
     work.spend(4)
-    kind, other = type(left), type(right)
+    kind = kind_of(left)
+    other = kind_of(right)
     if kind in NUMBERS:
         return other in NUMBERS and bool(left == right)
     if kind in LISTS:
@@ -218,9 +241,8 @@ def less(left: Any, right: Any) -> bool:
     Raises:
         CelError: The two have no order.
     """
-    if (type(left) in NUMBERS and type(right) in NUMBERS) or (
-        type(left) is type(right) and type(left) in ORDERED
-    ):
+    kind, other = kind_of(left), kind_of(right)
+    if (kind in NUMBERS and other in NUMBERS) or (kind is other and kind in ORDERED):
         return bool(left < right)
     raise CelError(f"{shown(left)} and {shown(right)} have no order")
 
@@ -238,7 +260,7 @@ def to_json(value: Any, work: Work) -> Any:
 
 def _to_json(value: Any, work: Work, known: dict[int, tuple[Any, int]]) -> tuple[Any, int]:
     """The JSON and its size. One list may stand in many places, so its size counts again where its value does not."""
-    kind = type(value)
+    kind = kind_of(value)
     if kind is CelList or kind is CelMap:
         made = known.get(id(value))
         if made is None:
@@ -286,18 +308,18 @@ def key_text(key: Any) -> str:
 
 def json_size(value: Any, limit: int) -> int:
     """About how many bytes a value has as JSON; counting ends soon after `limit`."""
-    size, todo = 0, [value]
+    size = 0
+    todo: list[Any] = [value]
     while todo and size <= limit:
         one = todo.pop()
         if isinstance(one, str | bytes):
             size += len(one) + 2
-        elif isinstance(one, Mapping):
-            items = cast("Mapping[Any, Any]", one)
-            size += 2 + sum(len(key) + 4 if isinstance(key, str) else 8 for key in items)
-            todo.extend(items.values())
-        elif isinstance(one, list | tuple):
-            size += 2 + len(cast("Sequence[Any]", one))
-            todo.extend(cast("Sequence[Any]", one))
+        elif is_map(one):
+            size += 2 + sum(len(key) + 4 if isinstance(key, str) else 8 for key in one)
+            todo.extend(one.values())
+        elif is_list(one):
+            size += 2 + len(one)
+            todo.extend(one)
         else:
             size += 4
     return size

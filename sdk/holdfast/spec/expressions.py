@@ -17,8 +17,9 @@ from typing import Any, Final
 from holdfast.errors import InvalidInput
 from holdfast.spec import cel_cost
 from holdfast.spec.cel_ast import Macro, Name, Node, Select, children
-from holdfast.spec.cel_compile import TYPES, Run, build
+from holdfast.spec.cel_compile import TYPES, build
 from holdfast.spec.cel_lexer import CelSyntaxError
+from holdfast.spec.cel_macros import Run
 from holdfast.spec.cel_parser import parse
 from holdfast.spec.cel_values import CelError, OverLimit, Work, json_size, read, shown, to_json
 
@@ -71,8 +72,9 @@ class Expression:
 
     Attributes:
         text: The text, without what surrounds it.
-        names: The variables it refers to, without the ones its macros bind and without `secrets`.
-        secrets: The names `X` of all `secrets.X` in it.
+        names: The variables it refers to, `secrets` included, without the ones its macros bind.
+        secrets: The names `X` of all `secrets.X` in it: nothing that a workflow evaluates or keeps may have any.
+        has_macros: Whether its cost depends on the sizes of lists.
         tree: Its syntax tree.
     """
 
@@ -121,13 +123,9 @@ class Expression:
 
     def _evaluate(self, values: Mapping[str, object], max_elements: int) -> Any:
         self.check_names(values)
-        variables = {name: read(values[name]) for name in self._wanted}
+        variables = {name: read(values[name]) for name in self.names}
         work = Work(variables, max_elements, max_elements * EFFORT_PER_ELEMENT)
         return to_json(self._run(work), work)
-
-    @cached_property
-    def _wanted(self) -> tuple[str, ...]:
-        return (*sorted(self.names), *(("secrets",) if self.secrets else ()))
 
     def evaluate_bool(
         self, values: Mapping[str, object], *, max_elements: int = MAX_ELEMENTS_IN_PROCESS
@@ -155,9 +153,13 @@ class Expression:
         Raises:
             InvalidInput: One is missing; says which ones there are.
         """
-        missing = [name for name in self._wanted if name not in values]
+        missing = [name for name in self.names if name not in values]
         if missing:
-            raise self._error(_missing(missing[0], values), _first(self.tree, missing[0]))
+            name = min(missing)
+            at = _first(self.tree, name)
+            raise InvalidInput(
+                _located(self.text, _missing(name, values), at), expression=self.text, position=at
+            )
 
     def cost(self, values: Mapping[str, object]) -> Cost:
         """What evaluating it takes at most. Looks at the sizes of lists only; safe in a workflow.
@@ -167,7 +169,7 @@ class Expression:
             InvalidInput: A variable is missing.
         """
         self.check_names(values)
-        wanted = {name: values[name] for name in self._wanted}
+        wanted = {name: values[name] for name in self.names}
         count = 0
         if self.has_macros:
             try:
@@ -183,48 +185,39 @@ class Expression:
         return Cost(elements=count, size_bytes=size)
 
     def _error(self, message: str, at: int | None) -> InvalidInput:
-        if self.secrets and at is not None:
+        if self.secrets:
             # A message may hold a piece of the value.
-            message = "it has no value; the reason is not shown because it uses secrets"
+            message = "it failed, and the reason is not shown because it uses secrets"
         return InvalidInput(_located(self.text, message, at), expression=self.text, position=at)
 
     def _too_costly(self, message: str) -> TooCostly:
         return TooCostly(_located(self.text, message, None), expression=self.text)
 
 
-def compile(text: str, *, secrets: bool = False) -> Expression:
+def compile(text: str) -> Expression:
     """Compile an expression; equal texts give the same object. Safe in a workflow.
 
     Args:
         text: The expression, without `{{ }}`.
-        secrets: Whether `secrets.X` is allowed: only where a step renders its configuration.
 
     Raises:
         InvalidInput: It is no expression; carries the text and the position.
     """
-    expression = _compiled(text)
-    if expression.secrets and not secrets:
-        name = min(expression.secrets)
-        at = _first(expression.tree, "secrets")
-        message = f"secrets.{name} is allowed only inside {{{{ }}}} of a node's config"
-        raise InvalidInput(_located(text, message, at), expression=text, position=at)
-    return expression
+    return _compiled(text.strip())
 
 
 @lru_cache(maxsize=4096)
 def _compiled(text: str) -> Expression:
     if len(text) > MAX_EXPRESSION_CHARS:
-        message = f"an expression may have at most {MAX_EXPRESSION_CHARS:,} characters, this one has {len(text):,}"
+        message = (
+            f"an expression may have at most {MAX_EXPRESSION_CHARS:,} characters, this one has {len(text):,}"
+        )
         raise InvalidInput(f"{message}: {_short(text)!r}", expression=_short(text), position=None)
     try:
-        return Expression(text.strip(), parse(text.strip())[0])
+        return Expression(text, parse(text))
     except CelSyntaxError as error:
-        raise syntax_error(text.strip(), error) from None
-
-
-def syntax_error(text: str, error: CelSyntaxError) -> InvalidInput:
-    """What a text that is no expression is answered."""
-    return InvalidInput(_located(text, error.message, error.at), expression=_short(text), position=error.at)
+        message = _located(text, error.message, error.at)
+        raise InvalidInput(message, expression=_short(text), position=error.at) from None
 
 
 def evaluate_in_child(text: str, values: Mapping[str, object], timeout: timedelta = CHILD_TIMEOUT) -> Any:
@@ -241,9 +234,9 @@ def evaluate_in_child(text: str, values: Mapping[str, object], timeout: timedelt
     """
     from holdfast.spec.cel_child import ChildEnded, ChildTimedOut, run_in_child
 
-    expression = compile(text, secrets=True)
+    expression = compile(text)
     expression.check_names(values)
-    sent = {name: values[name] for name in expression._wanted}  # pyright: ignore[reportPrivateUsage]
+    sent = {name: values[name] for name in expression.names}
     try:
         return run_in_child(expression.text, sent, timeout)
     except ChildTimedOut:
@@ -251,7 +244,9 @@ def evaluate_in_child(text: str, values: Mapping[str, object], timeout: timedelt
         message = f"it was not ready after {seconds:g} s; let a step compute it instead"
         raise TooCostly(_located(expression.text, message, None), expression=expression.text) from None
     except ChildEnded:
-        message = "the process that evaluated it ended, probably for want of memory; let a step compute it instead"
+        message = (
+            "the process that evaluated it ended, probably for want of memory; let a step compute it instead"
+        )
         raise TooCostly(_located(expression.text, message, None), expression=expression.text) from None
 
 
@@ -291,6 +286,7 @@ def _survey(text: str, tree: Node) -> _Survey:
             raise CelSyntaxError(f"it nests deeper than {MAX_DEPTH}; use brackets or a step", node.at)
         match node:
             case Select(operand=Name(name="secrets"), test=False) if "secrets" not in bound:
+                names.add("secrets")
                 secrets.add(node.field)
                 continue
             case Name() if node.name not in bound:
@@ -325,10 +321,16 @@ def _first(tree: Node, name: str) -> int | None:
 def _missing(name: str, values: Mapping[str, object]) -> str:
     from difflib import get_close_matches
 
+    if name == "secrets":
+        return "secrets are only there inside {{ }} of a step's config"
     near = get_close_matches(name, values, 1)
     known = sorted(values)
     listed = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "") or "nothing"
-    return f"there is no {name!r} here; " + (f"did you mean {near[0]!r}? " if near else "") + f"there is {listed}"
+    return (
+        f"there is no {name!r} here; "
+        + (f"did you mean {near[0]!r}? " if near else "")
+        + f"there is {listed}"
+    )
 
 
 def _located(text: str, message: str, at: int | None) -> str:
