@@ -10,6 +10,7 @@ import ast
 import dataclasses
 import logging
 import sys
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,14 +32,31 @@ _MAIN = "__temporal_main__"
 
 
 class _AllBut(set[str]):
-    """Contains every module name except those of workflow modules."""
+    """Contains every module name except those of workflow modules.
+
+    Temporal asks for a module's name and, when told no, for each package around it: a yes there would share the module
+    after all. Asked for on its own, such a package is shared like any other, so that its models keep their classes.
+    """
 
     def __init__(self, workflow_modules: Iterable[str]) -> None:
         super().__init__()
         self._private = {_MAIN if name == "__main__" else name for name in workflow_modules}
+        self._asked = threading.local()
 
     def __contains__(self, name: object) -> bool:
-        return name not in self._private
+        around: list[str] = getattr(self._asked, "around", [])
+        if around and around[0] == name:
+            self._asked.around = around[1:]
+            return False
+        private = name in self._private
+        self._asked.around = _packages(str(name)) if private else []
+        return not private
+
+
+def _packages(name: str) -> list[str]:
+    """The packages around a module, outermost first, as Temporal asks for them."""
+    parts = name.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts))]
 
 
 class _ContextFree(WorkflowInstance):
