@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from holdfast import Client, Run
+from holdfast import Client, Run, RunState
 from holdfast.authoring.registry import fresh_registry
 from holdfast.engine import embedded
 
@@ -150,6 +150,17 @@ async def wait_is_open(run: Run[Any]) -> None:
     async with asyncio.timeout(20):
         while not (await run.describe()).waits:  # noqa: ASYNC110 - the run is elsewhere
             await asyncio.sleep(0.1)
+
+
+async def until_stuck(run: Run[Any], word: str) -> str:
+    """Wait until a run is stuck for a reason that has this word; returns the reason."""
+    async with asyncio.timeout(30):
+        while True:
+            described = await run.describe()
+            if described.stuck and word in described.stuck:
+                assert described.state is RunState.STUCK
+                return described.stuck
+            await asyncio.sleep(0.2)
 
 
 def processes(mark: str) -> list[int]:

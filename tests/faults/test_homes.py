@@ -33,7 +33,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("killed", [pytest.param(False, marks=thorough), True])
 async def test_a_server_in_memory_is_gone_with_its_client(tmp_path: Path, killed: bool) -> None:
     script = tmp_path / "in_memory.py"
     script.write_text(IN_MEMORY)
@@ -65,6 +65,7 @@ async def test_a_server_in_memory_is_gone_with_its_client(tmp_path: Path, killed
         client.stdout.close()
 
 
+@thorough
 async def test_a_home_keeps_runs_and_their_messages_over_a_stop(scene: Scene) -> None:
     async with scene.client() as client:
         open_run = await client.start(waiting, ["one", "two"], id="kept")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 
 import pytest
 
-from holdfast import Client, Run, RunState, workflow
+from holdfast import Client, workflow
 from holdfast.authoring.registry import fresh_registry
 from holdfast.engine.data.keys import KeyRing
 
-from .conftest import Scene, wait_is_open
+from .conftest import Scene, thorough, until_stuck, wait_is_open
 from .served import nobody_serves, waiting
 
 CHANGING = """
@@ -39,20 +38,9 @@ with fresh_registry():
         raise NotImplementedError
 
 
-async def stuck(run: Run[object], word: str) -> str:
-    """Wait until the run is stuck for that reason."""
-    async with asyncio.timeout(20):
-        while True:
-            described = await run.describe()
-            if described.stuck and word in described.stuck:
-                assert described.state is RunState.STUCK
-                return described.stuck
-            await asyncio.sleep(0.2)
-
-
 async def test_a_queue_without_a_worker_is_named(client: Client) -> None:
     run = await client.start(nobody_serves)
-    reason = await stuck(run, "no worker")
+    reason = await until_stuck(run, "no worker")
     assert "'elsewhere'" in reason
     assert "'nobody_serves'" in reason
 
@@ -60,11 +48,12 @@ async def test_a_queue_without_a_worker_is_named(client: Client) -> None:
 async def test_a_workflow_that_no_worker_knows_is_named(scene: Scene, client: Client) -> None:
     await scene.host()
     run = await client.start(unregistered)
-    reason = await stuck(run, "do not know")
+    reason = await until_stuck(run, "do not know")
     assert "'unregistered'" in reason
     assert "'default'" in reason
 
 
+@thorough
 async def test_changed_code_is_named_and_the_run_completes_after_a_rollback(
     scene: Scene, client: Client
 ) -> None:
@@ -79,7 +68,7 @@ async def test_changed_code_is_named_and_the_run_completes_after_a_rollback(
     assert await old.ended(10) == 0
     await new.serving()
     await run.send("go", 1)
-    reason = await stuck(run, "non-determinism")
+    reason = await until_stuck(run, "non-determinism")
     assert "step_one" in reason or "step_two" in reason
     new.terminate()
     assert await new.ended(10) == 0
@@ -87,6 +76,7 @@ async def test_changed_code_is_named_and_the_run_completes_after_a_rollback(
     assert await run.result(timeout=timedelta(seconds=30)) == "step_one"
 
 
+@thorough
 async def test_an_undecryptable_payload_is_named_and_the_run_goes_on_with_the_key(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,7 +86,7 @@ async def test_an_undecryptable_payload_is_named_and_the_run_goes_on_with_the_ke
     async with scene.client() as client:
         run = await client.start(waiting, ["secret"])
         await run.send("secret", 42)
-        reason = await stuck(run, "read a payload")
+        reason = await until_stuck(run, "read a payload")
         assert "'ours'" in reason
         wrong.terminate()
         assert await wrong.ended(10) == 0

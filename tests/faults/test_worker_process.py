@@ -62,6 +62,7 @@ async def test_a_queue_of_its_own_worker_keeps_its_steps_there(scene: Scene, cli
     assert scene.ledger.starts()[0].pid == scene.hosts[1].pid
 
 
+@thorough
 async def test_a_killed_computing_process_costs_one_attempt_and_the_worker_lives(
     scene: Scene, client: Client
 ) -> None:
