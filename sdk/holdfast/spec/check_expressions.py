@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from pydantic import JsonValue
 
 from holdfast.errors import InvalidInput
+from holdfast.spec import expressions as cel
+from holdfast.spec import templates
 from holdfast.spec.check_graph import closest
 from holdfast.spec.finding import Finding
 from holdfast.spec.graph import Graph
@@ -109,7 +111,7 @@ def _templates(
 
 def check_expressions(spec: DagSpec, graph: Graph, expressions: Expressions | None) -> Iterator[Finding]:
     """Findings about expressions."""
-    language = expressions or _cel()
+    language = expressions or _CEL
     compiled: dict[tuple[bool, str], frozenset[str] | str] = {}
     for use in uses(spec):
         key = (use.is_template, use.text)
@@ -132,7 +134,7 @@ def check_expressions(spec: DagSpec, graph: Graph, expressions: Expressions | No
 
 def referenced(spec: DagSpec, expressions: Expressions | None = None) -> dict[str, set[str]]:
     """The nodes that each node's expressions and templates name, as far as they compile."""
-    language = expressions or _cel()
+    language = expressions or _CEL
     found: dict[str, set[str]] = {}
     for use in uses(spec):
         if use.node is not None and not isinstance(names := _names(language, use), str):
@@ -201,15 +203,11 @@ def _existing(graph: Graph, use: Use) -> str:
 
 class _Cel:
     def compile(self, text: str) -> Compiled:
-        from holdfast.spec import expressions
-
-        return expressions.compile(text)
+        return cel.compile(text)
 
     def template(self, text: str) -> Sequence[Compiled]:
-        from holdfast.spec import templates
-
         return templates.parse(text).expressions
 
 
-def _cel() -> Expressions:
-    return _Cel()
+_CEL: Final = _Cel()
+"""The language of documents."""
