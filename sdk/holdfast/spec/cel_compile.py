@@ -212,7 +212,7 @@ def _logic(operator: str, operands: list[Run], at: int) -> Run:
     """`&&` and `||` in either order: what decides wins over an error beside it."""
     decisive = operator == "||"
 
-    def run(work: Work) -> bool:
+    def run(work: Work) -> Any:
         first: CelError | None = None
         for operand in operands:
             try:

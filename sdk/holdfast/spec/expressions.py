@@ -115,11 +115,13 @@ class Expression:
         try:
             return self._evaluate(values, max_elements)
         except CelError as error:
-            raise self._error(error.message, error.at) from None
+            failure: InvalidInput = self._error(error.message, error.at)
         except OverLimit as error:
-            raise self._too_costly(str(error)) from None
+            failure = self._too_costly(str(error))
         except RecursionError:
-            raise self._error("it nests deeper than the stack of this thread bears", None) from None
+            failure = self._error("it nests deeper than the stack of this thread bears", None)
+        # Raised out here, it carries no other exception, whose message may hold a secret.
+        raise failure
 
     def _evaluate(self, values: Mapping[str, object], max_elements: int) -> Any:
         self.check_names(values)
