@@ -52,6 +52,10 @@ _INSTEAD = {
 }
 
 
+_SENTENCE_CHARACTERS = 500
+"""Of what is said about one failed compensation; a run may have hundreds."""
+
+
 def step_failure(exc: BaseException, retry: RetryPolicy, attempt: int) -> ApplicationError:
     """The failure that a step's exception becomes; it decides on the next attempt.
 
@@ -197,6 +201,7 @@ def run_failure(exc: BaseException, failed_compensations: list[str]) -> Applicat
     if isinstance(exc, StepFailed):
         details = {"step": exc.step, "step_error": exc.error_type}
     if failed_compensations:
+        failed_compensations = [sentence[:_SENTENCE_CHARACTERS] for sentence in failed_compensations]
         details["failed_compensations"] = failed_compensations
         message = f"{message}; compensation failed too: {'; '.join(failed_compensations)}"
     failure = ApplicationError(

@@ -14,10 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, computed_field
 from temporalio.api.common.v1 import Payload, WorkflowExecution
-from temporalio.converter import DefaultFailureConverterWithEncodedAttributes
 
 from holdfast.engine.data.codec import HoldfastCodec
-from holdfast.engine.data.converter import make_data_converter
+from holdfast.engine.data.converter import HiddenFailureConverter, make_data_converter
 from holdfast.engine.data.keys import KeyRing
 from holdfast.engine.data.values import from_payload, to_payload
 from holdfast.errors import InvalidInput
@@ -166,9 +165,9 @@ def test_an_unknown_encoding_is_named(encoding: str) -> None:
 def test_failures_are_hidden_with_encryption_only() -> None:
     ring = KeyRing.parse(KeyRing.generate("k"))
     hidden = make_data_converter(codec=HoldfastCodec(keys=ring))
-    assert hidden.failure_converter_class is DefaultFailureConverterWithEncodedAttributes
+    assert hidden.failure_converter_class is HiddenFailureConverter
     shown = make_data_converter(codec=HoldfastCodec(compress=True))
-    assert shown.failure_converter_class is not DefaultFailureConverterWithEncodedAttributes
+    assert shown.failure_converter_class is not HiddenFailureConverter
 
 
 def test_an_encrypted_failure_shows_neither_message_nor_stack() -> None:

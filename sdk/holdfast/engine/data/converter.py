@@ -5,20 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from temporalio.api.common.v1 import Payload
+from temporalio.api.failure.v1 import Failure
 from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter
 from temporalio.converter import (
     CompositePayloadConverter,
     DataConverter,
     DefaultFailureConverter,
-    DefaultFailureConverterWithEncodedAttributes,
     DefaultPayloadConverter,
     ExternalStorage,
     JSONPlainPayloadConverter,
     PayloadCodec,
+    PayloadConverter,
     StorageDriver,
 )
+from temporalio.exceptions import FailureError
 
 from holdfast.engine.data.values import infer_json
+
+_SHOWN_CHARACTERS = 10_000
+"""Of the message and of the stack trace of one exception."""
 
 CLAIM_CHECK_BYTES = 32 * 1024
 """Payloads from this size on go to storage, if there is one."""
@@ -56,6 +61,26 @@ class HoldfastPayloadConverter(CompositePayloadConverter):
         super().__init__(*_CONVERTERS)
 
 
+class BoundedFailureConverter(DefaultFailureConverter):
+    """Cuts messages and stack traces: an answer that is too large for Temporal never arrives, and its run stays open."""
+
+    def _error_to_failure(
+        self, error: FailureError, payload_converter: PayloadConverter, failure: Failure
+    ) -> None:
+        super()._error_to_failure(error, payload_converter, failure)
+        if len(failure.message) > _SHOWN_CHARACTERS:
+            left_out = len(failure.message) - _SHOWN_CHARACTERS
+            failure.message = f"{failure.message[:_SHOWN_CHARACTERS]}... ({left_out} characters left out)"
+        failure.stack_trace = failure.stack_trace[-_SHOWN_CHARACTERS:]
+
+
+class HiddenFailureConverter(BoundedFailureConverter):
+    """Also moves both to where the codec encodes them."""
+
+    def __init__(self) -> None:
+        super().__init__(encode_common_attributes=True)
+
+
 def make_data_converter(
     *, codec: PayloadCodec | None = None, storage: StorageDriver | None = None
 ) -> DataConverter:
@@ -70,9 +95,7 @@ def make_data_converter(
     return DataConverter(
         payload_converter_class=HoldfastPayloadConverter,
         payload_codec=codec,
-        failure_converter_class=(
-            DefaultFailureConverterWithEncodedAttributes if hide_failures else DefaultFailureConverter
-        ),
+        failure_converter_class=HiddenFailureConverter if hide_failures else BoundedFailureConverter,
         external_storage=(
             ExternalStorage(drivers=[storage], payload_size_threshold=CLAIM_CHECK_BYTES) if storage else None
         ),
