@@ -49,6 +49,16 @@ class Workflow(Generic[P, R]):
             raise InvalidWorkflow(
                 f"{where(fn)}: a workflow is an async function: write `async def {fn.__name__}`"
             )
+        if self.signature.is_method:
+            raise InvalidWorkflow(
+                f"{where(fn)}: a workflow is no method: write it at module level, without self"
+            )
+        for parameter in self.signature.parameters:
+            if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
+                raise InvalidWorkflow(
+                    f"{where(fn)}: parameter {parameter.name!r} is keyword-only, and clients send by position: give it "
+                    "a default, or drop the `*`"
+                )
         if self.signature.dependencies:
             raise InvalidWorkflow(f"{where(fn)}: a workflow takes no Depends(...); ask for it in a step")
         self.name = name or fn.__name__
