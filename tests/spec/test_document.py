@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.spec.conftest import CONFIGS, random_dags
 
 from holdfast.errors import InvalidInput
 from holdfast.spec.document import dump_json, dump_yaml, load_json, load_value, load_yaml
 from holdfast.spec.model import DagSpec
 from holdfast.spec.strict_json import parse_json
 from holdfast.spec.strict_yaml import parse_yaml
-
-from tests.spec.conftest import CONFIGS, random_dags
 
 
 @given(random_dags())

@@ -14,12 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from tests.spec.conftest import random_dags
 
 from holdfast import RetryPolicy
 from holdfast.spec.duration import format_duration, parse_duration
 from holdfast.spec.model import DagSpec, NodeSpec, RetrySpec, json_schema, switch_targets
-
-from tests.spec.conftest import random_dags
 
 
 def spec_of(**document: Any) -> DagSpec:

@@ -18,8 +18,10 @@ from holdfast.authoring.dag_options import (
     WorkOptions,
 )
 from holdfast.authoring.registry import identity
+from holdfast.authoring.scope import current_run
 from holdfast.authoring.step import Step, StepDecorator, step
 from holdfast.authoring.workflow import Workflow
+from holdfast.errors import NotInWorkflow
 from holdfast.options import retry_policy
 from holdfast.spec.check_expressions import Expressions
 from holdfast.spec.model import BudgetSpec, DagSpec, OnError, OnFailure, RetrySpec
@@ -79,6 +81,18 @@ class Dag:
 
     def __repr__(self) -> str:
         return f"<dag {self.name}: {len(self._drafts)} nodes>"
+
+    async def __call__(self, input: Any = None, /) -> Any:
+        """Run it as a child and wait for its result. Only inside a workflow.
+
+        Raises:
+            NotInWorkflow: Called elsewhere; start it with a client.
+            RunFailed: The child failed.
+        """
+        run = current_run()
+        if run is None:
+            raise NotInWorkflow(f"{self.name!r} is a dag: start it with `await client.run(dag, input)`")
+        return await run.call_dag(self.compile().document(complete=True), input)
 
     @overload
     def step(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> Step[P, R]: ...

@@ -37,6 +37,11 @@ class Compiler:
         self.name = name
         self.drafts = drafts
         self.edges = edges
+        self._known = {draft.id for draft in drafts}
+        self._ids_of_steps: dict[int, list[str]] = {}
+        for draft in drafts:
+            if draft.step is not None:
+                self._ids_of_steps.setdefault(id(draft.step), []).append(draft.id)
 
     def compile(self, head: Mapping[str, Any], expressions: Expressions | None) -> DagSpec:
         """The checked document.
@@ -45,40 +50,39 @@ class Compiler:
             head: The document without nodes.
             expressions: The expression language. Default: CEL.
         """
-        ids = {draft.id for draft in self.drafts}
-        nodes = {id(draft): self._document(draft, ids) for draft in self.drafts}
+        nodes: dict[str, dict[str, Any]] = {}
+        documents = [self._document(draft) for draft in self.drafts]
+        for document in documents:
+            nodes.setdefault(document["id"], document)
         for source, target in self.edges:
-            wanted = self._id(target)
-            holder = next((d for d in self.drafts if d.id == wanted), None)
+            holder = nodes.get(self._id(target))
             if holder is None:
-                raise InvalidWorkflow(f"add_edge: {wanted!r} is no node of dag {self.name!r}; add it first")
-            nodes[id(holder)]["depends_on"].append(self._id(source))
-        document = {**head, "nodes": list(nodes.values())}
-        for node_id, names in referenced(load_value(document), expressions).items():
-            for node in nodes.values():
-                if node["id"] == node_id:
-                    node["depends_on"] += sorted(names - {node_id})
-        for node in nodes.values():
-            node["depends_on"] = list(dict.fromkeys(node["depends_on"]))
-        spec = load_value(document)
+                raise InvalidWorkflow(f"add_edge: {target!r} is no node of dag {self.name!r}; add it first")
+            holder["depends_on"].append(self._id(source))
+        draft_of_spec = load_value({**head, "nodes": documents})
+        for node_id, names in referenced(draft_of_spec, expressions).items():
+            nodes[node_id]["depends_on"] += sorted(names - {node_id})
+        for document in documents:
+            document["depends_on"] = list(dict.fromkeys(document["depends_on"]))
+        spec = load_value({**head, "nodes": documents})
         ensure_valid(spec, expressions=expressions)
         return spec
 
     def _id(self, ref: NodeRef) -> str:
         if isinstance(ref, str):
             return ref
-        found = [draft.id for draft in self.drafts if draft.step is ref]
+        found = self._ids_of_steps.get(id(ref), [])
         if len(found) != 1:
             what = f"is called by {len(found)} nodes" if found else "is in no node"
             raise InvalidWorkflow(f"{ref!r} {what} of dag {self.name!r}: name the node by its id")
         return found[0]
 
-    def _document(self, draft: Draft, ids: set[str]) -> dict[str, Any]:
+    def _document(self, draft: Draft) -> dict[str, Any]:
         config = dict(draft.config)
         if draft.type == "switch":
             config["cases"] = [{**case, "to": self._ids(case["to"])} for case in config["cases"]]
             config["default"] = self._ids(config["default"])
-        if arguments := self._arguments(draft, ids):
+        if arguments := self._arguments(draft):
             config["arguments"] = arguments
         return {
             "id": draft.id,
@@ -91,21 +95,23 @@ class Compiler:
     def _ids(self, refs: Iterable[NodeRef]) -> list[str]:
         return [self._id(ref) for ref in refs]
 
-    def _arguments(self, draft: Draft, ids: set[str]) -> dict[str, Any]:
+    def _arguments(self, draft: Draft) -> dict[str, Any]:
         arguments = dict(draft.arguments)
-        names = {"input", "variables"} | ids
+        if draft.step is None:
+            return arguments
+        names = {"input", "variables"} | self._known
         if "map" in draft.fields:
             names |= {draft.fields["map"]["item_name"], "index"}
         if "loop" in draft.fields:
             names |= {"iteration"}
         else:
             names -= {draft.id}
-        for parameter in draft.step.signature.parameters if draft.step else ():
+        for parameter in draft.step.signature.parameters:
             if parameter.name in arguments:
                 continue
             if parameter.name in names:
                 arguments[parameter.name] = f"{{{{ {parameter.name} }}}}"
-            elif parameter.default is inspect.Parameter.empty and draft.step is not None:
+            elif parameter.default is inspect.Parameter.empty:
                 raise InvalidWorkflow(
                     f"{where(draft.step.fn)}: parameter {parameter.name!r} is no node of dag {self.name!r}; there is: "
                     f"{', '.join(sorted(names))}. Rename it, give it a default, or pass arguments={{...}}"

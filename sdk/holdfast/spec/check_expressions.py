@@ -153,8 +153,12 @@ def _names(language: Expressions, use: Use) -> frozenset[str] | str:
 
 
 def _wrong_name(spec: DagSpec, graph: Graph, use: Use, name: str) -> Finding | None:
-    place = path_text(use.path)
     node = use.node.id if use.node else None
+    if name in spec.by_id and (
+        node is None or name in spec.dependencies[node] or graph.is_ancestor(name, node)
+    ):
+        return None
+    place = path_text(use.path)
     if name == "secrets":
         if use.is_template and not use.stored:
             return None
@@ -173,7 +177,7 @@ def _wrong_name(spec: DagSpec, graph: Graph, use: Use, name: str) -> Finding | N
             node=node,
             path=place,
         )
-    if node is None or name in spec.dependencies[node] or graph.is_ancestor(name, node):
+    if node is None:
         return None
     if name == node:
         fix = "Only a loop's condition, a looped node's config and a compensation may use the node's own output."

@@ -243,7 +243,9 @@ class DagSpec(Document):
     def dependencies(self) -> Mapping[str, tuple[str, ...]]:
         """What each node waits for: `depends_on`, edges and the cases of `switch` nodes taken together, sorted,
         each once. Ids that no node has are kept."""
-        merged = {node.id: set(node.depends_on) for node in self.nodes}
+        merged: dict[str, set[str]] = {}
+        for node in self.nodes:
+            merged.setdefault(node.id, set()).update(node.depends_on)
         for edge in self.edges:
             merged.setdefault(edge.target, set()).add(edge.source)
         for node in self.nodes:
