@@ -28,6 +28,13 @@ MAX_MEMORY_BYTES: Final = 2 * 1024**3
 """The address space of one process, where the system can limit it."""
 
 HEADER_BYTES: Final = 8
+BOOTSTRAP: Final = """
+import sys, json
+sys.path[:] = json.loads(sys.argv[1])
+from holdfast.spec.cel_child import serve
+serve()
+"""
+"""What a process runs; it finds its modules where the parent does."""
 
 
 class ChildTimedOut(Exception):
@@ -42,14 +49,12 @@ class _Child:
     """One process with its two pipes."""
 
     def __init__(self) -> None:
-        command = [sys.executable, "-c", "from holdfast.spec.cel_child import serve; serve()"]
-        path = os.pathsep.join(part for part in sys.path if part)
         self.process = subprocess.Popen(
-            command,
+            [sys.executable, "-P", "-c", BOOTSTRAP, json.dumps([part for part in sys.path if part])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,  # Ctrl-C is for the worker, which first finishes what it has begun
         )
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -76,6 +81,7 @@ class _Child:
             answer = None
         finally:
             timer.cancel()
+            timer.join()  # a kill that is under way must not hit the next request
         if answer is not None and not timed_out.is_set():
             return answer
         self.end()

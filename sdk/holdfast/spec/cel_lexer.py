@@ -48,15 +48,19 @@ class Token:
 
 TOKEN: Final = re.compile(
     r"""
-      (?P<space>[ \t\r\n\f]+|//[^\n]*)
-    | (?P<string>(?:[bB][rR]?|[rR][bB]?)?(?:\"{3}|'{3}|"|'))
+    (?:[ \t\r\n\f]++|//[^\n]*+)*+
+    (?:
+      (?P<string>(?:[bB][rR]?|[rR][bB]?)?(?:\"{3}|'{3}|"|'))
     | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
     | (?P<double>[0-9]*\.[0-9]+(?:[eE][+-]?[0-9]+)?|[0-9]+[eE][+-]?[0-9]+)
     | (?P<int>0[xX][0-9a-fA-F]+[uU]?|[0-9]+[uU]?)
     | (?P<quoted>`[A-Za-z0-9_.\-/ ]+`)
     | (?P<sign>&&|\|\||==|!=|<=|>=|[-+*/%!<>?:.,()\[\]{}])
+    | (?P<end>\Z)
+    | (?P<other>.)
+    )
     """,
-    re.VERBOSE | re.ASCII,
+    re.VERBOSE | re.ASCII | re.DOTALL,
 )
 
 ESCAPES: Final = dict(zip("abfnrtv\\?\"'`", "\a\b\f\n\r\t\v\\?\"'`", strict=True))
@@ -75,34 +79,31 @@ def tokens(text: str, start: int = 0) -> Iterator[Token]:
     Raises:
         CelSyntaxError: While iterating, at a character that starts no token or a string without an end.
     """
-    position = start
-    while position < len(text):
-        found = TOKEN.match(text, position)
-        if found is None:
-            raise CelSyntaxError(f"unexpected character {text[position]!r}", position)
-        at, position = position, found.end()
-        match found.lastgroup:
-            case "space":
-                continue
-            case "name":
-                yield Token(Kind.NAME, found.group(), at, position)
-            case "quoted":
-                yield Token(Kind.QUOTED_NAME, found.group()[1:-1], at, position)
-            case "sign":
-                yield Token(Kind.SIGN, found.group(), at, position)
-            case "string":
-                position, value = _string(text, at, found.group())
-                yield Token(Kind.VALUE, text[at:position], at, position, value)
-            case _:
-                yield Token(
-                    Kind.VALUE, found.group(), at, position, _number(found.group(), found.lastgroup, at)
-                )
-                if position < len(text) and (text[position].isalnum() or text[position] == "_"):
-                    raise CelSyntaxError(f"a number is followed by {text[position]!r}", position)
+    position, match = start, TOKEN.match
+    while (found := match(text, position)) is not None:
+        group, position = found.lastgroup or "", found.end()
+        at = found.start(group)
+        if group == "name":
+            yield Token(Kind.NAME, found[group], at, position)
+        elif group == "sign":
+            yield Token(Kind.SIGN, found[group], at, position)
+        elif group == "string":
+            position, value = _string(text, at, found[group])
+            yield Token(Kind.VALUE, text[at:position], at, position, value)
+        elif group == "quoted":
+            yield Token(Kind.QUOTED_NAME, found[group][1:-1], at, position)
+        elif group == "end":
+            break
+        elif group == "other":
+            raise CelSyntaxError(f"unexpected character {found[group]!r}", at)
+        else:
+            yield Token(Kind.VALUE, found[group], at, position, _number(found[group], group, at))
+            if position < len(text) and (text[position].isalnum() or text[position] == "_"):
+                raise CelSyntaxError(f"a number is followed by {text[position]!r}", position)
     yield Token(Kind.END, "", len(text), len(text))
 
 
-def _number(text: str, group: str | None, at: int) -> object:
+def _number(text: str, group: str, at: int) -> object:
     if group == "double":
         value = float(text)
         if value == float("inf"):

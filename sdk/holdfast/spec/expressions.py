@@ -14,9 +14,9 @@ from datetime import timedelta
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
-from holdfast.errors import InvalidInput
+from holdfast.errors import InvalidInput, Unavailable
 from holdfast.spec import cel_cost
-from holdfast.spec.cel_ast import Macro, Name, Node, Select, children
+from holdfast.spec.cel_ast import Literal, Macro, Name, Node, Select, children
 from holdfast.spec.cel_compile import TYPES, build
 from holdfast.spec.cel_lexer import CelSyntaxError
 from holdfast.spec.cel_macros import Run
@@ -39,7 +39,8 @@ MAX_ELEMENTS: Final = 1_000_000
 """What macros may visit at all."""
 
 EFFORT_PER_ELEMENT: Final = 10_000
-"""How much joining, searching and comparing is allowed for each element that may be visited; 10,000 is about 0.2 ms."""
+"""How much joining, searching and comparing is allowed for each element that may be visited: in a workflow about half a
+second in all."""
 
 CHILD_TIMEOUT: Final = timedelta(seconds=10)
 """The longest evaluation in a child process, if nothing else is said."""
@@ -81,7 +82,7 @@ class Expression:
     def __init__(self, text: str, tree: Node) -> None:
         self.text = text
         self.tree = tree
-        found = _survey(text, tree)
+        found = _survey(tree)
         self.names = found.names
         self.secrets = found.secrets
         self.has_macros = found.has_macros
@@ -228,10 +229,12 @@ def evaluate_in_child(text: str, values: Mapping[str, object], timeout: timedelt
     Args:
         text: The expression.
         values: The variables as plain JSON; only the ones it refers to are sent.
-        timeout: From the call to the result, the start of the process (under a second) not counted.
+        timeout: For the evaluation; starting a process takes up to a second more, and more evaluations than the
+            machine has cores wait for each other.
 
     Raises:
         TooCostly: It visits more than 1,000,000 elements, or is not ready in time.
+        Unavailable: The process was ended from outside, such as for want of memory.
         InvalidInput: As `Expression.evaluate`.
     """
     from holdfast.spec.cel_child import ChildEnded, ChildTimedOut, run_in_child
@@ -246,10 +249,8 @@ def evaluate_in_child(text: str, values: Mapping[str, object], timeout: timedelt
         message = f"it was not ready after {seconds:g} s; let a step compute it instead"
         raise TooCostly(_located(expression.text, message, None), expression=expression.text) from None
     except ChildEnded:
-        message = (
-            "the process that evaluated it ended, probably for want of memory; let a step compute it instead"
-        )
-        raise TooCostly(_located(expression.text, message, None), expression=expression.text) from None
+        message = "the process that evaluated it was ended from outside; try again"
+        raise Unavailable(_located(expression.text, message, None), expression=expression.text) from None
 
 
 def evaluate_anywhere(
@@ -258,7 +259,7 @@ def evaluate_anywhere(
     """Evaluate here what is cheap and the rest in a child process. Blocks; not for workflows.
 
     Raises:
-        TooCostly: As `evaluate_in_child`.
+        TooCostly, Unavailable: As `evaluate_in_child`.
         InvalidInput: As `Expression.evaluate`.
     """
     if not (expression.has_macros and expression.cost(values).needs_child):
@@ -276,7 +277,7 @@ class _Survey:
     has_macros: bool
 
 
-def _survey(text: str, tree: Node) -> _Survey:
+def _survey(tree: Node) -> _Survey:
     """What an expression refers to; also the check of its depth and of how it uses secrets."""
     names: set[str] = set()
     secrets: set[str] = set()
@@ -286,25 +287,30 @@ def _survey(text: str, tree: Node) -> _Survey:
         node, bound, depth = todo.pop()
         if depth > MAX_DEPTH:
             raise CelSyntaxError(f"it nests deeper than {MAX_DEPTH}; use brackets or a step", node.at)
-        match node:
-            case Select(operand=Name(name="secrets"), test=False) if "secrets" not in bound:
+        if isinstance(node, Name):
+            if node.name == "secrets" and node.name not in bound:
+                raise CelSyntaxError("'secrets' is only used as secrets.NAME", node.at)
+            if node.name not in bound and node.name not in TYPES:
+                names.add(node.name)
+        elif isinstance(node, Macro):
+            macros = True
+            todo.append((node.over, bound, depth + 1))
+            inner = bound | {node.variable}
+            todo.extend([(child, inner, depth + 1) for child in children(node)[1:]])
+        elif isinstance(node, Select):
+            operand = node.operand
+            if (
+                isinstance(operand, Name)
+                and operand.name == "secrets"
+                and not node.test
+                and "secrets" not in bound
+            ):
                 names.add("secrets")
                 secrets.add(node.field)
-                continue
-            case Name() if node.name not in bound:
-                if node.name == "secrets":
-                    raise CelSyntaxError("'secrets' is only used as secrets.NAME", node.at)
-                if node.name not in TYPES:
-                    names.add(node.name)
-            case Macro():
-                macros = True
-                todo.append((node.over, bound, depth + 1))
-                inner = bound | {node.variable}
-                todo.extend((child, inner, depth + 1) for child in children(node)[1:])
-                continue
-            case _:
-                pass
-        todo.extend((child, bound, depth + 1) for child in children(node))
+            else:
+                todo.append((operand, bound, depth + 1))
+        elif not isinstance(node, Literal):
+            todo.extend([(child, bound, depth + 1) for child in children(node)])
     return _Survey(frozenset(names), frozenset(secrets), macros)
 
 
