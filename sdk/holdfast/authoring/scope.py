@@ -5,7 +5,7 @@ The engine installs itself here, so that authoring knows no Temporal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,6 +26,10 @@ class RunScope(Protocol):
         """Start a child run and wait for its result."""
         ...
 
+    async def call_dag(self, document: Mapping[str, Any], input: Any) -> Any:
+        """Run a DAG as a child and wait for its result."""
+        ...
+
     async def wait_for(self, name: str, hint: Any, timeout: timedelta | None) -> Any:
         """Wait for a message."""
         ...
@@ -38,7 +42,7 @@ class RunScope(Protocol):
         """Publish the run's state."""
         ...
 
-    def continue_as_new(self, values: Sequence[Any]) -> Any:
+    def continue_as_new(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """End this execution and start the next with these arguments; raises."""
         ...
 

@@ -89,16 +89,17 @@ def set_state(value: Any, /) -> None:
     _run("set_state").set_state(value)
 
 
-def continue_as_new(*args: Any) -> NoReturn:
+def continue_as_new(*args: Any, **kwargs: Any) -> NoReturn:
     """End this execution and start the run again with these arguments and an empty history.
 
     The run keeps its id; unread messages, open compensations and the time limit go along. For runs that go on for
     ever.
 
     Raises:
+        InvalidInput: An argument is missing or does not fit.
         NotInWorkflow: Called elsewhere.
     """
-    _run("continue_as_new").continue_as_new(args)
+    _run("continue_as_new").continue_as_new(args, kwargs)
     raise AssertionError("continue_as_new returns never")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
@@ -37,7 +37,7 @@ class Run:
         self._continuing = False
         self._spec = _memo(SPEC_MEMO)
         self.calls = Calls(stored=self._spec.get("stored", True))
-        self._waiting = Waiting(self.inbox, self.calls)
+        self.waiting = Waiting(self.inbox, self.calls)
 
     # The run itself
 
@@ -129,13 +129,19 @@ class Run:
         """Start a child run and wait for its result."""
         return await self.calls.call_child(child, values)
 
+    async def call_dag(self, document: Mapping[str, Any], input: Any) -> Any:
+        """Run a DAG as a child and wait for its result."""
+        from holdfast.engine.dag.flow import dag_workflow  # which itself stands on this module
+
+        return await self.calls.call_child(dag_workflow, [document, input])
+
     async def wait_for(self, name: str, hint: Any, timeout: timedelta | None) -> Any:
         """Wait for a message of that name and type."""
-        return await self._waiting.wait_for(name, hint, timeout)
+        return await self.waiting.wait_for(name, hint, timeout)
 
     async def approval(self, prompt: str, form: Any, timeout: timedelta | None, name: str | None) -> Any:
         """Wait for a decision."""
-        return await self._waiting.approval(prompt, form, timeout, name)
+        return await self.waiting.approval(prompt, form, timeout, name)
 
     def set_state(self, value: Any) -> None:
         """What `run.state()` reads, and what queries and updates receive."""
@@ -143,14 +149,14 @@ class Run:
 
     # Continue as new
 
-    def continue_as_new(self, values: Sequence[Any]) -> NoReturn:
+    def continue_as_new(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> NoReturn:
         """End this execution and start the next; messages, compensations and the deadline go along."""
         signature = self.definition.signature
+        values = signature.bind(args, kwargs)
         payloads = [
             self.calls.encode(value, adapter, f"Argument {name!r} of {self.definition.name!r}")
             for name, value, adapter in zip(signature.names, values, signature.adapters, strict=True)
         ]
-        self._continuing = True
         carry = {
             "inbox": self.inbox.carry(),
             "compensations": self.calls.compensations.carry(),
@@ -158,6 +164,8 @@ class Run:
             "deadline": self._deadline.isoformat() if self._deadline else None,
             "paused": self.calls.paused,
         }
+        self.calls.encode(carry, None, "What the run carries over (messages and compensations)")
+        self._continuing = True
         memo = {
             key: value for key, value in workflow.memo().items() if key not in (WAITS_MEMO, COMPENSATING_MEMO)
         }
