@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.errors import InvalidInput, PayloadTooLarge
@@ -122,7 +122,7 @@ def test_endless_text_is_refused() -> None:
 
 
 def test_hostile_configs_are_answered_at_once() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     deep: Any = "{{ 1 }}"
     for _ in range(50_000):
         deep = [deep]
@@ -133,9 +133,10 @@ def test_hostile_configs_are_answered_at_once() -> None:
     for text in ("{{" * 50_000, "{{ {" * 20_000, "{{ '" * 20_000, "{{ 1 }}" * 20_000 + "{{"):
         with pytest.raises(InvalidInput):
             templates.parse(text)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
+@settings(deadline=None)
 @given(st.text(), st.text())
 def test_a_value_goes_into_a_text_as_it_is(before: str, value: str) -> None:
     before = before.replace("{", "(")

@@ -21,10 +21,12 @@ from holdfast.spec.cel_ast import (
     children,
 )
 from holdfast.spec.cel_macros import weight
-from holdfast.spec.cel_values import OverLimit, is_list, is_map
+from holdfast.spec.cel_values import OverLimit, is_list, is_map, kind_of
 
 ELEMENTS_PER_COUNT: Final = 64
 """Looking through a list with `in` costs one for so many elements."""
+
+SCALARS: Final = frozenset((int, float, str, bool, type(None)))
 
 
 class Shape:
@@ -51,7 +53,9 @@ class Samples(Shape):
     """
 
     def __init__(self, values: list[Any], limit: int) -> None:
-        self.values: list[Any] = [value for value in values if is_map(value) or is_list(value)]
+        self.values: list[Any] = [
+            value for value in values if kind_of(value) not in SCALARS and (is_map(value) or is_list(value))
+        ]
         self.limit = limit
         self.size = max(map(len, self.values), default=0)
 

@@ -316,11 +316,14 @@ def json_size(value: Any, limit: int) -> int:
         if isinstance(one, str | bytes):
             size += len(one) + 2
         elif is_map(one):
-            size += 2 + sum(len(key) + 4 if isinstance(key, str) else 8 for key in one)
-            todo.extend(one.values())
+            size += 2 + 4 * len(one)
+            if size <= limit:
+                size += sum(len(key) for key in one if isinstance(key, str))
+                todo.extend(one.values())
         elif is_list(one):
             size += 2 + len(one)
-            todo.extend(one)
+            if size <= limit:
+                todo.extend(one)
         else:
             size += 4
     return size
