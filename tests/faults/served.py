@@ -12,7 +12,8 @@ from holdfast import Permanent, RetryPolicy, step, step_info, wait_for, workflow
 from .ledger import recorded
 
 QUICK = RetryPolicy(max_attempts=5, first_delay=timedelta(milliseconds=100))
-BRIEF = timedelta(seconds=2)
+BRIEF = timedelta(seconds=4)
+"""A workflow that spins slows its whole process down for two seconds at a time: shorter ones would not outlast that."""
 
 
 @step

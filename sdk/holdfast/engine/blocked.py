@@ -40,8 +40,9 @@ def _info(stack: TracebackType | None) -> Any:
 
 
 def _place(stack: TracebackType | None) -> str:
+    # Temporal builds this stack the other way round: the innermost frame comes first.
     frames = traceback.extract_tb(stack)
-    return f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}" if frames else "no frames"
+    return f"{frames[0].filename}:{frames[0].lineno} in {frames[0].name}" if frames else "no frames"
 
 
 logging.getLogger("temporalio.worker._workflow").addFilter(_not_a_blocked_workflow)
