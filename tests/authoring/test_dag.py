@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel
 from tests.spec.conftest import random_dags
 
@@ -14,6 +15,7 @@ from holdfast import InvalidInput, InvalidWorkflow, RetryPolicy, step
 from holdfast.authoring.dag import Dag
 from holdfast.authoring.registry import fresh_registry, registry
 from holdfast.spec.document import load_value, load_yaml
+from holdfast.spec.graph import Graph
 from holdfast.spec.model import LoopSpec, MapSpec
 
 DOCUMENT = """
@@ -110,6 +112,52 @@ def test_any_document_can_be_built(document: dict[str, Any]) -> None:
         else:
             dag.node(node_id, executor=kind, config=config, **given)
     assert dag.compile() == load_value(document)
+
+
+@st.composite
+def dependencies(draw: st.DrawFn) -> dict[str, list[str]]:
+    """Nodes with what they depend on, in a random order."""
+    names = [f"task_{number}" for number in range(draw(st.integers(1, 8)))]
+    found = {
+        name: draw(st.lists(st.sampled_from(names[:index]), unique=True)) if index else []
+        for index, name in enumerate(names)
+    }
+    return dict(draw(st.permutations(list(found.items()))))
+
+
+@given(dependencies())
+def test_any_graph_is_the_same_in_three_ways(sources: dict[str, list[str]]) -> None:
+    def function(name: str) -> Any:
+        scope: dict[str, Any] = {}
+        parameters = ", ".join(f"{source}: int" for source in sources[name])
+        exec(f"async def {name}({parameters}) -> int:\n    return 0", scope)
+        return scope[name]
+
+    with fresh_registry():
+        by_decorators = Dag("etl")
+        for name in sources:
+            by_decorators.step(function(name))
+        first = by_decorators.compile()
+    with fresh_registry():
+        by_builder = Dag("etl")
+        for name in sources:
+            by_builder.add_step(step(name=f"etl.{name}")(function(name)))
+        second = by_builder.compile()
+    nodes = [
+        {
+            "id": name,
+            "type": "step",
+            "config": {
+                "step": f"etl.{name}",
+                **({"arguments": {source: f"{{{{ {source} }}}}" for source in before}} if before else {}),
+            },
+        }
+        for name, before in sources.items()
+    ]
+    edges = [{"from": source, "to": name} for name, before in sources.items() for source in before]
+    third = load_value({"name": "etl", "nodes": nodes, "edges": edges})
+    assert first == second == third
+    assert Graph.of(first).order == Graph.of(third).order
 
 
 async def test_a_declared_function_is_a_registered_step_and_still_a_function() -> None:

@@ -49,7 +49,7 @@ def picture(*edges: str, labels: dict[str, str] | None = None) -> DiagramGraph:
     names = sorted(set("".join(edges)))
     return DiagramGraph(
         nodes=tuple(DiagramNode(id=name, label=(labels or {}).get(name, name)) for name in names),
-        edges=tuple(DiagramEdge(source=source, target=target) for source, target in edges),
+        edges=tuple(DiagramEdge(source=edge[0], target=edge[1]) for edge in edges),
     )
 
 

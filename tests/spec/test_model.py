@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import random
 import subprocess
 import sys
@@ -19,6 +21,8 @@ from tests.spec.conftest import random_dags
 from holdfast import RetryPolicy
 from holdfast.spec.duration import format_duration, parse_duration
 from holdfast.spec.model import DagSpec, NodeSpec, RetrySpec, json_schema, switch_targets
+
+SCHEMA = jsonschema_rs.Draft202012Validator(json_schema(), offline=True)
 
 
 def spec_of(**document: Any) -> DagSpec:
@@ -95,7 +99,7 @@ def test_unknown_fields_are_errors_at_every_depth() -> None:
 
 def test_a_spec_is_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        spec_of().name = "other"  # type: ignore[misc]
+        spec_of().name = "other"
 
 
 def test_a_named_retry_means_its_fields() -> None:
@@ -166,6 +170,12 @@ def test_every_difference_that_counts_changes_the_hash() -> None:
     assert len({spec.content_hash for spec in specs}) == len(specs)
 
 
+def test_a_changed_copy_has_its_own_hash() -> None:
+    spec = spec_of()
+    assert spec.content_hash != spec.model_copy(update={"name": "other"}).content_hash
+    assert spec == spec.model_copy() == pickle.loads(pickle.dumps(spec)) == copy.deepcopy(spec)
+
+
 def test_the_hash_of_a_document_does_not_change_between_versions() -> None:
     spec = spec_of(
         nodes=[
@@ -189,10 +199,8 @@ def test_the_targets_of_a_switch_depend_on_it() -> None:
 
 @given(random_dags())
 def test_the_json_schema_accepts_what_the_model_accepts(document: dict[str, Any]) -> None:
-    jsonschema_rs.Draft202012Validator(json_schema(), offline=True).validate(document)
-    jsonschema_rs.Draft202012Validator(json_schema(), offline=True).validate(
-        DagSpec.model_validate(document).document()
-    )
+    SCHEMA.validate(document)
+    SCHEMA.validate(DagSpec.model_validate(document).document())
 
 
 def test_the_json_schema_refuses_unknown_fields_and_describes_each_field() -> None:
@@ -205,8 +213,8 @@ def test_the_json_schema_refuses_unknown_fields_and_describes_each_field() -> No
 
 
 def test_importing_holdfast_does_not_build_models() -> None:
-    code = "import sys, holdfast; print('pydantic.main' in sys.modules, 'holdfast.spec.model' in sys.modules)"
+    code = "import sys, holdfast; print('holdfast.spec.model' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
-    assert done.stdout.split()[1] == "False"
+    assert done.stdout.split() == ["False"]

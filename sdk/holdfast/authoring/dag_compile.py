@@ -82,13 +82,16 @@ class Compiler:
         if draft.type == "switch":
             config["cases"] = [{**case, "to": self._ids(case["to"])} for case in config["cases"]]
             config["default"] = self._ids(config["default"])
-        if arguments := self._arguments(draft):
+        fields, arguments = dict(draft.fields), self._arguments(draft)
+        if arguments:
             config["arguments"] = arguments
+        if draft.step is not None and draft.step.compensation and not fields.get("compensate"):
+            fields["compensate"] = _compensation(draft.step, draft.id, arguments)
         return {
             "id": draft.id,
             "type": draft.type,
             "config": config,
-            **draft.fields,
+            **fields,
             "depends_on": self._ids(draft.depends_on),
         }
 
@@ -117,3 +120,16 @@ class Compiler:
                     f"{', '.join(sorted(names))}. Rename it, give it a default, or pass arguments={{...}}"
                 )
         return arguments
+
+
+def _compensation(step: Step[..., Any], node_id: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What undoes a node that calls a step with a compensation: the step's arguments, then the node's output."""
+    assert step.compensation is not None
+    *names, result = step.compensation.signature.names
+    taken = {
+        mine: arguments[name]
+        for mine, name in zip(names, step.signature.names, strict=True)
+        if name in arguments
+    }
+    config = {"step": step.compensation.name, "arguments": {**taken, result: f"{{{{ {node_id} }}}}"}}
+    return {"type": "step", "config": config}

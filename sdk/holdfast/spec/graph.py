@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from holdfast.spec.model import DagSpec
+if TYPE_CHECKING:
+    from holdfast.spec.model import DagSpec
 
 
 class CriticalPath(NamedTuple):

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
@@ -126,7 +126,7 @@ class MapSpec(Document):
 class LoopSpec(Document):
     """Runs the node again while a condition holds; its output is that of the last run."""
 
-    while_: Expression = Field(alias="while")
+    while_: Expression = Field(validation_alias="while", serialization_alias="while")
     """Evaluated after each run. The node's own id is the last output, `iteration` the number of runs so far."""
     max_iterations: int = Field(ge=1, le=100_000)
     """The loop fails when the condition still holds after so many runs."""
@@ -183,8 +183,8 @@ class NodeSpec(Document):
 class EdgeSpec(Document):
     """A dependency: `to` waits for `from`. The same as naming `from` in the `depends_on` of `to`."""
 
-    source: str = Field(alias="from")
-    target: str = Field(alias="to")
+    source: str = Field(validation_alias="from", serialization_alias="from")
+    target: str = Field(validation_alias="to", serialization_alias="to")
 
 
 class BudgetSpec(Document):
@@ -276,6 +276,13 @@ class DagSpec(Document):
         """SHA-256 of the canonical JSON, in hexadecimal."""
         text = json.dumps(self.canonical(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        # What was derived from the original does not hold for `model_copy(update=...)`.
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[name]
+        return copied
 
     def __eq__(self, other: object) -> bool:
         return self.content_hash == other.content_hash if isinstance(other, DagSpec) else NotImplemented
