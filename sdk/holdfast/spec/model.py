@@ -280,8 +280,8 @@ class DagSpec(Document):
     def __copy__(self) -> Self:
         copied = super().__copy__()
         # What was derived from the original does not hold for `model_copy(update=...)`.
-        for name in copied.__dict__.keys() - type(self).model_fields.keys():
-            del copied.__dict__[name]
+        for name in vars(copied).keys() - type(self).model_fields.keys():
+            del vars(copied)[name]
         return copied
 
     def __eq__(self, other: object) -> bool:
