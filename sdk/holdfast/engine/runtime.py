@@ -38,12 +38,13 @@ class Run:
         self._spec = _memo(SPEC_MEMO)
         self.calls = Calls(stored=self._spec.get("stored", True))
         self.waiting = Waiting(self.inbox, self.calls)
+        # Before any signal of this execution: a resume must find the pause that it ends.
+        self._restore()
 
     # The run itself
 
     async def execute(self, args: Sequence[Any]) -> RawValue:
         """Decode the input, run the user's function, encode its result; on failure or cancel, compensate first."""
-        self._restore()
         try:
             values = self._decode_input(args)
             result = await self._in_time(values)
@@ -182,7 +183,7 @@ class Run:
         self.calls.ordinals.update(carried.get("ordinals", {}))
         deadline = carried.get("deadline")
         self._deadline = datetime.fromisoformat(deadline) if deadline else None
-        self.calls.paused = self.calls.paused or carried.get("paused")
+        self.calls.paused = carried.get("paused")
 
 
 def _memo(key: str) -> dict[str, Any]:
