@@ -12,7 +12,7 @@ import holdfast
 from holdfast.errors import HoldfastError, error_types
 
 PUBLIC = """
-AlreadyDecided AlreadyStarted BudgetExceeded Client Decision Depends HoldfastError InvalidConfiguration
+AlreadyDecided AlreadyStarted BudgetExceeded Client Dag Decision Depends HoldfastError InvalidConfiguration
 InvalidInput InvalidStep InvalidWorkflow NonDeterministic NotAllowed NotFound NotInWorkflow PayloadTooLarge
 Permanent Plugin RateLimited Ref RetryAfter RetryPolicy Run RunCancelled RunClosed RunFailed RunState RunTerminated
 RunTimedOut Step StepFailed StepInfo StepOptions StepState Unavailable WaitTimeout Worker Workflow
@@ -27,8 +27,10 @@ def test_the_public_names_are_these() -> None:
 
 def test_the_package_only_imports() -> None:
     tree = ast.parse(Path(inspect.getfile(holdfast)).read_text("utf-8"))
-    kinds = {type(node) for node in tree.body[1:]}
-    assert kinds == {ast.ImportFrom, ast.Assign}
+    functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    assert functions == ["__getattr__"]  # for `Dag`, whose import takes long
+    kinds = {type(node) for node in tree.body[1:]} - {ast.FunctionDef}
+    assert kinds == {ast.ImportFrom, ast.Assign, ast.If}
 
 
 @pytest.mark.parametrize("name", PUBLIC.split())

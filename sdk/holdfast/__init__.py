@@ -14,6 +14,8 @@ async with Client.embedded() as client, Worker(client, [fulfil]):
 ```
 """
 
+from typing import TYPE_CHECKING
+
 from holdfast.authoring.depends import Depends as Depends
 from holdfast.authoring.info import StepInfo as StepInfo
 from holdfast.authoring.info import step_info as step_info
@@ -65,11 +67,24 @@ from holdfast.options import WorkflowOptions as WorkflowOptions
 from holdfast.states import RunState as RunState
 from holdfast.states import StepState as StepState
 
+if TYPE_CHECKING:
+    from holdfast.authoring.dag import Dag as Dag
+
+
+def __getattr__(name: str) -> object:
+    if name == "Dag":
+        from holdfast.authoring.dag import Dag  # half of the time that importing all of Holdfast takes
+
+        return Dag
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = [
     "AlreadyDecided",
     "AlreadyStarted",
     "BudgetExceeded",
     "Client",
+    "Dag",
     "Decision",
     "Depends",
     "HoldfastError",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -197,8 +197,8 @@ class Client:
         """Start a run; it goes on whatever happens to this process.
 
         Args:
-            workflow: A `@workflow` function.
-            *args: Its arguments; checked before anything is sent.
+            workflow: A `@workflow` function, or a `Dag`.
+            *args: Its arguments (of a DAG: its input); checked before anything is sent.
             id: The run's id, up to 200 of letters, digits and `._:-`. Default: the workflow's name and a random part.
             if_exists: For an id that is known, open or closed: `"raise"`, `"return"` that run, or `"restart"`: end an
                 open one (without its compensation) and begin anew.
@@ -221,12 +221,12 @@ class Client:
         if if_exists not in get_args(IfExists):
             raise InvalidInput(f"if_exists={if_exists!r}: use one of {', '.join(get_args(IfExists))}")
         check_start(queue=queue, delay=delay, priority=priority)
-        definition = _definition(workflow)
+        definition, sent = _definition(workflow, args)
         if timeout is not None:
             definition = definition.with_options(timeout=timeout)
         definition.check()
-        values = definition.signature.bind(args, {})
-        run_id = check_id(id) if id is not None else new_id(definition.name)
+        values = definition.signature.bind(sent, {})
+        run_id = check_id(id) if id is not None else new_id(getattr(workflow, "name", definition.name))
         payloads = await encode_input(self.data, definition, values)
         target = queue or definition.options.queue
         run: Run[R] = Run(self, run_id, result=definition.signature.result)
@@ -290,10 +290,23 @@ class Client:
         """
         if not run or "\x00" in run:
             raise InvalidInput(f"{run!r} is no run id")
-        return Run(self, run, result=_definition(workflow).signature.result if workflow is not None else None)
+        return Run(
+            self, run, result=_definition(workflow, ())[0].signature.result if workflow is not None else None
+        )
 
 
-def _definition(workflow: Callable[..., Any]) -> Workflow[..., Any]:
-    if not isinstance(workflow, Workflow):
+def _definition(
+    workflow: Callable[..., Any], args: Sequence[Any]
+) -> tuple[Workflow[..., Any], Sequence[Any]]:
+    """What is started, and with which arguments: a DAG is an argument of the workflow that runs DAGs."""
+    if isinstance(workflow, Workflow):
+        return cast("Workflow[..., Any]", workflow), args
+    from holdfast.authoring.dag import Dag  # slow to import, and many processes have none
+
+    if not isinstance(workflow, Dag):
         raise InvalidInput(f"{workflow!r} is no workflow: decorate the function with @workflow")
-    return cast("Workflow[..., Any]", workflow)
+    if len(args) > 1:
+        raise InvalidInput(f"dag {workflow.name!r} takes one input, got {len(args)}")
+    from holdfast.engine.dag.flow import dag_workflow
+
+    return dag_workflow, [workflow.compile().document(complete=True), args[0] if args else None]

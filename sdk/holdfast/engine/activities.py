@@ -22,6 +22,7 @@ from holdfast.authoring.signature import Signature
 from holdfast.authoring.step import Step
 from holdfast.engine.budget import LOCAL_RESULT_BYTES
 from holdfast.engine.calls import CHECKPOINT
+from holdfast.engine.dag.nodes import NODE, evaluator, node_arguments
 from holdfast.engine.data.step_data import StepData
 from holdfast.engine.failures import step_failure
 from holdfast.engine.process_pool import ProcessPool
@@ -72,16 +73,24 @@ class StepHost:
 
     def activities(self, steps: Mapping[str, Step[..., Any]]) -> list[Callable[..., Any]]:
         """The activities that serve these steps, their aliases and their compensations."""
-        served: list[Callable[..., Any]] = [_checkpoint]
+        served: list[Callable[..., Any]] = [_checkpoint, evaluator(self)]
         for name, step in steps.items():
             if step.signature.is_method and self._instance(step) is None:
                 continue
             served.append(self._activity(name, step, step.fn, step.signature, step.options))
+            served.append(
+                self._activity(f"{NODE}{name}", step, step.fn, step.signature, step.options, node=True)
+            )
             if step.compensation:
                 undo = step.compensation
                 served.append(
                     self._activity(
                         f"{name}.compensate", step, undo.fn, undo.signature, undo.options, lenient=True
+                    )
+                )
+                served.append(
+                    self._activity(
+                        f"{NODE}{name}.compensate", step, undo.fn, undo.signature, undo.options, node=True
                     )
                 )
         return served
@@ -105,10 +114,19 @@ class StepHost:
         options: StepOptions,
         *,
         lenient: bool = False,
+        node: bool = False,
     ) -> Callable[..., Any]:
         is_async = inspect.iscoroutinefunction(fn) or options.process
         call = _Call(
-            self, step, name, signature, options, self._instance(step), lenient=lenient, on_loop=is_async
+            self,
+            step,
+            name.removeprefix(NODE),
+            signature,
+            options,
+            self._instance(step),
+            lenient=lenient,
+            on_loop=is_async,
+            node=node,
         )
         run: Callable[..., Any]
         if is_async:
@@ -125,7 +143,7 @@ class StepHost:
             run = run_sync
         parameters = [
             inspect.Parameter(f"a{index}", inspect.Parameter.POSITIONAL_ONLY, annotation=RawValue)
-            for index in range(len(signature.names))
+            for index in range(2 if node else len(signature.names))
         ]
         # Temporal hands over RawValue only where the signature says so; decoding is ours, with our errors.
         setattr(run, "__signature__", inspect.Signature(parameters, return_annotation=RawValue))  # noqa: B010
@@ -148,12 +166,14 @@ class _Call:
         *,
         lenient: bool,
         on_loop: bool,
+        node: bool,
     ) -> None:
         self.host, self.step, self.name = host, step, name
         self.signature, self.options, self.instance = signature, options, instance
         # A compensation gets None for the result of a step whose outcome is unknown, whatever the type says.
         self.lenient = lenient
         self.on_loop = on_loop
+        self.node = node
 
     async def run_async(self, args: Sequence[Any]) -> RawValue:
         """An async step, or a sync one that runs in a process."""
@@ -218,6 +238,9 @@ class _Call:
         return await self.host.providers.resolve(wanted) if wanted else {}
 
     async def _decode(self, args: Sequence[Any]) -> list[Any]:
+        if self.node:
+            call, own = args
+            return await node_arguments(self.host.data, self.signature, call.payload, own.payload, self.name)
         values: list[Any] = []
         for payload, adapter, where in self._payloads(args):
             values.append(

@@ -69,23 +69,56 @@ class Calls:
             for name, value in zip(step.signature.names, values, strict=True)
         ]
         self.ordinals[step.name] += 1
-        activity_id = f"{step.name}-{self.ordinals[step.name]}"
-        undo = self._undo(step, activity_id, payloads)
+        call_id = f"{step.name}-{self.ordinals[step.name]}"
+        undo = self._undo(step, call_id, payloads)
+        payload = await self.call(step.name, call_id, payloads, step.options, undo=undo, step=step.name)
+        return decode_in_workflow(
+            payload, step.signature.result, converter, where=f"The result of step {step.name!r}"
+        )
+
+    async def call(
+        self,
+        name: str,
+        call_id: str,
+        payloads: Sequence[Payload],
+        options: StepOptions,
+        *,
+        undo: Undo | None = None,
+        step: str | None = None,
+    ) -> Payload:
+        """Schedule an activity and wait for its result, neither of them decoded.
+
+        Args:
+            name: The activity's type.
+            call_id: Names this call within the run.
+            payloads: Its arguments.
+            options: In force for it.
+            undo: What undoes it.
+            step: What messages call it. Default: `call_id`.
+
+        Raises:
+            StepFailed: The attempts are used up, or it failed for good.
+        """
+        cancels = _cancels()
         try:
-            payload = await self._schedule(step.name, activity_id, payloads, step.options, undo)
+            payload = await self._schedule(name, call_id, payloads, options, undo)
         except FailureError as exc:
-            failed = step_failed(exc, step.name)
+            failed = step_failed(exc, step or call_id)
             if undo and not outcome_unknown(failed):
                 self.compensations.drop(undo)
+            if _cancels() > cancels:
+                raise asyncio.CancelledError(str(failed)) from failed
             raise failed from failed.__cause__
         finally:
             if undo:
                 self.compensations.ended(undo)
         if undo:
             self.compensations.completed(undo, payload)
-        return decode_in_workflow(
-            payload, step.signature.result, converter, where=f"The result of step {step.name!r}"
-        )
+        if _cancels() > cancels:
+            # Temporal tells once: a step that ends in its own way after its cancel would let the run, or a time
+            # limit, go on as if nothing had been asked.
+            raise asyncio.CancelledError("the step completed after its cancel")
+        return payload
 
     def _undo(self, step: Step[..., Any], activity_id: str, payloads: list[Payload]) -> Undo | None:
         if step.compensation is None:
@@ -254,6 +287,12 @@ def spec_memo(definition: Workflow[..., Any], *, stored: bool) -> dict[str, Any]
 def _compensation_options(undo: Undo) -> StepOptions:
     step = registry().step(undo.step)
     return step.compensation.options if step and step.compensation else StepOptions(retry=COMPENSATION_RETRY)
+
+
+def _cancels() -> int:
+    """How often the calling task was asked to end and has not done so."""
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
 
 
 def _temporal_retry(retry: RetryPolicy) -> TemporalRetryPolicy:

@@ -61,6 +61,10 @@ class Compensations:
         """Its step certainly had no effect."""
         self._open.remove(undo)
 
+    def forget(self) -> None:
+        """Nothing is undone: what has completed stays."""
+        self._open.clear()
+
     async def run_all(self) -> list[str]:
         """Run each once: unknown outcomes first, then in reverse order of completion. A cancel that arrives
         meanwhile does not stop it. Steps that are still open, as others of a `gather` that failed, are cancelled

@@ -60,7 +60,9 @@ class Parts:
         self.providers = Providers(overrides)
         self.processes = ProcessPool(max_processes)
         sandboxed: list[Workflow[..., Any]] = []
-        self.classes: list[type] = []
+        from holdfast.engine.dag.flow import dag_workflow  # brings pydantic's slow half along
+
+        self.classes: list[type] = [workflow_class(dag_workflow, sandboxed=False)]
         for workflow in self.workflows.values():
             workflow.check()
             guarded = can_sandbox(workflow)

@@ -1,0 +1,1 @@
+"""The interpreter: one workflow that runs every DAG."""

@@ -1,0 +1,90 @@
+"""The worker's side of a node: its config is rendered where it runs, from the outputs it names."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_json
+from temporalio import activity
+from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue
+
+from holdfast.authoring.signature import Signature
+from holdfast.engine.data.adapters import make_adapter
+from holdfast.engine.data.step_data import StepData
+from holdfast.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from holdfast.engine.activities import StepHost
+
+NODE = "node:"
+"""Before the name of a step in the type of the activity that runs it as a node."""
+
+EVALUATE = "holdfast.evaluate"
+"""The step that evaluates what is too large for workflow code."""
+
+
+async def node_arguments(
+    data: StepData, signature: Signature, payload: Payload, own: Payload, step: str
+) -> list[Any]:
+    """The arguments of a step that runs as a node, rendered once from the raw outputs they name.
+
+    Args:
+        data: How values are read.
+        signature: The step's.
+        payload: An object with `arguments`, whose strings are templates, `values`, and `own`: the node whose output
+            `own` is, or null.
+        own: The node's own output, for what undoes it.
+        step: The step's name, for messages.
+
+    Raises:
+        InvalidInput: An argument is missing, one too many or does not fit, or a template has no value.
+    """
+    call: dict[str, Any] = await data.decode(
+        payload, make_adapter(dict[str, Any]), where=f"The call of {step!r}"
+    )
+    outputs: dict[str, Any] = call["values"]
+    if call["own"] is not None:
+        outputs[call["own"]] = await data.decode(
+            own, make_adapter(Any), where=f"The output of {call['own']!r}"
+        )
+    given = await asyncio.to_thread(_render, call["arguments"], outputs)
+    values: list[Any] = []
+    for parameter, adapter in zip(signature.parameters, signature.adapters, strict=True):
+        where = f"Argument {parameter.name!r} of step {step!r}"
+        if parameter.name in given:
+            raw = Payload(metadata={"encoding": b"json/plain"}, data=to_json(given.pop(parameter.name)))
+            values.append(await data.decode(raw, adapter, where=where))
+        elif parameter.default is not parameter.empty:
+            values.append(parameter.default)
+        else:
+            raise InvalidInput(
+                f"{where} is missing; the node's config names {', '.join(call['arguments']) or 'none'}"
+            )
+    if given:
+        raise InvalidInput(f"step {step!r} has no parameter {', '.join(map(repr, given))}")
+    return values
+
+
+def _render(arguments: object, values: dict[str, Any]) -> dict[str, Any]:
+    from holdfast.spec.templates import render
+
+    rendered: dict[str, Any] = render(arguments, values)
+    return rendered
+
+
+def evaluator(host: StepHost) -> Any:
+    """The activity that evaluates expressions outside workflow code."""
+
+    @activity.defn(name=EVALUATE)
+    async def evaluate(call: RawValue) -> RawValue:
+        from holdfast.spec.expressions import compile, evaluate_anywhere
+
+        asked: dict[str, Any] = await host.data.decode(
+            call.payload, make_adapter(dict[str, Any]), where="An expression"
+        )
+        result = await asyncio.to_thread(evaluate_anywhere, compile(asked["expression"]), asked["values"])
+        return RawValue(await host.data.encode_result(result, make_adapter(Any), step=EVALUATE))
+
+    return evaluate

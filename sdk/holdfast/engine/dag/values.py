@@ -1,0 +1,59 @@
+"""The outputs of nodes, kept as they came: decoded only where an expression looks at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic_core import to_json
+from temporalio.api.common.v1 import Payload
+
+from holdfast.engine.data.refs import genuine_refs, list_refs
+from holdfast.errors import InvalidInput
+
+NULL = Payload(metadata={"encoding": b"json/plain"}, data=b"null")
+
+
+def as_payload(value: Any) -> Payload:
+    """A plain JSON value."""
+    return Payload(metadata={"encoding": b"json/plain"}, data=to_json(value))
+
+
+def json_of(payload: Payload, name: str) -> bytes:
+    """The JSON of an output, whatever is behind its Refs.
+
+    Raises:
+        InvalidInput: The output is no JSON.
+    """
+    encoding = payload.metadata.get("encoding", b"")
+    if encoding == b"binary/null":
+        return b"null"
+    if encoding != b"json/plain":
+        raise InvalidInput(
+            f"the output of {name!r} is {encoding.decode(errors='replace')}; nodes exchange JSON"
+        )
+    return payload.data
+
+
+def object_of(values: Mapping[str, Payload]) -> Payload:
+    """One JSON object of many values, none of which is decoded."""
+    members = (to_json(name) + b":" + json_of(payload, name) for name, payload in values.items())
+    return _joined(b"{" + b",".join(members) + b"}", values.values())
+
+
+def list_of(values: Iterable[Payload], name: str) -> Payload:
+    """One JSON list of many values, none of which is decoded."""
+    items = list(values)
+    return _joined(b"[" + b",".join(json_of(payload, name) for payload in items) + b"]", items)
+
+
+def _joined(data: bytes, parts: Iterable[Payload]) -> Payload:
+    payload = Payload(metadata={"encoding": b"json/plain"}, data=data)
+    refs = {sha256 for part in parts for sha256 in genuine_refs(part)}
+    list_refs(payload, sorted(refs))
+    return payload
+
+
+def has_refs(payload: Payload) -> bool:
+    """Whether part of a value lies in storage, where workflow code cannot look at it."""
+    return bool(genuine_refs(payload))
