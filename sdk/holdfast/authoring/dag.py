@@ -77,6 +77,7 @@ class Dag:
             },
         }
         self._drafts: list[Draft] = []
+        self._first: dict[str, int] = {}
         self._edges: list[tuple[NodeRef, NodeRef]] = []
 
     def __repr__(self) -> str:
@@ -326,17 +327,13 @@ class Dag:
         return Draft(node_id, kind, config, fields, depends_on)
 
     def _put(self, draft: Draft) -> str:
-        for index, old in enumerate(self._drafts):
+        index = self._first.setdefault(draft.id, len(self._drafts))
+        old = self._drafts[index] if index < len(self._drafts) else None
+        if old and old.step and draft.step and identity(old.step.fn) == identity(draft.step.fn):
             # A notebook cell that runs again replaces its node; any other second use of an id is an error.
-            if (
-                old.id == draft.id
-                and old.step
-                and draft.step
-                and identity(old.step.fn) == identity(draft.step.fn)
-            ):
-                self._drafts[index] = draft
-                return draft.id
-        self._drafts.append(draft)
+            self._drafts[index] = draft
+        else:
+            self._drafts.append(draft)
         return draft.id
 
 
