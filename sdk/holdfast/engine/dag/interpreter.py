@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
@@ -205,14 +205,7 @@ class Interpreter:
         return encode_argument(answer, workflow.payload_converter(), where=f"The answer to {node.id!r}")
 
     async def _map(self, node: NodeSpec, spec: MapSpec, view: NodeView) -> Payload:
-        items = await self._evaluate(compile(spec.over), {})
-        if isinstance(items, int) and not isinstance(items, bool):
-            if items < 0:
-                raise InvalidInput(f"map.over of node {node.id!r} is {items}: a count is zero or more")
-            items = range(items)
-        elif not isinstance(items, list):
-            kind = "null, as the output of a skipped node is" if items is None else type(items).__name__
-            raise InvalidInput(f"map.over of node {node.id!r} is {kind}: it must be a list or a count")
+        items = _items(await self._evaluate(compile(spec.over), {}), node.id)
         if len(items) > MAX_ITEMS:
             raise InvalidInput(
                 f"map.over of node {node.id!r} has {len(items)} items; at most {MAX_ITEMS} are run"
@@ -324,6 +317,17 @@ class _Unbounded:
 
     async def __aexit__(self, *_: object) -> None:
         return None
+
+
+def _items(over: object, node: str) -> Sequence[Any]:
+    if isinstance(over, list):
+        return cast("list[Any]", over)
+    if isinstance(over, int) and not isinstance(over, bool):
+        if over < 0:
+            raise InvalidInput(f"map.over of node {node!r} is {over}: a count is zero or more")
+        return range(over)
+    kind = "null, as the output of a skipped node is" if over is None else type(over).__name__
+    raise InvalidInput(f"map.over of node {node!r} is {kind}: it must be a list or a count")
 
 
 def _ids(value: Any) -> list[str]:

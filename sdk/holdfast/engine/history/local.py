@@ -11,6 +11,8 @@ from temporalio.api.history.v1 import MarkerRecordedEventAttributes
 
 MARKER = "core_local_activity"
 
+from holdfast.engine.dag.nodes import NODE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalMarker:
@@ -41,7 +43,7 @@ def read_marker(attributes: MarkerRecordedEventAttributes) -> LocalMarker | None
     values = cast("dict[str, object]", data)
     attempt = values.get("attempt")
     return LocalMarker(
-        name=str(values.get("activity_type", "")),
+        name=str(values.get("activity_type", "")).removeprefix(NODE),
         activity_id=str(values.get("activity_id", "")),
         attempt=attempt if isinstance(attempt, int) else 1,
         scheduled=_time(values.get("original_schedule_time")),

@@ -12,6 +12,7 @@ from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
+from holdfast.engine.dag.nodes import NODE
 from holdfast.engine.history.facts import (
     PAUSE_SIGNAL,
     RESUME_SIGNAL,
@@ -111,7 +112,7 @@ class _Reader:
     def step_scheduled(self, event: HistoryEvent) -> None:
         scheduled = event.activity_task_scheduled_event_attributes
         step = StepFacts(
-            name=scheduled.activity_type.name,
+            name=scheduled.activity_type.name.removeprefix(NODE),
             activity_id=scheduled.activity_id,
             queue=scheduled.task_queue.name,
             input=list(scheduled.input.payloads),
