@@ -9,7 +9,7 @@ from typing import Any
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue, SearchAttributePair, TypedSearchAttributes
-from temporalio.exceptions import CancelledError, ChildWorkflowError, WorkflowAlreadyStartedError
+from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
 
 from holdfast.authoring.workflow import Workflow
 from holdfast.engine.failures import child_failed
@@ -60,9 +60,11 @@ async def run_child(
     while True:
         try:
             result: RawValue = await asyncio.shield(running)
+            if cancelled:
+                raise cancelled  # a child that ends in its own way does not undo the caller's cancel
             return result
         except ChildWorkflowError as exc:
-            if cancelled and isinstance(exc.__cause__, CancelledError):
+            if cancelled:
                 raise cancelled from exc
             failed = child_failed(exc, child_id)
             raise failed from failed.__cause__
