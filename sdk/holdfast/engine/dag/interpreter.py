@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
@@ -321,7 +321,8 @@ class _Unbounded:
 
 def _items(over: object, node: str) -> Sequence[Any]:
     if isinstance(over, list):
-        return cast("list[Any]", over)
+        items: list[Any] = over  # pyright: ignore[reportUnknownVariableType]
+        return items
     if isinstance(over, int) and not isinstance(over, bool):
         if over < 0:
             raise InvalidInput(f"map.over of node {node!r} is {over}: a count is zero or more")

@@ -62,7 +62,7 @@ class HoldfastPayloadConverter(CompositePayloadConverter):
 
 
 class BoundedFailureConverter(DefaultFailureConverter):
-    """Cuts messages and stack traces: an answer that is too large for Temporal never arrives, and its run stays open."""
+    """Cuts messages and stack traces: a failure too large for Temporal never arrives, and its run stays open."""
 
     def _error_to_failure(
         self, error: FailureError, payload_converter: PayloadConverter, failure: Failure

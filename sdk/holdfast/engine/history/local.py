@@ -9,9 +9,9 @@ from typing import cast
 
 from temporalio.api.history.v1 import MarkerRecordedEventAttributes
 
-MARKER = "core_local_activity"
-
 from holdfast.engine.dag.nodes import NODE
+
+MARKER = "core_local_activity"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
