@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -25,16 +24,15 @@ from holdfast import (
 )
 from holdfast.testing import fresh_registry
 
-from ..engine.support import eventually, replay, until
+from ..engine.support import eventually, replay, until  # noqa: TID252 - tests are no package on the path
 
 LOG: list[Any] = []
 QUICK = RetryPolicy(max_attempts=3, first_delay=timedelta(milliseconds=10))
 
 
 @pytest.fixture(autouse=True)
-def _fresh_log() -> Iterator[None]:
+def _fresh_log() -> None:
     LOG.clear()
-    yield
 
 
 @step(retry=QUICK)
