@@ -282,8 +282,16 @@ async def test_a_dag_is_a_child_inside_a_workflow_and_nothing_elsewhere(client: 
         await Dag("alone")()
 
 
-async def test_a_node_that_no_worker_runs_is_an_error(client: Client) -> None:
+@pytest.mark.parametrize(
+    ("type", "config"),
+    [("teleport", {}), ("workflow", {"workflow": "other"}), ("wait", {"event": "e", "schema": {}})],
+)
+async def test_what_cannot_be_run_is_refused_before_anything_runs(
+    client: Client, type: str, config: dict[str, Any]
+) -> None:
     dag = Dag("unknown")
-    dag.node("fetch", executor="teleport", config={})
-    with pytest.raises(RunFailed, match="no worker runs nodes of type 'teleport'"):
+    note(dag, "first")
+    dag.node("last", executor=type, config=config, depends_on=["first"])
+    with pytest.raises(RunFailed, match=r"which no worker runs|is not checked yet"):
         await client.run(dag)
+    assert not TRACE

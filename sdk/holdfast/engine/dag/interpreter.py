@@ -27,6 +27,8 @@ from holdfast.spec.model import DagSpec, LoopSpec, MapSpec, NodeSpec, switch_tar
 from holdfast.spec.templates import names as template_names
 from holdfast.states import StepState
 
+_TYPES = ("step", "switch", "wait", "approval", "timer")
+
 MAX_ITEMS = 500
 """Items of one map in one run."""
 
@@ -59,10 +61,7 @@ class Interpreter:
         Raises:
             StepFailed, InvalidInput: A node failed the run.
         """
-        if self.spec.options.budget is not None:
-            raise InvalidInput(
-                f"dag {self.spec.name!r} has a budget, and nothing keeps to one yet: take it out"
-            )
+        self._refuse_what_cannot_run()
         waiting_for = {node.id: len(self.spec.dependencies[node.id]) for node in self.spec.nodes}
         dependents: dict[str, list[str]] = {node.id: [] for node in self.spec.nodes}
         for node_id, sources in self.spec.dependencies.items():
@@ -92,6 +91,21 @@ class Interpreter:
             if running:
                 await workflow.wait(list(running))
         return await self._result()
+
+    def _refuse_what_cannot_run(self) -> None:
+        """Before anything runs, rather than when a run comes to it."""
+        if self.spec.options.budget is not None:
+            raise InvalidInput(
+                f"dag {self.spec.name!r} has a budget, and nothing keeps to one yet: take it out"
+            )
+        for node in self.spec.nodes:
+            if node.type not in _TYPES:
+                raise InvalidInput(
+                    f"node {node.id!r} is of type {node.type!r}, which no worker runs; there are: {', '.join(_TYPES)}"
+                )
+            for field in ("schema", "form"):
+                if field in node.config:
+                    raise InvalidInput(f"node {node.id!r}: {field!r} is not checked yet: take it out")
 
     async def _result(self) -> Payload:
         if self.spec.output is not None:
@@ -173,14 +187,12 @@ class Interpreter:
             case "wait" | "approval" | "timer":
                 view.state = StepState.WAITING
                 return await self._wait(node)
-            case "step":
+            case _:
                 if node.map is not None:
                     return await self._map(node, node.map, view)
                 if node.loop is not None:
                     return await self._loop(node, node.loop, view)
                 return await self._call(node, node.id, {})
-            case _:
-                raise InvalidInput(f"node {node.id!r}: no worker runs nodes of type {node.type!r}")
 
     async def _switch(self, node: NodeSpec) -> Payload:
         cases: Sequence[Any] = node.config["cases"]  # type: ignore[assignment]
