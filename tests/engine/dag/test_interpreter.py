@@ -284,7 +284,7 @@ async def test_a_dag_is_a_child_inside_a_workflow_and_nothing_elsewhere(client: 
 
 @pytest.mark.parametrize(
     ("type", "config"),
-    [("teleport", {}), ("workflow", {"workflow": "other"}), ("wait", {"event": "e", "schema": {}})],
+    [("teleport", {}), ("wait", {"event": "e", "schema": {}})],
 )
 async def test_what_cannot_be_run_is_refused_before_anything_runs(
     client: Client, type: str, config: dict[str, Any]

@@ -10,7 +10,9 @@ from typing import Any
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 
+from holdfast.authoring.registry import registry
 from holdfast.authoring.waits import Decision
+from holdfast.authoring.workflow import Workflow
 from holdfast.engine.calls import Calls
 from holdfast.engine.compensation import Undo
 from holdfast.engine.dag.nodes import EVALUATE, NODE
@@ -18,6 +20,7 @@ from holdfast.engine.dag.state import DagView, NodeView, Skip
 from holdfast.engine.dag.values import NULL, as_payload, has_refs, list_of, object_of
 from holdfast.engine.data.adapters import make_adapter
 from holdfast.engine.data.in_workflow import decode_in_workflow, encode_argument
+from holdfast.engine.data.values import is_object
 from holdfast.engine.waiting import Waiting
 from holdfast.errors import InvalidInput, StepFailed
 from holdfast.options import StepOptions
@@ -27,7 +30,7 @@ from holdfast.spec.model import DagSpec, LoopSpec, MapSpec, NodeSpec, switch_tar
 from holdfast.spec.templates import names as template_names
 from holdfast.states import StepState
 
-_TYPES = ("step", "switch", "wait", "approval", "timer")
+_TYPES = ("step", "workflow", "switch", "wait", "approval", "timer")
 
 MAX_ITEMS = 500
 """Items of one map in one run."""
@@ -256,6 +259,8 @@ class Interpreter:
         raise InvalidInput(f"node {node.id!r}: its loop still went on after {spec.max_iterations} runs")
 
     async def _call(self, node: NodeSpec, call_id: str, local: Mapping[str, Payload]) -> Payload:
+        if node.type == "workflow":
+            return await self._child(node, local)
         arguments: Any = node.config.get("arguments", {})
         name = str(node.config["step"])
         return await self._calls.call(
@@ -266,6 +271,20 @@ class Interpreter:
             undo=self._undo(node, name, call_id, local),
             step=call_id,
         )
+
+    async def _child(self, node: NodeSpec, local: Mapping[str, Payload]) -> Payload:
+        name = str(node.config["workflow"])
+        known = registry().workflows()
+        if name not in known:
+            raise InvalidInput(
+                f"node {node.id!r}: this worker has no workflow {name!r}; it has: {', '.join(known) or 'none'}"
+            )
+        rendered = await self._render({key: node.config.get(key) for key in ("input", "id")}, local)
+        child = known[name].with_options(
+            id=rendered["id"], queue=str(node.config.get("queue", known[name].options.queue))
+        )
+        result = await self._calls.call_child(child, bind_input(child, rendered["input"]))
+        return encode_argument(result, workflow.payload_converter(), where=f"The output of {node.id!r}")
 
     def _numbered(self, call_id: str) -> str:
         """A retried node is another call than the one that failed."""
@@ -307,10 +326,19 @@ class Interpreter:
             values = {name: self._decode(name, payload, local) for name, payload in payloads.items()}
             if not expression.cost(values).needs_child:
                 return expression.evaluate(values)
-        call = object_of({"expression": as_payload(expression.text), "values": object_of(payloads)})
+        return await self._in_step({"expression": as_payload(expression.text), "values": object_of(payloads)})
+
+    async def _render(self, config: Mapping[str, Any], local: Mapping[str, Payload]) -> Any:
+        names = template_names(config)
+        if not names:
+            return config
+        values = object_of({name: self._value(name, local) for name in sorted(names)})
+        return await self._in_step({"config": as_payload(config), "values": values})
+
+    async def _in_step(self, call: Mapping[str, Payload]) -> Any:
         self._calls.ordinals[EVALUATE] += 1
         call_id = f"{EVALUATE}-{self._calls.ordinals[EVALUATE]}"
-        result = await self._calls.call(EVALUATE, call_id, [call], StepOptions())
+        result = await self._calls.call(EVALUATE, call_id, [object_of(call)], StepOptions())
         return self._decode("", result, {"": result})
 
     def _decode(self, name: str, payload: Payload, local: Mapping[str, Payload]) -> Any:
@@ -329,6 +357,23 @@ class _Unbounded:
 
     async def __aexit__(self, *_: object) -> None:
         return None
+
+
+def bind_input(child: Workflow[..., Any], value: Any) -> list[Any]:
+    """The arguments of a workflow that gets one input: itself for one parameter, its members for several.
+
+    Raises:
+        InvalidInput: It has no such members.
+    """
+    names = child.signature.names
+    if len(names) == 1:
+        return [value]
+    members = value if is_object(value) else {}
+    if (not names and value is not None) or (names and not is_object(value)):
+        raise InvalidInput(
+            f"workflow {child.name!r} takes {', '.join(names) or 'no input'}, got {type(value).__name__}"
+        )
+    return child.signature.bind([], members)
 
 
 def _items(over: object, node: str) -> Sequence[Any]:

@@ -22,7 +22,7 @@ NODE = "node:"
 """Before the name of a step in the type of the activity that runs it as a node."""
 
 EVALUATE = "holdfast.evaluate"
-"""The step that evaluates what is too large for workflow code."""
+"""The step that renders the input of sub-workflows, and evaluates what is too large for workflow code."""
 
 
 async def node_arguments(
@@ -74,17 +74,22 @@ def _render(arguments: object, values: dict[str, Any]) -> dict[str, Any]:
     return rendered
 
 
+def _evaluate(asked: dict[str, Any]) -> Any:
+    from holdfast.spec.expressions import compile, evaluate_anywhere
+
+    if "config" in asked:
+        return _render(asked["config"], asked["values"])
+    return evaluate_anywhere(compile(asked["expression"]), asked["values"])
+
+
 def evaluator(host: StepHost) -> Any:
     """The activity that evaluates expressions outside workflow code."""
 
     @activity.defn(name=EVALUATE)
     async def evaluate(call: RawValue) -> RawValue:
-        from holdfast.spec.expressions import compile, evaluate_anywhere
-
-        asked: dict[str, Any] = await host.data.decode(
-            call.payload, make_adapter(dict[str, Any]), where="An expression"
-        )
-        result = await asyncio.to_thread(evaluate_anywhere, compile(asked["expression"]), asked["values"])
+        adapter = make_adapter(dict[str, Any])
+        asked: dict[str, Any] = await host.data.decode(call.payload, adapter, where="An expression")
+        result = await asyncio.to_thread(_evaluate, asked)
         return RawValue(await host.data.encode_result(result, make_adapter(Any), step=EVALUATE))
 
     return evaluate
