@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
 import pkgutil
@@ -92,6 +93,15 @@ class Parts:
                 f"a worker cannot serve {item!r}: give @workflow functions, modules, module names such as 'app.orders' "
                 "or 'app.*', or instances of classes with @step methods"
             )
+
+    def code_id(self) -> str:
+        """Names the code of the served steps and workflows, for histories."""
+        digest = hashlib.sha256()
+        functions = [workflow.fn for workflow in self.workflows.values()]
+        functions += [step.fn for step in self.steps.values()]
+        for code in sorted(function.__code__.co_code for function in functions):
+            digest.update(code)
+        return digest.hexdigest()[:16]
 
     def host(self, data_converter: DataConverter) -> StepHost:
         """The steps, bound to the way values are encoded."""

@@ -123,6 +123,8 @@ class Worker:
                 max_heartbeat_throttle_interval=timedelta(seconds=1),
                 identity=f"{os.getpid()}@{socket.gethostname()}",
                 deployment_config=_deployment(deployment, build_id),
+                # Temporal's own default reads the code of every loaded module, which takes a second.
+                build_id=None if deployment else self._parts.code_id(),
             )
             for queue in self.queues
         ]
