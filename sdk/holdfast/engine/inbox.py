@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,7 +61,7 @@ class Inbox:
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._waits: list[OpenWait] = []
         self._decided: set[str] = set()
-        self._published = False
+        self._loop = asyncio.get_running_loop()
 
     def has(self, name: str) -> bool:
         """Whether a message of that name has arrived and was not taken."""
@@ -135,8 +136,10 @@ class Inbox:
         self._messages.pop(name, None)
 
     def _publish(self) -> None:
-        if not workflow.in_workflow():
-            return  # the coroutine of an evicted run is being discarded
+        if not workflow.in_workflow() or asyncio.get_running_loop() is not self._loop:
+            # The coroutine of a run that a stopped worker left is being discarded, wherever the garbage collector
+            # was at work: what it writes would go into the run that is there.
+            return
         # Two commands in the task that is being answered anyway: events, but no round trip.
         workflow.upsert_memo({WAITS_MEMO: [wait.to_json() for wait in self._waits] or None})
         if searchable():
@@ -174,7 +177,12 @@ def searchable() -> bool:
 def _message_id(args: Sequence[RawValue]) -> str | None:
     if len(args) < 2:
         return None
-    envelope: object = workflow.payload_converter().from_payload(args[1].payload)
+    try:
+        envelope: object = workflow.payload_converter().from_payload(args[1].payload)
+    except (KeyError, RuntimeError, ValueError):
+        return (
+            None  # another kind of client sent it: no envelope of ours, and no reason to fail the run's task
+        )
     found = envelope.get("id") if is_object(envelope) else None
     return found if isinstance(found, str) else None
 

@@ -117,7 +117,10 @@ class Shell:
 
 
 def _reason(args: Sequence[RawValue]) -> str:
-    note: object = temporal.payload_converter().from_payload(args[0].payload) if args else None
+    try:
+        note: object = temporal.payload_converter().from_payload(args[0].payload) if args else None
+    except (KeyError, RuntimeError, ValueError):
+        note = None  # another kind of client sent it
     return str(note.get("reason", "")) if is_object(note) else ""
 
 
