@@ -270,18 +270,18 @@ class Calls:
 
 
 def spec_memo(definition: Workflow[..., Any], *, stored: bool) -> dict[str, Any]:
-    """What is written down at a run's start, since it decides on its history. The usual is left out.
+    """What is written down at a run's start, since it decides on its history. No time limit is written down too: one
+    that the code gets later must not reach open runs.
 
     Args:
         definition: The workflow.
         stored: Whether large payloads go to a storage.
     """
-    spec: dict[str, Any] = {}
-    if definition.options.timeout:
-        spec["timeout"] = definition.options.timeout.total_seconds()
+    timeout = definition.options.timeout
+    spec: dict[str, Any] = {"timeout": timeout.total_seconds() if timeout else None}
     if not stored:
         spec["stored"] = False
-    return {SPEC_MEMO: spec} if spec else {}
+    return {SPEC_MEMO: spec}
 
 
 def _compensation_options(undo: Undo) -> StepOptions:

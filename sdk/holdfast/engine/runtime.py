@@ -114,11 +114,12 @@ class Run:
             raise RunTimedOut(f"the run took longer than its timeout of {timeout}") from exc
 
     def _timeout(self) -> timedelta | None:
-        # Written down at the start, so that another option in the code changes nothing under an open run.
-        seconds = self._spec.get("timeout")
-        if seconds is None:
+        # Written down at the start, so that another option in the code changes nothing under an open run. Only a run
+        # that another kind of client started has nothing but the code.
+        if "timeout" not in self._spec:
             return self.definition.options.timeout
-        return timedelta(seconds=seconds)
+        seconds = self._spec["timeout"]
+        return None if seconds is None else timedelta(seconds=seconds)
 
     # What workflow code asks for
 
