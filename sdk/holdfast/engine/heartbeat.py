@@ -176,7 +176,11 @@ class HeartbeatInterceptor(Interceptor):
                 due = [running for running in self._running.values() if running.next_beat <= now]
             for running in due:
                 running.next_beat = now + running.interval
-                running.record()
+                try:
+                    running.record()
+                except Exception:
+                    # Of the step's details or of the codec: the beats of all other steps leave from this thread too.
+                    logger.warning("step %r cannot beat", running.step, exc_info=True)
             loop = self.host.loop
             if loop is None or loop.is_closed():
                 return
@@ -298,12 +302,11 @@ class _Latest(ActivityOutboundInterceptor):
                 loop.call_soon_threadsafe(_quietly(step_heartbeat), *(details or self._details))
                 return
             with one_at_a_time:
-                if details:
-                    self._details = details
-                latest = self._details
+                latest = details or self._details
                 if encoded[0] is not latest:
                     # Encoding on the worker's loop would wait for a step that holds it.
                     encoded = (latest, asyncio.run(direct.encode(latest)) if latest else ())
+                self._details = latest
                 direct.record(token, encoded[1])
 
         return record
