@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import inspect
 import logging
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from holdfast.engine.data.step_data import StepData
 from holdfast.engine.failures import step_failure
 from holdfast.engine.process_pool import ProcessPool
 from holdfast.errors import HoldfastError, InvalidStep, PayloadTooLarge, Permanent, RetryAfter, Unavailable
-from holdfast.options import StepOptions
+from holdfast.options import RetryPolicy, StepOptions
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -194,10 +195,10 @@ class _Call:
             raise
         except BrokenProcessPool as exc:
             error = Unavailable(f"the process that ran step {self.name!r} died; it is tried again")
-            raise step_failure(error, self.options.retry, info.attempt) from exc
+            raise step_failure(error, self._retry(), info.attempt) from exc
         except (Exception, SystemExit) as exc:  # the boundary to user code, which must not end the worker
             self._log(exc, info)
-            raise step_failure(exc, self.options.retry, info.attempt) from exc
+            raise step_failure(exc, self._retry(), info.attempt) from exc
 
     def run_sync(self, args: Sequence[Any]) -> RawValue:
         """A sync step, already on its thread; what must wait for I/O goes to the worker's loop."""
@@ -215,7 +216,19 @@ class _Call:
             raise
         except (Exception, SystemExit) as exc:  # the boundary to user code, which must not end the worker
             self._log(exc, info)
-            raise step_failure(exc, self.options.retry, info.attempt) from exc
+            raise step_failure(exc, self._retry(), info.attempt) from exc
+
+    def _retry(self) -> RetryPolicy:
+        """The policy of this call, which `with_options` may have changed; Temporal knows no jitter."""
+        given = activity.info().retry_policy
+        if given is None or given.maximum_interval is None:
+            return self.options.retry
+        return dataclasses.replace(
+            self.options.retry,
+            first_delay=given.initial_interval,
+            backoff=given.backoff_coefficient,
+            max_delay=given.maximum_interval,
+        )
 
     def _on_loop(self, work: Coroutine[Any, Any, T]) -> T:
         assert self.host.loop is not None
