@@ -6,7 +6,7 @@ import os
 from datetime import timedelta
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from holdfast import Client, Permanent, RetryPolicy, RunFailed, Worker, step, workflow
 
@@ -36,6 +36,8 @@ def compute(matrix: Matrix, how: str) -> list[int]:
             os._exit(3)
         case "exits":
             raise SystemExit(4)
+        case _:
+            pass
     return [os.getpid(), *(sum(row) for row in matrix.rows)]
 
 
@@ -59,3 +61,23 @@ async def test_a_step_runs_in_another_process(holdfast_client: Client) -> None:
                 await holdfast_client.run(computing, how)
             assert message in failed.value.message
         assert (await holdfast_client.run(computing, "well"))[1:] == [3, 7]
+
+
+class Named(BaseModel):
+    row_count: int = Field(alias="rowCount")
+
+
+@step(process=True, retry=QUICK)
+def renamed(named: Named, data: bytes) -> tuple[Named, int]:
+    return Named(rowCount=named.row_count + 1), len(data)
+
+
+@workflow
+async def renaming() -> int:
+    named, size = await renamed(Named(rowCount=3), b"\xff\x00")
+    return named.row_count + size
+
+
+async def test_values_cross_to_a_process_as_they_travel_to_any_step(holdfast_client: Client) -> None:
+    async with Worker(holdfast_client, [renaming], max_processes=1):
+        assert await holdfast_client.run(renaming) == 6

@@ -15,11 +15,19 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from temporalio.api.common.v1 import Payload
 
 from holdfast.authoring.registry import registry
 from holdfast.authoring.step import Step
+from holdfast.engine.data.converter import HoldfastPayloadConverter
+from holdfast.engine.data.refs import RefContext, genuine_refs
+from holdfast.engine.data.values import from_payload, to_payload
 from holdfast.errors import InvalidStep
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 
 class ProcessPool:
@@ -52,7 +60,7 @@ class ProcessPool:
             )
         pool = self._pool
         sent = [
-            adapter.dump_json(value) for adapter, value in zip(step.signature.adapters, values, strict=True)
+            _packed(value, adapter) for adapter, value in zip(step.signature.adapters, values, strict=True)
         ]
         loop = asyncio.get_running_loop()
         try:
@@ -64,7 +72,7 @@ class ProcessPool:
             raise
         if isinstance(result, _Raised):
             raise result.rebuilt()
-        return step.signature.result.validate_json(result)
+        return _unpacked(result, step.signature.result)
 
     def close(self) -> None:
         """End the processes, whatever they compute: their steps were cancelled or have ended."""
@@ -123,5 +131,14 @@ def _run(module: str, name: str, sent: Sequence[bytes]) -> bytes:
     if step is None:
         raise InvalidStep(f"importing {module!r} in a new process did not declare step {name!r}")
     signature = step.signature
-    values = [adapter.validate_json(data) for adapter, data in zip(signature.adapters, sent, strict=True)]
-    return signature.result.dump_json(signature.call(values, {}))
+    values = [_unpacked(data, adapter) for adapter, data in zip(signature.adapters, sent, strict=True)]
+    return _packed(signature.call(values, {}), signature.result)
+
+
+def _packed(value: object, adapter: TypeAdapter[Any]) -> bytes:
+    return to_payload(value, adapter, HoldfastPayloadConverter()).SerializeToString()
+
+
+def _unpacked(data: bytes, adapter: TypeAdapter[Any]) -> Any:
+    payload = Payload.FromString(data)
+    return from_payload(payload, adapter, HoldfastPayloadConverter(), refs=RefContext(genuine_refs(payload)))
