@@ -69,6 +69,19 @@ async def test_an_id_that_is_unsafe_is_refused(holdfast_client: Client, run_id: 
     assert await holdfast_client.runs.count() == 0
 
 
+async def test_an_id_that_is_no_text_is_refused(holdfast_client: Client) -> None:
+    with pytest.raises(InvalidInput, match="id=5: a run id is a text"):
+        await holdfast_client.start(cl_hello, "x", id=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def test_queries_and_updates_are_called_by_their_names(holdfast_client: Client) -> None:
+    run = await holdfast_client.start(cl_wait)
+    with pytest.raises(InvalidInput, match=r"a query is called by its name: run.query\('cl_greet', ...\)"):
+        await run.query(cl_greet)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InvalidInput, match="an update is called by its name"):
+        await run.update(cl_greet)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 async def test_an_id_of_200_characters_is_fine(holdfast_client: Client) -> None:
     run = await holdfast_client.start(cl_wait, id="a" * 196 + "._:-")
     assert run.id.endswith("._:-")

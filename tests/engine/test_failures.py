@@ -92,6 +92,18 @@ async def fail_wait() -> None:
     await asyncio.sleep(1_000_000)
 
 
+@workflow
+async def fail_thread() -> None:
+    await asyncio.to_thread(print)
+
+
+async def test_a_thread_in_workflow_code_is_refused_by_name(holdfast_client: Client) -> None:
+    async with Worker(holdfast_client, [fail_thread]):
+        with pytest.raises(RunFailed, match="run_in_executor is not there in workflow code") as failed:
+            await holdfast_client.run(fail_thread)
+    assert failed.value.error_type == "NonDeterministic"
+
+
 @pytest.mark.parametrize(
     ("kind", "attempts", "message"),
     [

@@ -180,6 +180,7 @@ class Run(Generic[R]):
             RunClosed, NotFound: The run has ended, or there is none.
             WaitTimeout: No worker answered in time.
         """
+        _check_name("an update", name)
         try:
             payload = await self._update(name, args, timeout=timeout)
         except (WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError) as exc:
@@ -209,6 +210,7 @@ class Run(Generic[R]):
             InvalidInput: The query refuses the arguments, or fails.
             Unavailable: No worker answered in time.
         """
+        _check_name("a query", name)
         try:
             raw: RawValue = await self._handle.query(
                 name, args=list(args), result_type=RawValue, rpc_timeout=timedelta(seconds=30)
@@ -284,3 +286,10 @@ class Run(Generic[R]):
         if error.status == RPCStatusCode.NOT_FOUND:
             return NotFound(f"there is no run {self.id!r} in namespace {self._client.namespace!r}")
         return unavailable(error)
+
+
+def _check_name(kind: str, name: object) -> None:
+    if not isinstance(name, str):
+        named = getattr(name, "__name__", str(name))
+        call = f"run.{kind.split()[-1]}({named!r}, ...)"
+        raise InvalidInput(f"{name!r}: {kind} is called by its name: {call}")

@@ -46,6 +46,8 @@ def check_id(run_id: str) -> str:
     Raises:
         InvalidInput: It is empty, over 200 characters, or holds others than letters, digits and `._:-`.
     """
+    if not isinstance(cast("object", run_id), str):
+        raise InvalidInput(f"id={run_id!r}: a run id is a text, such as id={str(run_id)!r}")
     if not run_id:
         raise InvalidInput("id='': a run id has at least one character")
     if len(run_id) > MAX_ID_LENGTH:

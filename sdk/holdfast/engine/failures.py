@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import traceback
 from datetime import timedelta
 from typing import Any
 
@@ -193,7 +194,10 @@ def _details(cause: ApplicationError) -> dict[str, Any]:
 
 def run_failure(exc: BaseException, failed_compensations: list[str]) -> ApplicationError:
     """The failure with which a run ends after user code raised `exc`."""
-    exc = non_deterministic(exc) if isinstance(exc, RestrictedWorkflowAccessError) else exc
+    if isinstance(exc, RestrictedWorkflowAccessError):
+        exc = non_deterministic(exc)
+    elif isinstance(exc, NotImplementedError):
+        exc = _outside_the_loop(exc) or exc
     if isinstance(exc, ApplicationError) and not failed_compensations:
         return exc
     message = exc.message if isinstance(exc, HoldfastError) else str(exc)
@@ -222,6 +226,19 @@ def non_deterministic(exc: RestrictedWorkflowAccessError) -> NonDeterministic:
     advice = f"use {instead}" if instead else "do it in a step"
     error = NonDeterministic(
         f"{name} gives another answer when a run is replayed, so workflow code cannot use it: {advice}"
+    )
+    error.__cause__ = exc
+    return error
+
+
+def _outside_the_loop(exc: NotImplementedError) -> NonDeterministic | None:
+    """The error for workflow code that asked its event loop for a thread, a socket or a process: Temporal's loop leaves
+    those methods of asyncio's base class as they are, without a message."""
+    frames = traceback.extract_tb(exc.__traceback__)
+    if not frames or frames[-1].filename != asyncio.events.__file__:
+        return None
+    error = NonDeterministic(
+        f"{frames[-1].name} is not there in workflow code, which has no threads, sockets and processes: do it in a step"
     )
     error.__cause__ = exc
     return error
