@@ -42,7 +42,7 @@ def load(home: str | Path | None = None) -> Settings:
     """
     env = os.environ
     return Settings(
-        home=Path(home).resolve() if home is not None else _find_home(env.get("HOLDFAST_HOME")),
+        home=Path(home).expanduser().resolve() if home is not None else _find_home(env.get("HOLDFAST_HOME")),
         temporal_binary=env.get("HOLDFAST_TEMPORAL_BINARY") or None,
         log_level=env.get("HOLDFAST_LOG_LEVEL", "INFO").upper(),
         encryption_keys=env.get("HOLDFAST_ENCRYPTION_KEYS") or None,
@@ -53,7 +53,7 @@ def load(home: str | Path | None = None) -> Settings:
 
 def _find_home(from_environment: str | None) -> Path:
     if from_environment:
-        return Path(from_environment).resolve()
+        return Path(from_environment).expanduser().resolve()
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / HOME_NAME).is_dir():
