@@ -72,7 +72,8 @@ class Runs:
     async def list(
         self, *, state: RunState | str | None = None, workflow: str | None = None, limit: int = 100
     ) -> list[RunSummary]:
-        """The latest runs, newest first. The server's visibility lags by a moment (about a second).
+        """The latest runs: open ones first, then those that ended last. The server's visibility lags by a moment
+        (about a second).
 
         Args:
             state: Only runs of this state: one that visibility knows (`running` or a closed one).

@@ -32,7 +32,7 @@ async def list_runs(
     workflow: Annotated[str | None, typer.Option(help="Only runs of this workflow.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 20,
 ) -> None:
-    """List the latest runs, newest first."""
+    """List the latest runs: open ones first, then those that ended last."""
     async with target.connect(start=False) as client:
         with busy("reading runs"):
             found = await client.runs.list(state=state, workflow=workflow, limit=limit)
