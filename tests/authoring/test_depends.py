@@ -133,3 +133,42 @@ async def test_each_worker_opens_its_own(holdfast_client: Client) -> None:
         async with Worker(holdfast_client, [dep_all]):
             await holdfast_client.run(dep_all)
     assert LOG.count("open pool") == LOG.count("close pool") == 2
+
+
+TASKS: list[object] = []
+
+
+async def open_scope() -> AsyncIterator[int]:
+    TASKS.append(asyncio.current_task())
+    yield 1
+    TASKS.append(asyncio.current_task())
+
+
+async def open_badly() -> AsyncIterator[int]:
+    yield 2
+    raise OSError("it does not close")
+
+
+@step
+async def dep_scoped(scope: int = Depends(open_scope), bad: int = Depends(open_badly)) -> int:
+    return scope + bad
+
+
+@workflow
+async def dep_scopes() -> int:
+    return await dep_scoped()
+
+
+async def test_a_provider_is_closed_in_the_task_that_opened_it_whatever_others_raise(
+    holdfast_client: Client,
+) -> None:
+    TASKS.clear()
+    worker = Worker(holdfast_client, [dep_scopes], health_port=0)
+    with pytest.raises(OSError, match="does not close"):
+        async with worker:
+            assert await holdfast_client.run(dep_scopes) == 3
+    opened, closed = TASKS
+    assert opened is closed
+    assert worker.health_port
+    with pytest.raises(OSError, match="Connect call failed"):
+        await asyncio.open_connection("127.0.0.1", worker.health_port)

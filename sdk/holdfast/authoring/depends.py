@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+)
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar, overload
@@ -57,7 +62,7 @@ class Providers:
     def __init__(self, overrides: Mapping[Callable[[], Any], Any] | None = None) -> None:
         self._values: dict[Callable[[], Any], asyncio.Task[Any]] = {}
         self._overrides = dict(overrides or {})
-        self._stack = AsyncExitStack()
+        self._held: list[tuple[asyncio.Event, asyncio.Task[None]]] = []
 
     async def resolve(self, dependencies: Mapping[str, Dependency[Any]]) -> dict[str, Any]:
         """The values of these dependencies, by parameter name."""
@@ -74,18 +79,53 @@ class Providers:
 
     async def _open(self, provider: Callable[[], Any]) -> Any:
         if inspect.isasyncgenfunction(provider):
-            return await self._stack.enter_async_context(asynccontextmanager(provider)())
+            return await self._hold(asynccontextmanager(provider)())
         if inspect.isgeneratorfunction(provider):
-            return self._stack.enter_context(contextmanager(provider)())
+            return await self._hold(_as_async(contextmanager(provider)()))
         value = provider()
         if hasattr(value, "__aenter__"):
-            return await self._stack.enter_async_context(value)
+            return await self._hold(value)
         return await value if inspect.isawaitable(value) else value
 
+    async def _hold(self, manager: AbstractAsyncContextManager[Any]) -> Any:
+        """Enter it in a task that also leaves it: task groups and cancel scopes in a provider ask for that."""
+        opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        end = asyncio.Event()
+
+        async def hold() -> None:
+            async with manager as value:
+                opened.set_result(value)
+                await end.wait()
+
+        task = asyncio.create_task(hold())
+        await asyncio.wait([opened, task], return_when=asyncio.FIRST_COMPLETED)
+        if not opened.done():
+            return await task  # raises what opening raised
+        self._held.append((end, task))
+        return opened.result()
+
     async def close(self) -> None:
-        """Close what was opened, last opened first."""
-        await self._stack.aclose()
+        """Close what was opened, last opened first; all of it, also when some of it raises.
+
+        Raises:
+            BaseException: The first thing that closing raised.
+        """
+        held, self._held = self._held, []
         self._values.clear()
+        raised: list[BaseException] = []
+        for end, task in reversed(held):
+            end.set()
+            await asyncio.wait([task])
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raised.append(error)
+        if raised:
+            raise raised[0]
+
+
+@asynccontextmanager
+async def _as_async(manager: AbstractContextManager[Any]) -> AsyncGenerator[Any]:
+    with manager as value:
+        yield value
 
 
 _OVERRIDES: ContextVar[Mapping[Callable[..., Any], Any]] = ContextVar(

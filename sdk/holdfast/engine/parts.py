@@ -121,8 +121,10 @@ class Parts:
 
     async def close(self) -> None:
         """Close dependencies and processes."""
-        await self.providers.close()
-        self.processes.close()
+        try:
+            await self.providers.close()
+        finally:
+            self.processes.close()
 
 
 def _has_step_methods(item: object) -> bool:

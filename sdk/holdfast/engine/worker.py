@@ -146,11 +146,11 @@ class Worker:
 
     async def __aenter__(self) -> Worker:
         self._stop = asyncio.Event()
+        if self._health:  # first, since a port may be taken
+            await self._health.start(lambda: self.polling)
         self._heartbeats.start()
         for worker in self._workers:
             self._heartbeats.stand_by_worker(worker)
-        if self._health:
-            await self._health.start(lambda: self.polling)
         for queue in self.queues:
             self._client.serving(queue, +1)
         self._task = asyncio.create_task(self._serve())
@@ -173,6 +173,9 @@ class Worker:
         stop = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait([*runs, stop], return_when=asyncio.FIRST_COMPLETED)
+            if not self._stop.is_set():
+                # Raised where the worker is left; until then nobody else would tell.
+                logger.error("the worker of %s stops by itself", ", ".join(self.queues))
         finally:
             stop.cancel()
             for queue in self.queues:
@@ -180,10 +183,12 @@ class Worker:
             await self._drained(asyncio.gather(*(worker.shutdown() for worker in self._workers)))
             results = await asyncio.gather(*runs, return_exceptions=True)
             self._heartbeats.stop()
-            await self._parts.close()
-            self._threads.shutdown(wait=False)
-            if self._health:
-                await self._health.stop()
+            try:
+                await self._parts.close()
+            finally:  # closing dependencies is the user's code
+                self._threads.shutdown(wait=False)
+                if self._health:
+                    await self._health.stop()
         for result in results:
             if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
                 raise Unavailable(f"the worker of {', '.join(self.queues)} stopped: {result}") from result
