@@ -419,6 +419,8 @@ async def test_what_queries_and_updates_refuse(holdfast_client: Client) -> None:
             await run.update("add", "many")
         with pytest.raises(InvalidInput, match="boom"):
             await run.update("explode")
+        with pytest.raises(NotFound, match=r"no update 'ad'; it has: add, add_slowly, explode"):
+            await run.update("ad", 1)
         with pytest.raises(NotFound, match=r"no query 'tripled'; it has: broken, doubled"):
             await run.query("tripled")
         with pytest.raises(InvalidInput, match="no answer"):

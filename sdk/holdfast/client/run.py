@@ -29,7 +29,7 @@ from holdfast.client.start import check_message_name, unavailable
 from holdfast.engine.data.adapters import make_adapter
 from holdfast.engine.failures import rebuilt, run_failed
 from holdfast.engine.shell import NO_QUERY, PAUSE_SIGNAL, RESUME_SIGNAL, STATE_QUERY
-from holdfast.errors import GiveUp, InvalidInput, NotFound, RunClosed, WaitTimeout
+from holdfast.errors import GiveUp, HoldfastError, InvalidInput, NotFound, RunClosed, WaitTimeout
 from holdfast.states import RunState
 
 if TYPE_CHECKING:
@@ -100,7 +100,11 @@ class Run(Generic[R]):
 
     async def _warn_if_stuck(self) -> None:
         await asyncio.sleep(_STUCK_AFTER)
-        description = await self.describe()
+        try:
+            description = await self.describe()
+        except HoldfastError as exc:  # the wait for the result tells what is wrong
+            logger.debug("run %s cannot be looked at: %s", self.id, exc)
+            return
         if description.stuck:
             logger.warning("run %s is stuck: %s", self.id, description.stuck)
 
@@ -177,7 +181,8 @@ class Run(Generic[R]):
 
         Raises:
             InvalidInput: The update refuses the arguments.
-            RunClosed, NotFound: The run has ended, or there is none.
+            RunClosed: The run has ended.
+            NotFound: There is no such run or update.
             WaitTimeout: No worker answered in time.
         """
         _check_name("an update", name)

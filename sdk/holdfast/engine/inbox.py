@@ -69,7 +69,7 @@ class Inbox:
 
     def put(self, name: str, args: Sequence[RawValue]) -> None:
         """Keep a message. The second argument may be an envelope with an id, by which doubles are dropped."""
-        message_id = _message_id(args)
+        message_id = envelope_id(args)
         if message_id is not None:
             if message_id in self._seen:
                 return
@@ -92,7 +92,7 @@ class Inbox:
                     AlreadyDecided(f"{name!r} of run {workflow.info().workflow_id!r} was decided before")
                 )
             return
-        if wait.kind == "approval" and self.has(name) and _message_id(args) not in self._seen:
+        if wait.kind == "approval" and self.has(name) and envelope_id(args) not in self._seen:
             raise _refused(
                 AlreadyDecided(f"{name!r} of run {workflow.info().workflow_id!r} was decided before")
             )
@@ -174,7 +174,8 @@ def searchable() -> bool:
     return workflow.info().typed_search_attributes.get(PAUSED) is not None
 
 
-def _message_id(args: Sequence[RawValue]) -> str | None:
+def envelope_id(args: Sequence[RawValue]) -> str | None:
+    """The id in the envelope that `run.send` adds to a message; other senders add none."""
     if len(args) < 2:
         return None
     try:

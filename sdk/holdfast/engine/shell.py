@@ -15,6 +15,7 @@ from holdfast.authoring.workflow import Handler, Workflow
 from holdfast.engine.data.in_workflow import decode_in_workflow, encode_argument
 from holdfast.engine.data.values import is_object
 from holdfast.engine.failures import run_failure
+from holdfast.engine.inbox import envelope_id
 from holdfast.engine.runtime import Run, refused
 from holdfast.options import WorkflowOptions
 
@@ -50,7 +51,7 @@ class Shell:
 
     @temporal.update(dynamic=True)
     async def on_update(self, name: str, args: Sequence[RawValue]) -> Any:
-        """The workflow's own updates; every other name is a message for the inbox."""
+        """The workflow's own updates, and messages for the inbox."""
         handler = self.definition.updates.get(name)
         if handler is None:
             self.run_scope.inbox.put(name, args)
@@ -67,6 +68,11 @@ class Shell:
         """Refuse what the run cannot take; nothing is recorded then."""
         handler = self.definition.updates.get(name)
         if handler is None:
+            if envelope_id(args) is None:
+                known = ", ".join(sorted(self.definition.updates)) or "none"
+                raise refused(
+                    f"workflow {self.definition.name!r} has no update {name!r}; it has: {known}", "NotFound"
+                )
             self.run_scope.inbox.check(name, args)
             return
         values = self._arguments(handler, args)
