@@ -320,3 +320,8 @@ async def test_awaiting_a_client_connects_it(holdfast_client: Client) -> None:
     assert await client.runs.count() == 0
     await client.close()
     await client.close()
+
+
+async def test_a_memo_cannot_speak_for_holdfast(holdfast_client: Client) -> None:
+    with pytest.raises(InvalidInput, match=r"'holdfast\.carry'"):
+        await holdfast_client.start(cl_wait, memo={"holdfast.carry": {"compensations": []}})

@@ -12,6 +12,7 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from holdfast.authoring import scope
 from holdfast.authoring.registry import registry
+from holdfast.authoring.run_id import check_id
 from holdfast.authoring.signature import Signature, where
 from holdfast.authoring.step import Step
 from holdfast.errors import InvalidWorkflow, NotInWorkflow
@@ -105,9 +106,14 @@ class Workflow(Generic[P, R]):
             queue: The queue whose workers run it.
             timeout: How long the child may take.
             task_timeout: How long one of its workflow tasks may take.
+
+        Raises:
+            InvalidInput: The id is none.
+            InvalidConfiguration: An option cannot work.
         """
         other = copy.copy(self)
-        other.child_id = id
+        if id is not None:
+            other.child_id = check_id(id)
         other.options = changed(
             self.options, {"queue": queue, "timeout": timeout, "task_timeout": task_timeout}
         )

@@ -14,6 +14,7 @@ from temporalio.common import TypedSearchAttributes
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import TLSConfig
 
+from holdfast.authoring.run_id import check_id
 from holdfast.authoring.workflow import Workflow
 from holdfast.client.approvals import Approvals
 from holdfast.client.connection import Connection, connect_cluster, connect_embedded, connect_wrapped
@@ -22,7 +23,6 @@ from holdfast.client.run import Run
 from holdfast.client.runs import Runs
 from holdfast.client.start import (
     IfExists,
-    check_id,
     check_message_name,
     check_start,
     encode_input,
@@ -220,7 +220,7 @@ class Client:
         """
         if if_exists not in get_args(IfExists):
             raise InvalidInput(f"if_exists={if_exists!r}: use one of {', '.join(get_args(IfExists))}")
-        check_start(queue=queue, delay=delay, priority=priority)
+        check_start(queue=queue, delay=delay, priority=priority, memo=memo)
         definition, sent = _definition(workflow, args)
         if timeout is not None:
             definition = definition.with_options(timeout=timeout)

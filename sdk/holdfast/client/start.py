@@ -29,9 +29,7 @@ from holdfast.errors import InvalidInput, PayloadTooLarge, Unavailable
 
 IfExists = Literal["raise", "return", "restart"]
 
-MAX_ID_LENGTH = 200
 _MESSAGE_BYTES = 256 * 1024
-_ID = re.compile(r"[A-Za-z0-9._:-]+")
 
 _POLICIES = {
     "raise": (WorkflowIDReusePolicy.REJECT_DUPLICATE, WorkflowIDConflictPolicy.FAIL),
@@ -40,26 +38,13 @@ _POLICIES = {
 }
 
 
-def check_id(run_id: str) -> str:
-    """A run id that is safe everywhere it is shown or used.
-
-    Raises:
-        InvalidInput: It is empty, over 200 characters, or holds others than letters, digits and `._:-`.
-    """
-    if not isinstance(cast("object", run_id), str):
-        raise InvalidInput(f"id={run_id!r}: a run id is a text, such as id={str(run_id)!r}")
-    if not run_id:
-        raise InvalidInput("id='': a run id has at least one character")
-    if len(run_id) > MAX_ID_LENGTH:
-        raise InvalidInput(
-            f"id={run_id[:20]!r}... has {len(run_id)} characters; at most {MAX_ID_LENGTH} are allowed"
-        )
-    if not _ID.fullmatch(run_id) or set(run_id) <= {"."}:
-        raise InvalidInput(f"id={run_id!r}: use letters, digits and . _ : - only")
-    return run_id
-
-
-def check_start(*, queue: str | None, delay: timedelta | None, priority: int | None) -> None:
+def check_start(
+    *,
+    queue: str | None,
+    delay: timedelta | None,
+    priority: int | None,
+    memo: Mapping[str, Any] | None = None,
+) -> None:
     """Refuse options that a start cannot have.
 
     Raises:
@@ -71,6 +56,10 @@ def check_start(*, queue: str | None, delay: timedelta | None, priority: int | N
         raise InvalidInput(f"delay={delay!r}: give a timedelta that is not negative")
     if priority is not None and not 1 <= priority <= 5:
         raise InvalidInput(f"priority={priority!r}: use 1 (first) to 5 (last)")
+    for key in memo or {}:
+        if key.startswith("holdfast."):
+            # What stands there decides what the run does, its compensations for example.
+            raise InvalidInput(f"memo key {key!r}: names that begin with 'holdfast.' are Holdfast's own")
 
 
 def new_id(workflow: str) -> str:
@@ -194,7 +183,6 @@ def unavailable(error: RPCError) -> Exception:
 __all__ = [
     "IfExists",
     "WorkflowAlreadyStartedError",
-    "check_id",
     "check_message_name",
     "check_start",
     "encode_input",
