@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast.errors import InvalidConfiguration
+
 HOME_NAME = ".holdfast"
 
 
@@ -39,6 +41,9 @@ def load(home: str | Path | None = None) -> Settings:
 
     Args:
         home: An explicit home, which wins over the environment.
+
+    Raises:
+        InvalidConfiguration: A variable has a value that it cannot have.
     """
     env = os.environ
     return Settings(
@@ -46,9 +51,17 @@ def load(home: str | Path | None = None) -> Settings:
         temporal_binary=env.get("HOLDFAST_TEMPORAL_BINARY") or None,
         log_level=env.get("HOLDFAST_LOG_LEVEL", "INFO").upper(),
         encryption_keys=env.get("HOLDFAST_ENCRYPTION_KEYS") or None,
-        compress=env.get("HOLDFAST_COMPRESS", "0").lower() in {"1", "true", "yes"},
+        compress=_switch("HOLDFAST_COMPRESS", env.get("HOLDFAST_COMPRESS", "")),
         storage=env.get("HOLDFAST_STORAGE") or None,
     )
+
+
+def _switch(name: str, value: str) -> bool:
+    if value.lower() in {"1", "true", "yes", "on"}:
+        return True
+    if value.lower() in {"", "0", "false", "no", "off"}:
+        return False
+    raise InvalidConfiguration(f"{name}={value!r}: use 1 or 0")
 
 
 def _find_home(from_environment: str | None) -> Path:
