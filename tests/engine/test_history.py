@@ -38,7 +38,9 @@ async def refund(order: str, receipt: str | None) -> None:
 
 @activity.defn(name="ship")
 async def ship(order: str) -> str:
-    raise ApplicationError("no stock", type="OutOfStock", non_retryable=True)
+    raise ApplicationError(
+        "no stock", {"attempt": 1, "nothing_done": True}, type="OutOfStock", non_retryable=True
+    )
 
 
 @activity.defn(name="fetch")

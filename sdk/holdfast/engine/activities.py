@@ -178,16 +178,17 @@ class _Call:
 
     async def run_async(self, args: Sequence[Any]) -> RawValue:
         """An async step, or a sync one that runs in a process."""
-        info = self._enter()
+        info, called = self._enter(), False
         try:
             values = await self._decode(args)
             stand_in = registry().stand_in(self.signature.fn)
+            dependencies = {} if stand_in else await self._dependencies()
+            called = True
             if stand_in is not None:
                 result = await stand_in(values)
             elif self.options.process:
                 result = await self.host.processes.call(self.step, values)
             else:
-                dependencies = await self._dependencies()
                 with providing(self.host.providers):
                     result = await self.signature.call(values, dependencies, self.instance)
             return await self._encode(result, info)
@@ -198,17 +199,20 @@ class _Call:
             raise step_failure(error, self._retry(), info.attempt) from exc
         except (Exception, SystemExit) as exc:  # the boundary to user code, which must not end the worker
             self._log(exc, info)
-            raise step_failure(exc, self._retry(), info.attempt) from exc
+            raise step_failure(exc, self._retry(), info.attempt, called=called) from exc
 
     def run_sync(self, args: Sequence[Any]) -> RawValue:
         """A sync step, already on its thread; what must wait for I/O goes to the worker's loop."""
-        info = self._enter()
+        info, called = self._enter(), False
         try:
             values = self._on_loop(self._decode(args))
             stand_in = registry().stand_in(self.signature.fn)
+            dependencies = (
+                self._on_loop(self._dependencies()) if self.signature.dependencies and not stand_in else {}
+            )
+            called = True
             if stand_in is not None:
                 return self._on_loop(self._encode(self._on_loop(stand_in(values)), info))
-            dependencies = self._on_loop(self._dependencies()) if self.signature.dependencies else {}
             with providing(self.host.providers):
                 result = self.signature.call(values, dependencies, self.instance)
             return self._on_loop(self._encode(result, info))
@@ -216,7 +220,7 @@ class _Call:
             raise
         except (Exception, SystemExit) as exc:  # the boundary to user code, which must not end the worker
             self._log(exc, info)
-            raise step_failure(exc, self._retry(), info.attempt) from exc
+            raise step_failure(exc, self._retry(), info.attempt, called=called) from exc
 
     def _retry(self) -> RetryPolicy:
         """The policy of this call, which `with_options` may have changed; Temporal knows no jitter."""

@@ -42,6 +42,9 @@ from holdfast.options import RetryPolicy
 ATTEMPT = "attempt"
 """Key of the attempt number in the details of a step's failure."""
 
+NOTHING_DONE = "nothing_done"
+"""Key in those details for an attempt without effect: it raised `Permanent`, or its function was not called."""
+
 _INSTEAD = {
     "random": "holdfast.random()",
     "secrets": "holdfast.random()",
@@ -57,13 +60,16 @@ _SENTENCE_CHARACTERS = 500
 """Of what is said about one failed compensation; a run may have hundreds."""
 
 
-def step_failure(exc: BaseException, retry: RetryPolicy, attempt: int) -> ApplicationError:
+def step_failure(
+    exc: BaseException, retry: RetryPolicy, attempt: int, *, called: bool = True
+) -> ApplicationError:
     """The failure that a step's exception becomes; it decides on the next attempt.
 
     Args:
         exc: What the step raised.
         retry: The policy in force, for the delay's jitter.
         attempt: The number of this attempt, from 1.
+        called: Whether the step's function was called.
     """
     if isinstance(exc, ApplicationError):
         return exc
@@ -80,7 +86,7 @@ def step_failure(exc: BaseException, retry: RetryPolicy, attempt: int) -> Applic
         delay = _jittered(retry, attempt)
     return ApplicationError(
         message or type(exc).__name__,
-        {ATTEMPT: attempt},
+        {ATTEMPT: attempt, **({NOTHING_DONE: True} if isinstance(exc, Permanent) or not called else {})},
         type=type(exc).__name__,
         non_retryable=permanent,
         next_retry_delay=delay,
@@ -99,11 +105,13 @@ def _jittered(retry: RetryPolicy, attempt: int) -> timedelta:
 
 
 def outcome_unknown(exc: BaseException) -> bool:
-    """Whether a failed step may have had its effect: always, except when its first attempt raised a permanent error."""
+    """Whether a failed step may have had its effect: always, except when its first attempt raised `Permanent` or
+    ended before its function was called."""
     cause = exc.__cause__
     if not isinstance(exc, StepFailed) or not isinstance(cause, ApplicationError):
         return True
-    return not (cause.non_retryable and exc.attempts == 1)
+    nothing_done = any(is_object(detail) and detail.get(NOTHING_DONE) for detail in cause.details)
+    return not (cause.non_retryable and exc.attempts == 1 and nothing_done)
 
 
 def step_failed(error: FailureError, step: str) -> BaseException:

@@ -26,6 +26,7 @@ PAUSED_STATUS = WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_PAUSED
 EPOCH = datetime.fromtimestamp(0, UTC)
 WAITS_MEMO = "holdfast.waits"
 COMPENSATING_MEMO = "holdfast.compensating"
+NOTHING_DONE = "nothing_done"
 CARRY_MEMO = "holdfast.carry"
 
 
@@ -248,7 +249,7 @@ class _Builder:
         ids += [
             step.activity_id
             for step in steps
-            if step.name in compensable and not _had_no_effect(facts[step.activity_id])
+            if step.name in compensable and not _had_no_effect(facts[step.activity_id], opened=self.opened)
         ]
         return [step_id for step_id in dict.fromkeys(ids) if step_id and step_id not in undone]
 
@@ -295,9 +296,12 @@ def _ordinal(step: StepFacts) -> int | None:
     return int(number) if name == base and number.isdecimal() and len(number) < 10 else None
 
 
-def _had_no_effect(step: StepFacts) -> bool:
-    failure = step.failure
-    return failure is not None and step.attempt == 1 and failure.application_failure_info.non_retryable
+def _had_no_effect(step: StepFacts, *, opened: Opened) -> bool:
+    if step.failure is None or step.attempt != 1:
+        return False
+    failure = step.failure.application_failure_info
+    details = [_mapping(opened.json(payload)) for payload in failure.details.payloads]
+    return failure.non_retryable and any(detail.get(NOTHING_DONE) for detail in details)
 
 
 def _wait(item: Mapping[str, JsonValue]) -> WaitDescription:
