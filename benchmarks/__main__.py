@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import measure, processes
+from benchmarks.holdfast_side import holdfast_side
 from benchmarks.measure import Pair, Row
-from benchmarks.sides import Side, holdfast_side, raw_side
+from benchmarks.raw_side import raw_side
+from benchmarks.side import Side
 from benchmarks.stock import stock_server
 from holdfast import Client
 from holdfast.engine.embedded import stop
@@ -147,8 +149,8 @@ async def _memory(address: str, home: Path, *, rounds: int) -> float:
     print("\nmemory of a worker process after 100 runs", flush=True)
     ratios: list[float] = []
     for _ in range(rounds):
-        raw = await asyncio.to_thread(processes.memory_kib, "raw", address)
-        ours = await asyncio.to_thread(processes.memory_kib, "holdfast", str(home))
+        raw = await asyncio.to_thread(processes.raw_memory_kib, address)
+        ours = await asyncio.to_thread(processes.memory_kib, home)
         ratios.append(ours / raw)
         print(f"  ours {ours / 1024:.0f} MiB, raw {raw / 1024:.0f} MiB, ratio {ours / raw:.2f}", flush=True)
     return statistics.median(ratios)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.sides import Side
+from benchmarks.side import Side
 
 Figure = Callable[[Side], Awaitable[float]]
 """Returns seconds: less is better."""

@@ -11,23 +11,30 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 
+_RAW_MEMORY = """
+import asyncio, sys
+from benchmarks.raw_side import raw_side
+
+async def main():
+    async with raw_side(sys.argv[1]) as peer:
+        await asyncio.gather(*(peer.run("chain", 3) for _ in range(100)))
+
+asyncio.run(main())
+assert "holdfast" not in sys.modules
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+
 _MEMORY = """
-import asyncio, resource, sys
-from benchmarks.sides import holdfast_side, raw_side
+import asyncio, sys
+from benchmarks.holdfast_side import holdfast_side
 from holdfast import Client
 
 async def main():
-    side, address = sys.argv[1:]
-    if side == "raw":
-        # Only the raw peer's own modules count.
-        async with raw_side(address) as peer:
-            await asyncio.gather(*(peer.run("chain", 3) for _ in range(100)))
-    else:
-        async with Client.embedded(address, start=False) as client, holdfast_side(client) as peer:
-            await asyncio.gather(*(peer.run("chain", 3) for _ in range(100)))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    async with Client.embedded(sys.argv[1], start=False) as client, holdfast_side(client) as peer:
+        await asyncio.gather(*(peer.run("chain", 3) for _ in range(100)))
 
 asyncio.run(main())
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
 _FIRST = """
@@ -51,25 +58,20 @@ def _python(code: str, *args: str) -> str:
     return done.stdout
 
 
-def memory_kib(side: str, where: str) -> int:
-    """The peak resident size of a worker process that has run 100 chains of 3 steps.
+def raw_memory_kib(address: str) -> int:
+    """The peak resident size of a raw worker process that has run 100 chains of 3 steps. Linux only."""
+    return int(_python(_RAW_MEMORY, address))
 
-    Args:
-        side: `raw` or `holdfast`.
-        where: The server's address for `raw`, its home for `holdfast`.
-    """
-    return int(_python(_MEMORY, side, where))
+
+def memory_kib(home: Path) -> int:
+    """The same for Holdfast."""
+    return int(_python(_MEMORY, str(home)))
 
 
 def import_seconds(module: str) -> float:
-    """The time of a process that imports a module, with what the bare interpreter takes subtracted."""
-    return max(_seconds(f"import {module}") - _seconds("pass"), 1e-6)
-
-
-def _seconds(code: str) -> float:
-    begin = time.perf_counter()
-    _python(code)
-    return time.perf_counter() - begin
+    """The processor time that importing a module takes in a new process."""
+    code = f"import time; begin = time.process_time(); import {module}; print(time.process_time() - begin)"
+    return float(_python(code))
 
 
 def first_result_seconds(rounds: int = 3) -> float:

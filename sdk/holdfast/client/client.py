@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from datetime import timedelta
@@ -230,7 +231,8 @@ class Client:
         payloads = await encode_input(self.data, definition, values)
         target = queue or definition.options.queue
         run: Run[R] = Run(self, run_id, result=definition.signature.result)
-        notes = {**(memo or {}), **spec_memo(definition, stored=self.data.stored)}
+        restart = uuid.uuid4().hex[:8] if if_exists == "restart" else None
+        notes = {**(memo or {}), **spec_memo(definition, stored=self.data.stored, restart=restart)}
         try:
             await start(
                 self.temporal,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client as TemporalClient
 from temporalio.converter import DataConverter
+from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError, TLSConfig
 
 from holdfast.engine.data.step_data import StepData
@@ -38,6 +40,13 @@ class Connection:
             await self.attachment.close()
 
 
+@functools.cache
+def _runtime() -> Runtime:
+    """Temporal's native part, whose warnings would stand among the output of the user's program."""
+    quiet = TelemetryFilter(core_level="ERROR", other_level="ERROR")
+    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=quiet)))
+
+
 async def connect_embedded(home: Path | None, *, start: bool, time_skipping: bool) -> Connection:
     """Attach to the server of a home.
 
@@ -49,7 +58,7 @@ async def connect_embedded(home: Path | None, *, start: bool, time_skipping: boo
     converter = data_converter(settings, storage=settings.storage or info.blobs)
     try:
         temporal = await TemporalClient.connect(
-            info.address, namespace=info.namespace, data_converter=converter
+            info.address, namespace=info.namespace, data_converter=converter, runtime=_runtime()
         )
     except RuntimeError as exc:
         await attachment.close()
@@ -94,7 +103,7 @@ async def connect_cluster(
     settings = load()
     converter = data_converter(settings, storage=settings.storage)
     try:
-        temporal = await TemporalClient.connect(**config, data_converter=converter)
+        temporal = await TemporalClient.connect(**config, data_converter=converter, runtime=_runtime())
     except RuntimeError as exc:
         raise Unavailable(f"Temporal at {target} does not answer: {exc}") from exc
     except ValueError as exc:

@@ -6,13 +6,14 @@ import asyncio
 import dataclasses
 from collections import Counter
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.common import Priority, RawValue
 from temporalio.common import RetryPolicy as TemporalRetryPolicy
-from temporalio.exceptions import FailureError
+from temporalio.exceptions import ActivityError, FailureError
 
 from holdfast.authoring.registry import registry
 from holdfast.authoring.step import COMPENSATION_RETRY, Step
@@ -23,7 +24,7 @@ from holdfast.engine.compensation import Compensations, Undo
 from holdfast.engine.data.in_workflow import decode_in_workflow, encode_argument
 from holdfast.engine.data.step_data import INLINE_BYTES, LIMIT_BYTES
 from holdfast.engine.data.values import megabytes
-from holdfast.engine.failures import outcome_unknown, step_failed
+from holdfast.engine.failures import is_unregistered, outcome_unknown, step_failed
 from holdfast.engine.inbox import PAUSED, searchable
 from holdfast.errors import PayloadTooLarge
 from holdfast.options import MINUTE, RetryPolicy, StepOptions
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 SPEC_MEMO = "holdfast.spec"
+_FIRST_LOOK, _LAST_LOOK = timedelta(seconds=2), timedelta(minutes=5)
+"""How long to wait until a step that no worker knew is scheduled again."""
+
 CHECKPOINT = "holdfast.checkpoint"
 """The no-op step that closes a full workflow task."""
 
@@ -46,13 +50,15 @@ class Calls:
 
     Args:
         stored: Whether large payloads go to a storage.
+        restart: See `spec_memo`.
     """
 
-    def __init__(self, *, stored: bool) -> None:
+    def __init__(self, *, stored: bool, restart: str | None = None) -> None:
         self.ordinals: Counter[str] = Counter()
         self.paused: str | None = None
         self.compensations = Compensations(self._compensate)
         self._stored = stored
+        self._restart = restart
         self._budget = TaskBudget(self._close_task)
         self._local = LocalBudget(self._close_task, stored=stored)
 
@@ -69,12 +75,16 @@ class Calls:
             for name, value in zip(step.signature.names, values, strict=True)
         ]
         self.ordinals[step.name] += 1
-        call_id = f"{step.name}-{self.ordinals[step.name]}"
+        call_id = self.own(f"{step.name}-{self.ordinals[step.name]}")
         undo = self._undo(step, call_id, payloads)
         payload = await self.call(step.name, call_id, payloads, step.options, undo=undo, step=step.name)
         return decode_in_workflow(
             payload, step.signature.result, converter, where=f"The result of step {step.name!r}"
         )
+
+    def own(self, call_id: str) -> str:
+        """The id of a call, made different from that of the same call before the run was started again."""
+        return f"{call_id}@{self._restart}" if self._restart else call_id
 
     async def call(
         self,
@@ -176,22 +186,40 @@ class Calls:
         async with self._budget.admit(size_bytes, at_once=compensating):
             if not compensating:
                 self._admitted(undo)
-            result = await workflow.execute_activity(
-                name,
-                args=args,
-                result_type=RawValue,
-                activity_id=activity_id,
-                task_queue=options.queue,
-                start_to_close_timeout=options.attempt_timeout,
-                heartbeat_timeout=options.heartbeat_timeout,
-                retry_policy=_temporal_retry(options.retry),
-                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
-                if options.heartbeat_timeout
-                else workflow.ActivityCancellationType.TRY_CANCEL,
-                summary=options.summary,
-                priority=Priority(priority_key=options.priority) if options.priority else Priority.default,
-            )
+            result = await self._served(name, activity_id, args, options)
         return result.payload
+
+    async def _served(
+        self, name: str, activity_id: str, args: Sequence[RawValue], options: StepOptions
+    ) -> RawValue:
+        """Run a plain step. Where its attempts went to workers that do not know it, as in the middle of a deploy, it
+        is scheduled again until one does: no attempt was made."""
+        delay = _FIRST_LOOK
+        while True:
+            try:
+                result: RawValue = await workflow.execute_activity(
+                    name,
+                    args=args,
+                    result_type=RawValue,
+                    activity_id=activity_id,
+                    task_queue=options.queue,
+                    start_to_close_timeout=options.attempt_timeout,
+                    heartbeat_timeout=options.heartbeat_timeout,
+                    retry_policy=_temporal_retry(options.retry),
+                    cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
+                    if options.heartbeat_timeout
+                    else workflow.ActivityCancellationType.TRY_CANCEL,
+                    summary=options.summary,
+                    priority=Priority(priority_key=options.priority)
+                    if options.priority
+                    else Priority.default,
+                )
+                return result
+            except ActivityError as exc:
+                if not is_unregistered(exc):
+                    raise
+            await workflow.sleep(delay, summary=f"no worker found that knows step {name}")
+            delay = min(2 * delay, _LAST_LOOK)
 
     async def _close_task(self) -> None:
         self.ordinals[CHECKPOINT] += 1
@@ -232,7 +260,11 @@ class Calls:
         async with self._budget.admit(sum(payload.ByteSize() for payload in payloads)):
             self._admitted(None)
             result = await run_child(
-                child, child_id, payloads, memo=spec_memo(child, stored=self._stored), searchable=searchable()
+                child,
+                child_id,
+                payloads,
+                memo=spec_memo(child, stored=self._stored, restart=self._restart),
+                searchable=searchable(),
             )
         return decode_in_workflow(
             result.payload, child.signature.result, converter, where=f"The result of workflow {child.name!r}"
@@ -269,18 +301,22 @@ class Calls:
             workflow.upsert_search_attributes([PAUSED.value_set(False)])  # pyright: ignore[reportUnknownMemberType]
 
 
-def spec_memo(definition: Workflow[..., Any], *, stored: bool) -> dict[str, Any]:
+def spec_memo(definition: Workflow[..., Any], *, stored: bool, restart: str | None = None) -> dict[str, Any]:
     """What is written down at a run's start, since it decides on its history. No time limit is written down too: one
     that the code gets later must not reach open runs.
 
     Args:
         definition: The workflow.
         stored: Whether large payloads go to a storage.
+        restart: Tells a run that was started again under its id from the one before, in the ids of its calls and so
+            in the idempotency keys of its steps.
     """
     timeout = definition.options.timeout
     spec: dict[str, Any] = {"timeout": timeout.total_seconds() if timeout else None}
     if not stored:
         spec["stored"] = False
+    if restart:
+        spec["restart"] = restart
     return {SPEC_MEMO: spec}
 
 

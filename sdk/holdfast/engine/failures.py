@@ -138,6 +138,16 @@ def step_failed(error: FailureError, step: str) -> BaseException:
     return failed
 
 
+def is_unregistered(error: ActivityError) -> bool:
+    """Whether the last attempt went to a worker that does not know the step; its code did not begin."""
+    cause = error.__cause__
+    return (
+        isinstance(cause, ApplicationError)
+        and cause.type == "NotFoundError"
+        and "is not registered on this worker" in cause.message
+    )
+
+
 def attempt_of(error: ApplicationError) -> int | None:
     """The attempt number recorded in a step's failure."""
     for detail in error.details:

@@ -36,7 +36,7 @@ class Run:
         self._deadline: datetime | None = None
         self._continuing = False
         self._spec = _memo(SPEC_MEMO)
-        self.calls = Calls(stored=self._spec.get("stored", True))
+        self.calls = Calls(stored=self._spec.get("stored", True), restart=self._spec.get("restart"))
         self.waiting = Waiting(self.inbox, self.calls)
         # Before any signal of this execution: a resume must find the pause that it ends.
         self._restore()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -12,15 +11,14 @@ from temporalio.api.common.v1 import Payload
 
 from holdfast.authoring.registry import registry
 from holdfast.authoring.waits import Decision
-from holdfast.authoring.workflow import Workflow
 from holdfast.engine.calls import Calls
 from holdfast.engine.compensation import Undo
+from holdfast.engine.dag.config import bind_input, map_items, step_options, switch_ids, timer_seconds
 from holdfast.engine.dag.nodes import EVALUATE, NODE
 from holdfast.engine.dag.state import DagView, NodeView, Skip
 from holdfast.engine.dag.values import NULL, as_payload, has_refs, list_of, object_of
 from holdfast.engine.data.adapters import make_adapter
 from holdfast.engine.data.in_workflow import decode_in_workflow, encode_argument
-from holdfast.engine.data.values import is_object
 from holdfast.engine.waiting import Waiting
 from holdfast.errors import InvalidInput, StepFailed
 from holdfast.options import StepOptions
@@ -201,16 +199,16 @@ class Interpreter:
         cases: Sequence[Any] = node.config["cases"]  # type: ignore[assignment]
         for case in cases:
             if await self._condition(str(case["when"]), {}):
-                chosen = _ids(case["to"])
+                chosen = switch_ids(case["to"])
                 break
         else:
-            chosen = _ids(node.config.get("default", []))
+            chosen = switch_ids(node.config.get("default", []))
         self._chosen[node.id] = frozenset(chosen)
         return as_payload(chosen)
 
     async def _wait(self, node: NodeSpec) -> Payload:
         if node.type == "timer":
-            await asyncio.sleep(_seconds(node.config))
+            await asyncio.sleep(timer_seconds(node.config))
             return NULL
         if node.type == "approval":
             name = str(node.config.get("name", node.id))
@@ -220,7 +218,7 @@ class Interpreter:
         return encode_argument(answer, workflow.payload_converter(), where=f"The answer to {node.id!r}")
 
     async def _map(self, node: NodeSpec, spec: MapSpec, view: NodeView) -> Payload:
-        items = _items(await self._evaluate(compile(spec.over), {}), node.id)
+        items = map_items(await self._evaluate(compile(spec.over), {}), node.id)
         if len(items) > MAX_ITEMS:
             raise InvalidInput(
                 f"map.over of node {node.id!r} has {len(items)} items; at most {MAX_ITEMS} are run"
@@ -267,7 +265,7 @@ class Interpreter:
             f"{NODE}{name}",
             self._numbered(call_id),
             [self._call_payload(arguments, local, own=None), NULL],
-            _options(node),
+            step_options(node),
             undo=self._undo(node, name, call_id, local),
             step=call_id,
         )
@@ -290,7 +288,7 @@ class Interpreter:
         """A retried node is another call than the one that failed."""
         self._calls.ordinals[call_id] += 1
         count = self._calls.ordinals[call_id]
-        return call_id if count == 1 else f"{call_id}-{count}"
+        return self._calls.own(call_id if count == 1 else f"{call_id}-{count}")
 
     def _call_payload(self, arguments: Any, local: Mapping[str, Payload], *, own: str | None) -> Payload:
         names = template_names(arguments) - ({own} if own else set())
@@ -357,55 +355,3 @@ class _Unbounded:
 
     async def __aexit__(self, *_: object) -> None:
         return None
-
-
-def bind_input(child: Workflow[..., Any], value: Any) -> list[Any]:
-    """The arguments of a workflow that gets one input: itself for one parameter, its members for several.
-
-    Raises:
-        InvalidInput: It has no such members.
-    """
-    names = child.signature.names
-    if len(names) == 1:
-        return [value]
-    members = value if is_object(value) else {}
-    if (not names and value is not None) or (names and not is_object(value)):
-        raise InvalidInput(
-            f"workflow {child.name!r} takes {', '.join(names) or 'no input'}, got {type(value).__name__}"
-        )
-    return child.signature.bind([], members)
-
-
-def _items(over: object, node: str) -> Sequence[Any]:
-    if isinstance(over, list):
-        items: list[Any] = over  # pyright: ignore[reportUnknownVariableType]
-        return items
-    if isinstance(over, int) and not isinstance(over, bool):
-        if over < 0:
-            raise InvalidInput(f"map.over of node {node!r} is {over}: a count is zero or more")
-        return range(over)
-    kind = "null, as the output of a skipped node is" if over is None else type(over).__name__
-    raise InvalidInput(f"map.over of node {node!r} is {kind}: it must be a list or a count")
-
-
-def _ids(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else list(value)
-
-
-def _seconds(config: Mapping[str, Any]) -> float:
-    from holdfast.spec.duration import parse_duration
-
-    if "until" in config:
-        until = datetime.fromisoformat(str(config["until"]))
-        return max((until - workflow.now()).total_seconds(), 0.0)
-    duration: timedelta = parse_duration(config["duration"])
-    return duration.total_seconds()
-
-
-def _options(node: NodeSpec) -> StepOptions:
-    options: dict[str, Any] = {"summary": node.title, "local": bool(node.local)}
-    if node.timeout is not None:
-        options["timeout"] = node.timeout
-    if node.retry is not None:
-        options["retry"] = node.retry.policy
-    return StepOptions(**options)

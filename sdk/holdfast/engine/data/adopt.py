@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 
-from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.converter import DataConverter, DefaultPayloadConverter
 
-from holdfast.engine.data.converter import HoldfastPayloadConverter
 from holdfast.errors import InvalidConfiguration
 
 
 def can_carry(converter: DataConverter) -> bool:
     """Whether it writes plain JSON by pydantic, as Holdfast's own does."""
+    from temporalio.contrib.pydantic import PydanticPayloadConverter
+
+    from holdfast.engine.data.converter import HoldfastPayloadConverter
+
     return issubclass(converter.payload_converter_class, HoldfastPayloadConverter | PydanticPayloadConverter)
 
 
@@ -31,7 +33,7 @@ def adopt(given: DataConverter, own: DataConverter) -> DataConverter:
     if can_carry(given):
         return given
     if given.payload_converter_class is DefaultPayloadConverter:
-        return dataclasses.replace(given, payload_converter_class=HoldfastPayloadConverter)
+        return dataclasses.replace(given, payload_converter_class=own.payload_converter_class)
     raise InvalidConfiguration(
         f"the client's payload converter {given.payload_converter_class.__qualname__} is not Temporal's default: leave "
         "it out and keep a codec if you need one, derive it from temporalio.contrib.pydantic's, or use a client of its "

@@ -1,29 +1,18 @@
-"""The two sides of each pair: how one runs a named piece of work."""
+"""The raw peer. It imports nothing of Holdfast, so that its memory is its own."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 
 from temporalio.client import Client as TemporalClient
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker as TemporalWorker
 
-from benchmarks import holdfast_flows, narrow_flows, raw_flows, wide_flows
-from holdfast import Client, Worker
-
-Runner = Callable[[str, int], Awaitable[int]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Side:
-    """One peer: `run(kind, count)` runs a workflow of that kind to its end."""
-
-    name: str
-    run: Runner
+from benchmarks import raw_flows
+from benchmarks.side import Side
 
 
 @asynccontextmanager
@@ -57,22 +46,3 @@ async def raw_side(address: str, *, eager: bool = True) -> AsyncIterator[Side]:
         max_concurrent_workflow_tasks=100,
     ):
         yield Side(name="raw", run=run)
-
-
-@asynccontextmanager
-async def holdfast_side(client: Client) -> AsyncIterator[Side]:
-    """Holdfast, as a user gets it."""
-    kinds = {
-        "chain": holdfast_flows.chain,
-        "fan": holdfast_flows.fan,
-        "local_chain": holdfast_flows.local_chain,
-        "local_fan": holdfast_flows.local_fan,
-        "wide": wide_flows.wide,
-        "narrow": narrow_flows.narrow,
-    }
-
-    async def run(kind: str, count: int) -> int:
-        return await client.run(kinds[kind], count, queue="bench-holdfast")
-
-    async with Worker(client, list(kinds.values()), queues=["bench-holdfast"]):
-        yield Side(name="holdfast", run=run)
