@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from holdfast import (
     step_info,
     workflow,
 )
+from holdfast.authoring.registry import fresh_registry
 
 from .support import replay, until
 
@@ -77,20 +79,38 @@ async def test_a_deferred_step_that_fails_is_tried_again_unless_for_good(holdfas
             await run.result()
 
 
-async def test_a_wrong_result_fails_the_run_by_name(holdfast_client: Client) -> None:
+async def test_a_wrong_result_is_refused_and_the_step_waits_on(holdfast_client: Client) -> None:
     TOKENS.clear()
     async with Worker(holdfast_client, [ask_later]):
         run = await holdfast_client.start(ask_later, "?")
         await until(lambda: TOKENS)
-        await holdfast_client.steps.complete(TOKENS[0], "many")
+        with pytest.raises(InvalidInput, match="The result of step 'later'"):
+            await holdfast_client.steps.complete(TOKENS[0], "many")
+        await holdfast_client.steps.complete(TOKENS[0], 42)
+        assert await run.result() == 42
+
+
+async def test_a_wrong_result_from_where_the_step_is_unknown_fails_the_run_by_name(
+    holdfast_client: Client,
+) -> None:
+    TOKENS.clear()
+    async with Worker(holdfast_client, [ask_later]):
+        run = await holdfast_client.start(ask_later, "?")
+        await until(lambda: TOKENS)
+        with fresh_registry():
+            await holdfast_client.steps.complete(TOKENS[0], "many")
         with pytest.raises(RunFailed, match="InvalidInput: The result of step 'later'"):
             await run.result()
 
 
-@pytest.mark.parametrize("token", ["", "x", "%%%", "äöü", "bm8gdG9rZW4="])
-async def test_what_is_no_token_is_refused(holdfast_client: Client, token: str) -> None:
-    with pytest.raises((InvalidInput, NotFound)):
+@pytest.mark.parametrize(
+    "token", ["", "x", "%%%", "äöü", "bm8gdG9rZW4=", "bGF0ZXIA", "bGF0ZXIAeA==", None, 5, b"x"]
+)
+async def test_what_is_no_token_is_refused(holdfast_client: Client, token: Any) -> None:
+    with pytest.raises(InvalidInput):
         await holdfast_client.steps.complete(token, 1)
+    with pytest.raises(InvalidInput):
+        await holdfast_client.steps.fail(token, "no")
 
 
 async def test_only_a_deferred_step_may_be_completed_later(holdfast_client: Client) -> None:

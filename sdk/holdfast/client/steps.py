@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import TYPE_CHECKING, Any
 
 from temporalio.client import AsyncActivityHandle
+from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from holdfast.authoring.registry import registry
 from holdfast.client.start import unavailable
+from holdfast.engine.tokens import read_token
 from holdfast.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
@@ -28,13 +29,18 @@ class Steps:
 
         Args:
             token: From `step_info().token`, inside the step.
-            result: What the step's declared result type takes.
+            result: What the step's declared result type takes. It is checked before it is sent where this process
+                has imported the step; elsewhere a wrong one fails the run.
 
         Raises:
-            InvalidInput: The token is none, or the result cannot travel.
+            InvalidInput: The token is none, or the result cannot travel or is of another type; the step still waits.
             NotFound: The step has ended, timed out or its run has ended.
         """
-        await self._call(self._handle(token).complete(result))
+        name, task_token = read_token(token)
+        step = registry().step(name)
+        if step is not None:
+            result = RawValue(await self._client.data.encode_result(result, step.signature.result, step=name))
+        await self._call(self._handle(task_token).complete(result))
 
     async def fail(self, token: str, message: str, *, permanent: bool = False) -> None:
         """End this attempt of a deferred step with an error; it is tried again by its retry policy.
@@ -47,18 +53,13 @@ class Steps:
         Raises:
             InvalidInput, NotFound: As `complete`.
         """
+        _, task_token = read_token(token)
         error = ApplicationError(
             message, type="Permanent" if permanent else "StepError", non_retryable=permanent
         )
-        await self._call(self._handle(token).fail(error))
+        await self._call(self._handle(task_token).fail(error))
 
-    def _handle(self, token: str) -> AsyncActivityHandle:
-        try:
-            task_token = base64.urlsafe_b64decode(token.encode("ascii"))
-        except (binascii.Error, ValueError) as exc:
-            raise InvalidInput(
-                f"token={token[:20]!r}... is no step token: use step_info().token as it is"
-            ) from exc
+    def _handle(self, task_token: bytes) -> AsyncActivityHandle:
         return self._client.temporal.get_async_activity_handle(task_token=task_token)
 
     async def _call(self, work: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import dataclasses
 import inspect
 import logging
@@ -27,6 +26,7 @@ from holdfast.engine.dag.nodes import NODE, evaluator, node_arguments
 from holdfast.engine.data.step_data import StepData
 from holdfast.engine.failures import step_failure
 from holdfast.engine.process_pool import ProcessPool
+from holdfast.engine.tokens import make_token
 from holdfast.errors import HoldfastError, InvalidStep, PayloadTooLarge, Permanent, RetryAfter, Unavailable
 from holdfast.options import RetryPolicy, StepOptions
 
@@ -326,7 +326,7 @@ class _Call:
             step=self.name,
             attempt=temporal.attempt,
             idempotency_key=f"{temporal.workflow_id}/{temporal.activity_id}",
-            token=base64.urlsafe_b64encode(temporal.task_token).decode(),
+            token=make_token(self.name, temporal.task_token),
             heartbeat_details=tuple(temporal.heartbeat_details),
             is_local=temporal.is_local,
             _heartbeat=self._heartbeat(temporal.task_token),
