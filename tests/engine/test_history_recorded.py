@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -83,6 +84,29 @@ def test_a_recorded_saga_reads_as_it_ran() -> None:
     ]
     assert (run.state, str(run.error)) == (RunState.FAILED, "OutOfStock: step 'ship' failed: no stock")
     assert run.duration is not None
+
+
+def test_a_description_prints_as_lines_to_read() -> None:
+    run = build_description(EVENTS["saga"])
+    lines = str(run).splitlines()
+    assert [line[:10].strip() for line in lines[:6]] == ["run", "workflow", "state", "error", "took", "steps"]
+    assert lines[3] == "error     OutOfStock: step 'ship' failed: no stock"
+    assert [line.split(",")[0] for line in lines[6:]] == [
+        "  charge: compensated",
+        "  ship: failed",
+        "  charge.compensate: completed",
+    ]
+    assert lines[7].endswith(" s: OutOfStock: no stock")
+    assert "attempt 1" in lines[7]
+
+
+def test_an_open_run_prints_why_it_waits_or_is_stuck_on_one_line() -> None:
+    run = build_description(EVENTS["waits"])
+    waiting = replace(run, state=RunState.WAITING, waiting_for="a\nreply\x1b[31m", error=None)
+    assert "waits for a\\nreply\\x1b[31m" in str(waiting).splitlines()
+    stuck = replace(waiting, state=RunState.STUCK, stuck="no worker", duration=timedelta(hours=3))
+    assert "waits for" not in str(stuck)
+    assert {"stuck     no worker", "for       3:00:00"} <= set(str(stuck).splitlines())
 
 
 def test_a_saga_is_compensating_from_its_memo_to_its_end() -> None:

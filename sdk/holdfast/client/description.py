@@ -99,6 +99,12 @@ class StepDescription(_Jsonable):
     compensates: str | None = None
     """The activity id of the step that it undoes, if it is a compensation."""
 
+    def __str__(self) -> str:
+        name = self.name if self.ordinal == 1 else f"{self.name} #{self.ordinal}"
+        facts = [f"{name}: {self.state.value}", f"attempt {self.attempt}", _span(self.duration)]
+        error = self.error or (None if self.state.closed else self.last_failure)
+        return ", ".join(filter(None, facts)) + (f": {error}" if error else "")
+
 
 @dataclass(frozen=True, kw_only=True)
 class WaitDescription(_Jsonable):
@@ -171,6 +177,37 @@ class RunDescription(_Jsonable):
     def step(self, name: str, ordinal: int = 1) -> StepDescription | None:
         """The step of that name and ordinal, if the run has it."""
         return next((step for step in self.steps if (step.name, step.ordinal) == (name, ordinal)), None)
+
+    def __str__(self) -> str:
+        """The run for people to read: state, reason, error, and one line per step."""
+        facts = {
+            "run": self.id,
+            "workflow": self.workflow,
+            "state": self.state.value,
+            "stuck": self.stuck,
+            "waits for": None if self.stuck else self.waiting_for,
+            "error": self.error,
+            "took" if self.state.closed else "for": _span(self.duration),
+        }
+        lines = [f"{name:<10}{_line(fact)}" for name, fact in facts.items() if fact]
+        if self.steps:
+            lines += ["steps", *(f"  {_line(step)}" for step in self.steps)]
+        return "\n".join(lines)
+
+
+def _span(duration: timedelta | None) -> str | None:
+    """A duration in seconds, or in hours, minutes and seconds from a minute on."""
+    if duration is None:
+        return None
+    seconds = duration.total_seconds()
+    return f"{seconds:.2f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
+
+
+def _line(fact: object) -> str:
+    """As text on one line; control characters, which may come from any input, appear as escapes."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(fact)
+    )
 
 
 def _to_json(value: object) -> JsonValue:
