@@ -18,10 +18,10 @@ from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
 from temporalio.api.common.v1 import Payload
+from temporalio.converter import PayloadConverter
 
 from holdfast.authoring.registry import registry
 from holdfast.authoring.step import Step
-from holdfast.engine.data.converter import HoldfastPayloadConverter
 from holdfast.engine.data.refs import RefContext, genuine_refs
 from holdfast.engine.data.values import from_payload, to_payload
 from holdfast.errors import InvalidStep
@@ -135,10 +135,16 @@ def _run(module: str, name: str, sent: Sequence[bytes]) -> bytes:
     return _packed(signature.call(values, {}), signature.result)
 
 
+def _converter() -> PayloadConverter:
+    from holdfast.engine.data.converter import HoldfastPayloadConverter  # brings pydantic's slow half along
+
+    return HoldfastPayloadConverter()
+
+
 def _packed(value: object, adapter: TypeAdapter[Any]) -> bytes:
-    return to_payload(value, adapter, HoldfastPayloadConverter()).SerializeToString()
+    return to_payload(value, adapter, _converter()).SerializeToString()
 
 
 def _unpacked(data: bytes, adapter: TypeAdapter[Any]) -> Any:
     payload = Payload.FromString(data)
-    return from_payload(payload, adapter, HoldfastPayloadConverter(), refs=RefContext(genuine_refs(payload)))
+    return from_payload(payload, adapter, _converter(), refs=RefContext(genuine_refs(payload)))
