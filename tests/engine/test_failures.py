@@ -211,3 +211,10 @@ def test_every_error_has_a_code_of_its_own() -> None:
 
 def _all(cls: type[HoldfastError]) -> list[type[HoldfastError]]:
     return [cls, *(found for child in cls.__subclasses__() for found in _all(child))]
+
+
+def test_a_policy_that_names_an_exception_means_what_derives_from_it_too() -> None:
+    policy = RetryPolicy(non_retryable=(OSError, "LookupError"))
+    assert step_failure(FileNotFoundError("gone"), policy, 1).non_retryable
+    assert step_failure(KeyError("k"), policy, 1).non_retryable
+    assert not step_failure(ValueError("v"), policy, 1).non_retryable

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from temporalio.service import RPCError
+
+from holdfast.client.start import unavailable
 from holdfast.engine.inbox import WAITING, WAITS_MEMO
 from holdfast.errors import InvalidInput
 
@@ -46,8 +49,12 @@ class Approvals:
 
         Raises:
             InvalidInput: The run id is none.
+            Unavailable: The server does not answer.
         """
-        found = [approval async for approval in self._open(run_id)]
+        try:
+            found = [approval async for approval in self._open(run_id)]
+        except RPCError as exc:
+            raise unavailable(exc) from exc
         return sorted(found, key=lambda approval: approval.since)
 
     async def _open(self, run_id: str | None) -> AsyncIterator[Approval]:

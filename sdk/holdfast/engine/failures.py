@@ -77,6 +77,10 @@ def step_failure(
     permanent = isinstance(exc, Permanent | FixInput) or (
         isinstance(exc, HoldfastError) and not isinstance(exc, TryAgain)
     )
+    # The server knows the exception's own name only, and a policy may name what it derives from.
+    permanent = permanent or not {cls.__name__ for cls in type(exc).__mro__}.isdisjoint(
+        retry.non_retryable_names
+    )
     delay: timedelta | None = None
     if isinstance(exc, RetryAfter):
         delay = exc.delay
@@ -95,7 +99,7 @@ def step_failure(
 
 def _jittered(retry: RetryPolicy, attempt: int) -> timedelta:
     seconds = retry.first_delay.total_seconds()
-    # Compared by logarithm-free steps: a float power of a long series would overflow.
+    # Step by step: the power of a long series would overflow a float.
     for _ in range(attempt - 1):
         seconds *= retry.backoff
         if seconds >= retry.max_delay.total_seconds():
