@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
-import os
 import platform
 import shutil
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -140,9 +140,18 @@ async def _home(settings: Settings) -> Finding:
     if home.exists() and not home.is_dir():
         advice = "remove that file, or choose another home with --home or HOLDFAST_HOME"
         return Finding(check="home", verdict=Verdict.FAIL, found=f"{home} is no directory", advice=advice)
-    if not os.access(existing, os.W_OK | os.X_OK):
+    try:
+        # What the permissions say is not enough: /proc and read-only mounts refuse even root.
+        with tempfile.TemporaryDirectory(prefix=".holdfast-doctor-", dir=existing):
+            pass
+    except OSError as error:
         advice = f"make {existing} writable, or choose another home with --home or HOLDFAST_HOME"
-        return Finding(check="home", verdict=Verdict.FAIL, found=f"{home} cannot be written", advice=advice)
+        return Finding(
+            check="home",
+            verdict=Verdict.FAIL,
+            found=f"{home} cannot be written: {error.strerror}",
+            advice=advice,
+        )
     return Finding(
         check="home", verdict=Verdict.OK, found=f"{home}{'' if home.exists() else ' (not yet made)'}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,14 @@ async def test_what_is_wrong_fails_with_advice(tmp_path: Path, monkeypatch: pyte
     assert failed == {"binary", "home", "run"}
     assert all(found[name].advice for name in failed)
     assert "broken" in found["binary"].found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+async def test_a_home_that_cannot_be_written_fails_also_for_root() -> None:
+    found = {finding.check: finding async for finding in examine(load(Path("/proc/x")))}
+    assert found["home"].verdict is Verdict.FAIL
+    assert "/proc/x cannot be written" in found["home"].found
+    assert "--home" in found["home"].advice
 
 
 def test_a_failed_check_is_a_failed_command(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 from tests.server.conftest import Cli
@@ -51,6 +52,8 @@ def test_the_class_of_an_error_decides_the_exit_code(error: HoldfastError, code:
         (["runs", "list", "--limit", "0"], 2, "--limit"),
         (["runs", "list", "--home", "here", "--address", "127.0.0.1:1"], 2, "--home"),
         (["run", "flows.py:hello", "-i", "Ada"], 2, "needs quotes"),
+        (["approvals", "decide", "some-run", "--approve", "--reject"], 2, "one of --approve, --reject"),
+        (["approvals", "decide", "some-run", "--reject", "-i", "{}"], 2, "one of --approve, --reject"),
         (["worker", "no.such.module"], 3, "no module"),
         (["runs", "list", "--address", "127.0.0.1:1"], 4, "does not answer"),
     ],
@@ -101,6 +104,27 @@ def test_a_reader_that_goes_away_is_no_failure(cli: Cli) -> None:
     assert done.returncode == 141, done.stderr
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr
+
+
+def test_ctrl_c_while_the_command_line_is_imported_is_130_without_a_traceback() -> None:
+    interrupted = """
+import sys
+class CtrlC:
+    def find_spec(self, name, path=None, target=None):
+        if name == "holdfast_server.cli.app":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, CtrlC())
+from holdfast_server.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", interrupted], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (ExitCode.INTERRUPTED, "", "")
+
+
+def test_the_versions_are_printed(cli: Cli) -> None:
+    done = cli("--version")
+    expected = f"holdfast {version('holdfast')}, temporalio {version('temporalio')}\n"
+    assert (done.returncode, done.stdout) == (0, expected)
 
 
 def test_debug_shows_the_traceback(cli: Cli) -> None:

@@ -8,17 +8,15 @@ import os
 import sys
 from typing import NoReturn
 
+_INTERRUPTED = 130  # as ExitCode.INTERRUPTED, whose module may not have been imported yet
+
 
 def main() -> NoReturn:
     """Run the command line and end the process with its exit code."""
     try:
-        from holdfast_server.cli.app import run
-    except ModuleNotFoundError as error:
-        if error.name not in {"typer", "rich"}:
-            raise
-        sys.exit(f"The command line needs {error.name}: pip install 'holdfast[cli]'")
-    _keep_stdout_for_results()
-    code = run(sys.argv[1:])
+        code = _run()
+    except KeyboardInterrupt:  # before a command was there to answer it, as while modules are imported
+        code = _INTERRUPTED
     logging.shutdown()
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
@@ -27,6 +25,17 @@ def main() -> NoReturn:
     # Temporal's native threads may still hand results to Python while the interpreter is taken down, and abort the
     # process. Everything of ours is closed by now, so nothing is lost by leaving without that.
     os._exit(code)
+
+
+def _run() -> int:
+    try:
+        from holdfast_server.cli.app import run
+    except ModuleNotFoundError as error:
+        if error.name not in {"typer", "rich"}:
+            raise
+        sys.exit(f"The command line needs {error.name}: pip install 'holdfast[cli]'")
+    _keep_stdout_for_results()
+    return run(sys.argv[1:])
 
 
 def _keep_stdout_for_results() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
@@ -33,6 +35,25 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 the run or a check failed, 2 wrong use or input, 3 not found, 4 unavailable, "
     "5 not allowed, 70 an error inside Holdfast, 130 Ctrl-C.",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(
+            ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("holdfast", "temporalio"))
+        )
+        raise typer.Exit
+
+
+@app.callback()
+def shared(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the versions.")
+    ] = False,
+) -> None:
+    """What goes before any command; `--version` has printed and ended by then."""
+
+
 for module in (demo, dev, run_command, worker, stuck, debug, doctor, gc, codec, stop):
     module.add(app)
 app.add_typer(runs.app, name="runs")

@@ -50,9 +50,8 @@ async def decide(
         str | None,
         typer.Argument(help="The approval's name; not needed when only one is open.", show_default=False),
     ] = None,
-    approve: Annotated[
-        bool | None, typer.Option("--approve/--reject", help="The answer.", show_default=False)
-    ] = None,
+    approve: Annotated[bool, typer.Option("--approve", help="The answer is yes.")] = False,
+    reject: Annotated[bool, typer.Option("--reject", help="The answer is no.")] = False,
     comment: Annotated[str | None, typer.Option(help="Why.")] = None,
     by: Annotated[str | None, typer.Option(help="Who decides.")] = None,
     input: Annotated[
@@ -63,8 +62,8 @@ async def decide(
     ] = None,
 ) -> None:
     """Decide an approval."""
-    if (approve is None) == (input is None):
-        raise InvalidInput("give --approve, --reject, or the form with --input")
+    if [approve, reject, input is not None].count(True) != 1:
+        raise InvalidInput("give one of --approve, --reject, or the form with --input")
     answer: Any = read_json(input, option="--input") if input is not None else {"approved": approve}
     extra = {"comment": comment, "by": by}
     if isinstance(answer, dict):
