@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, TypeVar, final
@@ -216,8 +216,13 @@ class WorkflowOptions:
             raise InvalidConfiguration(f'versioning={self.versioning!r}: use "pinned" or "auto_upgrade"')
 
 
-def changed(options: T, changes: Mapping[str, Any]) -> T:
+def changed(options: T, changes: Mapping[str, Any], *, also: Iterable[str] = ()) -> T:
     """The same options with some fields replaced; fields that are `UNSET` stay.
+
+    Args:
+        options: The options so far.
+        changes: New values by field.
+        also: What the caller takes besides, for the message.
 
     Raises:
         InvalidConfiguration: An option does not exist.
@@ -226,7 +231,9 @@ def changed(options: T, changes: Mapping[str, Any]) -> T:
     known = {field.name for field in dataclasses.fields(options)}  # type: ignore[arg-type]
     for name in given:
         if name not in known:
-            raise InvalidConfiguration(f"there is no option {name!r}; known: {', '.join(sorted(known))}")
+            raise InvalidConfiguration(
+                f"there is no option {name!r}; known: {', '.join(sorted({*known, *also}))}"
+            )
     if "retry" in given:
         given["retry"] = retry_policy(given["retry"])
     return dataclasses.replace(options, **given)  # type: ignore[type-var]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from inspect import signature
+from typing import Any, get_overloads
 
 import pytest
 
@@ -135,6 +136,19 @@ def test_an_option_that_cannot_work_is_named(changes: dict[str, Any]) -> None:
 def test_a_retry_policy_that_cannot_work_is_named(changes: dict[str, Any]) -> None:
     with pytest.raises(InvalidConfiguration, match=next(iter(changes))):
         RetryPolicy(**changes)
+
+
+def test_an_option_that_does_not_exist_is_answered_with_all_that_do() -> None:
+    declare: Any = step
+    with pytest.raises(
+        InvalidConfiguration, match=r"no option 'nmae'; known: aliases, .*\bname, "
+    ) as refused:
+
+        @declare(nmae="x")
+        def some_step() -> None: ...
+
+    declared = set(signature(get_overloads(step)[-1]).parameters)
+    assert set(refused.value.message.split("known: ")[1].split(", ")) == declared
 
 
 def test_what_cannot_be_a_step_is_refused_at_import() -> None:

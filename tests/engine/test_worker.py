@@ -126,6 +126,8 @@ def test_what_cannot_be_served_is_refused(holdfast_client: Client) -> None:
         (working, InvalidWorkflow, r"give a list: \[working\]"),
         ("tests.engine", InvalidWorkflow, r"give a list: \['tests.engine'\]"),
         (sys, InvalidWorkflow, "give a list"),
+        (5, InvalidWorkflow, "cannot serve 5: give a list of @workflow functions, modules"),
+        (None, InvalidWorkflow, "cannot serve None: give a list of @workflow functions, modules"),
     ]:
         with pytest.raises(error, match=message):
             make(holdfast_client, served)

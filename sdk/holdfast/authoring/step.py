@@ -296,7 +296,10 @@ def step(
 
     def declare(function: Callable[..., Any]) -> Step[..., Any]:
         declared: Step[..., Any] = Step(
-            function, name=name, aliases=aliases, options=changed(StepOptions(), options)
+            function,
+            name=name,
+            aliases=aliases,
+            options=changed(StepOptions(), options, also=("name", "aliases")),
         )
         if not scope.reimporting():
             registry().add_step(declared)

@@ -227,7 +227,7 @@ def workflow(fn: Callable[..., Any] | None = None, /, *, name: str | None = None
 
     def declare(function: Callable[..., Any]) -> Workflow[..., Any]:
         declared: Workflow[..., Any] = Workflow(
-            function, name=name, options=changed(WorkflowOptions(), options)
+            function, name=name, options=changed(WorkflowOptions(), options, also=("name",))
         )
         if scope.reimporting():
             scope.publish(declared)

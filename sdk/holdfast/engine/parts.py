@@ -25,6 +25,11 @@ from holdfast.engine.sandbox import can_sandbox, runner
 from holdfast.engine.shell import workflow_class
 from holdfast.errors import InvalidWorkflow, NotFound
 
+_SERVED = (
+    "@workflow functions, modules, module names such as 'app.orders' or 'app.*', or instances of classes with @step "
+    "methods"
+)
+
 
 class Parts:
     """The pieces of one worker, made from what it is asked to serve.
@@ -53,6 +58,8 @@ class Parts:
         if isinstance(served, str | ModuleType | Workflow):
             shown = served.name if isinstance(served, Workflow) else repr(served)
             raise InvalidWorkflow(f"a worker serves several things: give a list: [{shown}]")
+        if not isinstance(cast("object", served), Iterable):
+            raise InvalidWorkflow(f"a worker cannot serve {served!r}: give a list of {_SERVED}")
         for item in served:
             self._add(item)
         self.steps = registry().steps()
@@ -89,10 +96,7 @@ class Parts:
         elif _has_step_methods(item):
             self.instances[type(item)] = item
         else:
-            raise InvalidWorkflow(
-                f"a worker cannot serve {item!r}: give @workflow functions, modules, module names such as 'app.orders' "
-                "or 'app.*', or instances of classes with @step methods"
-            )
+            raise InvalidWorkflow(f"a worker cannot serve {item!r}: give {_SERVED}")
 
     def code_id(self) -> str:
         """Names the code of the served steps and workflows, for histories."""
