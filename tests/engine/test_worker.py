@@ -114,6 +114,7 @@ async def test_models_of_the_package_itself_stay_their_own_class(
             True,
             "wrapped book",
         ]
+        assert import_module(package).flows is module  # not the private copy of the run
 
 
 def test_what_cannot_be_served_is_refused(holdfast_client: Client) -> None:

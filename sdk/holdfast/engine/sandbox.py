@@ -101,7 +101,17 @@ class Sandbox(SandboxedWorkflowRunner):
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
         """See base class."""
-        return _ContextFree(super().create_instance(det), versioned=self.versioned)
+        try:
+            return _ContextFree(super().create_instance(det), versioned=self.versioned)
+        finally:
+            _put_back(det.defn.cls.__module__)
+
+
+def _put_back(name: str) -> None:
+    """A run's private import of `package.module` also sets it on the package, which is shared."""
+    package, _, child = name.rpartition(".")
+    if package in sys.modules and name in sys.modules:
+        setattr(sys.modules[package], child, sys.modules[name])
 
 
 def runner(workflows: Iterable[Workflow[..., Any]], *, versioned: bool = True) -> SandboxedWorkflowRunner:
