@@ -32,7 +32,7 @@ async def once(side: Side, kind: str, count: int) -> float:
     return time.perf_counter() - begin
 
 
-async def flight(side: Side, kind: str = "chain", runs: int = 150, at_once: int = 50) -> float:
+async def flight(side: Side, kind: str = "chain", runs: int = 100, at_once: int = 50) -> float:
     """Seconds a run, with so many in flight."""
     places = asyncio.Semaphore(at_once)
 

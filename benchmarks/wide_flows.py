@@ -11,9 +11,3 @@ from holdfast import workflow
 async def wide(count: int) -> int:
     """One step."""
     return await increment(count) + 0 * len(wide_models.MODELS) * len(wide_models.STEPS)
-
-
-@workflow
-async def imported_wide(count: int) -> int:
-    """Kept so that the module holds more than one workflow, as modules do."""
-    return await increment(count)
