@@ -7,7 +7,17 @@ from datetime import timedelta
 
 import pytest
 
-from holdfast import Client, RetryPolicy, RunCancelled, RunTimedOut, StepFailed, Worker, step, workflow
+from holdfast import (
+    Client,
+    RetryPolicy,
+    RunCancelled,
+    RunState,
+    RunTimedOut,
+    StepFailed,
+    Worker,
+    step,
+    workflow,
+)
 
 from .support import replay, until
 
@@ -61,7 +71,7 @@ async def deaf_child(how: str) -> str:
     try:
         await asyncio.sleep(60)
     except asyncio.CancelledError:
-        LOG.append("child ends well")
+        return "ended well"
     return how
 
 
@@ -90,9 +100,12 @@ async def test_a_step_that_ends_in_its_own_way_does_not_hide_the_time_limit(hold
 async def test_a_child_that_ends_in_its_own_way_does_not_hide_the_cancel(holdfast_client: Client) -> None:
     async with Worker(holdfast_client, [parent_of_two_steps, deaf_child]):
         run = await holdfast_client.start(parent_of_two_steps, "child")
-        while not (await run.describe()).children:  # noqa: ASYNC110 - the server is asked
+        while not (children := (await run.describe()).children):  # noqa: ASYNC110 - the server is asked
+            await asyncio.sleep(0.05)
+        child = holdfast_client.get(children[0])
+        while (await child.describe()).state is not RunState.WAITING:  # noqa: ASYNC110 - the server is asked
             await asyncio.sleep(0.05)
         await run.cancel()
         with pytest.raises(RunCancelled):
             await run.result()
-    assert LOG == ["child ends well"]
+        assert await child.result() == "ended well"

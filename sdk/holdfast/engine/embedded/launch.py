@@ -28,7 +28,7 @@ def prepare(home: Home) -> None:
     """
     try:
         if not home.root.exists():
-            home.root.mkdir(parents=True, mode=0o700)
+            home.root.mkdir(parents=True, mode=0o700, exist_ok=True)  # others may start at this moment
             home.root.chmod(0o700)
             # Whatever repository the home lies in should not take up its data.
             (home.root / ".gitignore").write_text("*\n")
