@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -72,8 +72,13 @@ class Finding:
         return {name: value for name, value in dataclasses.asdict(self).items() if value not in (None, "")}
 
 
-def cut(findings: Iterable[Finding]) -> list[Finding]:
-    """The findings, at most `MAX_PER_CODE` of each code and one that counts the others."""
+def cut(findings: Iterable[Finding], meanings: Mapping[str, str] = CODES) -> list[Finding]:
+    """The findings, at most `MAX_PER_CODE` of each code and one that counts the others.
+
+    Args:
+        findings: All of them.
+        meanings: What the codes mean.
+    """
     kept: list[Finding] = []
     counts: Counter[str] = Counter()
     for finding in findings:
@@ -85,7 +90,7 @@ def cut(findings: Iterable[Finding]) -> list[Finding]:
             kept.append(
                 Finding(
                     code=code,
-                    message=f"{count - MAX_PER_CODE} more of this kind: {CODES[code]}",
+                    message=f"{count - MAX_PER_CODE} more of this kind: {meanings[code]}",
                     fix="Mend those that are listed, then check again.",
                     severity=next(finding.severity for finding in kept if finding.code == code),
                 )

@@ -118,6 +118,25 @@ class Graph:
             bits ^= lowest
         return frozenset(found)
 
+    @functools.cached_property
+    def implied(self) -> Mapping[str, tuple[tuple[str, str], ...]]:
+        """The dependencies that follow from others, by node: each with the dependency that waits for it anyway. Only
+        nodes that have one."""
+        found: dict[str, tuple[tuple[str, str], ...]] = {}
+        position = self.order_positions
+        for node in self.order:
+            # Latest first: only what comes later in the order can wait for a source.
+            sources = sorted(self.dependencies[node], key=position.__getitem__, reverse=True)
+            covered, implied = 0, list[tuple[str, str]]()
+            for index, source in enumerate(sources):
+                if covered >> position[source] & 1:
+                    through = next(other for other in sources[:index] if self.is_ancestor(source, other))
+                    implied.append((source, through))
+                covered |= self._ancestor_bits[position[source]]
+            if implied:
+                found[node] = tuple(implied)
+        return found
+
     def descendants(self, nodes: Iterable[str]) -> frozenset[str]:
         """Everything that waits for one of these nodes, directly or through others."""
         found: set[str] = set()

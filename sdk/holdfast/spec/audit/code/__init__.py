@@ -1,0 +1,1 @@
+"""Rules about workflow code, read from its source."""
