@@ -82,14 +82,14 @@ def load_app(app: str) -> App:
         NotFound: There is no such file, module or workflow.
         ImportFailed: Importing it raises.
     """
-    target, name = _split(app)
+    target, name = split(app)
     _put_on_path(Path.cwd())
     modules = tuple(_import(target))
     chosen = _choose(app, name, modules) if name else None
     return App(name=target, modules=modules, chosen=chosen)
 
 
-def _split(app: str) -> tuple[str, str]:
+def split(app: str) -> tuple[str, str]:
     """The file or module, and the name after the colon, if any."""
     target, colon, name = app.rpartition(":")
     if colon and name.isidentifier() and not Path(app).exists():
@@ -103,7 +103,7 @@ def where_to_look(app: str) -> list[Path]:
     Raises:
         NotFound: There is no such file or module.
     """
-    target, _ = _split(app)
+    target, _ = split(app)
     if _is_file(target):
         if not Path(target).is_file():
             raise NotFound(f"there is no file {target!r} in {Path.cwd()}")

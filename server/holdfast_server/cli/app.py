@@ -10,6 +10,7 @@ import typer
 
 from holdfast_server.cli import (
     approvals,
+    audit,
     codec,
     debug,
     demo,
@@ -54,7 +55,7 @@ def shared(
     """What goes before any command; `--version` has printed and ended by then."""
 
 
-for module in (demo, dev, run_command, worker, stuck, debug, doctor, gc, codec, stop):
+for module in (demo, dev, run_command, worker, stuck, audit, debug, doctor, gc, codec, stop):
     module.add(app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(approvals.app, name="approvals")

@@ -2,6 +2,7 @@
 
 from holdfast.spec.audit.code.source import CodeFinding as CodeFinding
 from holdfast.spec.audit.code.source import audit_source as audit_source
+from holdfast.spec.audit.code.source import declares_dag as declares_dag
 from holdfast.spec.audit.document import audit_document as audit_document
 from holdfast.spec.audit.level import LEVELS as LEVELS
 from holdfast.spec.audit.level import Level as Level
@@ -16,4 +17,5 @@ __all__ = [
     "audit_document",
     "audit_source",
     "audit_spec",
+    "declares_dag",
 ]

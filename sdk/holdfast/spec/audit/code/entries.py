@@ -10,11 +10,13 @@ from typing import Final
 from holdfast.spec.audit.code.hit import Hit
 from holdfast.spec.audit.code.resolve import Frame, Resolver
 from holdfast.spec.audit.code.scope import Class, Function, Module
+from holdfast.spec.audit.code.tree import inside
 from holdfast.spec.audit.code.values import External, FunctionRef, Value
 
 _WORKFLOW: Final = frozenset({"holdfast.workflow", "holdfast.authoring.workflow.workflow"})
 _STEP: Final = frozenset({"holdfast.step", "holdfast.authoring.step.step", "temporalio.activity.defn"})
 _DAG_METHODS: Final = (".step", ".map", ".compensate")
+_DAG: Final = frozenset({"holdfast.Dag", "holdfast.authoring.dag.Dag"})
 _TEMPORAL: Final = "temporalio.workflow."
 _TEMPORAL_HANDLERS: Final = frozenset({"run", "signal", "query", "update", "init"})
 
@@ -138,3 +140,13 @@ def _path(value: Value) -> str | None:
 
 def _is_true(node: ast.expr | None) -> bool:
     return isinstance(node, ast.Constant) and node.value is True
+
+
+def makes_dag(tree: ast.Module, module: Module, resolver: Resolver) -> bool:
+    """Whether a `Dag` is made when the file is imported."""
+    frame = Frame(module.scope)
+    return any(
+        _path(resolver.value(node.func, frame)) in _DAG
+        for node in inside(tree.body)
+        if isinstance(node, ast.Call)
+    )

@@ -6,13 +6,14 @@ import ast
 import dataclasses
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from holdfast.errors import InvalidInput, NotFound
 from holdfast.spec.audit.code.allow import Allowance, allowances
-from holdfast.spec.audit.code.entries import HOLDFAST, Entry, find_entries, local_steps
+from holdfast.spec.audit.code.entries import HOLDFAST, Entry, find_entries, local_steps, makes_dag
 from holdfast.spec.audit.code.hit import Hit
 from holdfast.spec.audit.code.resolve import Resolver
 from holdfast.spec.audit.code.scope import Class, Function, Module
@@ -61,13 +62,8 @@ def audit_source(
         InvalidInput: It is no Python, or nested too deep; with `line` where it is known.
         NotFound: No such workflow.
     """
-    try:
-        tree = _parse(text, filename)
-        found = _findings(tree, filename, workflow)
-    except RecursionError:
-        raise InvalidInput(
-            f"{filename}: nested too deep to audit. Split its longest expression into several."
-        ) from None
+    with _bounded(filename):
+        found = _findings(_parse(text, filename), filename, workflow)
     allowed = allowances(text)
     kept: list[CodeFinding] = []
     for finding, last_line in found.values():
@@ -86,6 +82,30 @@ def audit_source(
         if (grade := severity(finding.code, level)) is not None
     )
     return sorted(graded, key=lambda finding: (finding.line or 0, finding.column or 0, finding.code))
+
+
+def declares_dag(text: str, filename: str) -> bool:
+    """Whether importing a file makes a `Dag`, which only the import shows whole.
+
+    Raises:
+        InvalidInput: As for `audit_source`.
+    """
+    if "Dag" not in text:
+        return False
+    with _bounded(filename):
+        tree = _parse(text, filename)
+        module = Module(tree)
+        return makes_dag(tree, module, Resolver(module))
+
+
+@contextmanager
+def _bounded(filename: str) -> Generator[None]:
+    try:
+        yield
+    except RecursionError:
+        raise InvalidInput(
+            f"{filename}: nested too deep to audit. Split its longest expression into several."
+        ) from None
 
 
 def _parse(text: str, filename: str) -> ast.Module:
