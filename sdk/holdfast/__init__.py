@@ -14,11 +14,13 @@ async with Client.embedded() as client, Worker(client, [fulfil]):
 ```
 """
 
+import importlib
 from typing import TYPE_CHECKING
 
 from holdfast.authoring.depends import Depends as Depends
 from holdfast.authoring.info import StepInfo as StepInfo
 from holdfast.authoring.info import step_info as step_info
+from holdfast.authoring.registry import register_executor as register_executor
 from holdfast.authoring.step import Step as Step
 from holdfast.authoring.step import step as step
 from holdfast.authoring.waits import Decision as Decision
@@ -42,6 +44,7 @@ from holdfast.errors import AlreadyStarted as AlreadyStarted
 from holdfast.errors import BudgetExceeded as BudgetExceeded
 from holdfast.errors import HoldfastError as HoldfastError
 from holdfast.errors import InvalidConfiguration as InvalidConfiguration
+from holdfast.errors import InvalidExecutor as InvalidExecutor
 from holdfast.errors import InvalidInput as InvalidInput
 from holdfast.errors import InvalidStep as InvalidStep
 from holdfast.errors import InvalidWorkflow as InvalidWorkflow
@@ -61,21 +64,32 @@ from holdfast.errors import RunTimedOut as RunTimedOut
 from holdfast.errors import StepFailed as StepFailed
 from holdfast.errors import Unavailable as Unavailable
 from holdfast.errors import WaitTimeout as WaitTimeout
+from holdfast.options import ExecutorOptions as ExecutorOptions
 from holdfast.options import RetryPolicy as RetryPolicy
 from holdfast.options import StepOptions as StepOptions
 from holdfast.options import WorkflowOptions as WorkflowOptions
+from holdfast.secrets import SecretSource as SecretSource
 from holdfast.states import RunState as RunState
 from holdfast.states import StepState as StepState
 
 if TYPE_CHECKING:
     from holdfast.authoring.dag import Dag as Dag
+    from holdfast.authoring.execution import template as template
+    from holdfast.authoring.executor import Executor as Executor
+    from holdfast.authoring.executor_context import ExecutorContext as ExecutorContext
+
+_LATER = {
+    "Dag": "holdfast.authoring.dag",
+    "Executor": "holdfast.authoring.executor",
+    "ExecutorContext": "holdfast.authoring.executor_context",
+    "template": "holdfast.authoring.execution",
+}
+"""What stands on pydantic's models, whose import takes half of the time that importing all of Holdfast takes."""
 
 
 def __getattr__(name: str) -> object:
-    if name == "Dag":
-        from holdfast.authoring.dag import Dag  # half of the time that importing all of Holdfast takes
-
-        return Dag
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -87,8 +101,12 @@ __all__ = [
     "Dag",
     "Decision",
     "Depends",
+    "Executor",
+    "ExecutorContext",
+    "ExecutorOptions",
     "HoldfastError",
     "InvalidConfiguration",
+    "InvalidExecutor",
     "InvalidInput",
     "InvalidStep",
     "InvalidWorkflow",
@@ -110,6 +128,7 @@ __all__ = [
     "RunState",
     "RunTerminated",
     "RunTimedOut",
+    "SecretSource",
     "Step",
     "StepFailed",
     "StepInfo",
@@ -125,9 +144,11 @@ __all__ = [
     "now",
     "patched",
     "random",
+    "register_executor",
     "set_state",
     "step",
     "step_info",
+    "template",
     "uuid4",
     "wait_for",
     "workflow",

@@ -12,7 +12,8 @@
     │   ├── RunClosed                HF-1008  the run has ended and takes no messages
     │   ├── AlreadyDecided           HF-1009  the wait was answered before
     │   ├── NonDeterministic         HF-1010  workflow code used a clock, chance or I/O
-    │   └── InvalidConfiguration     HF-1011  a setting or option cannot work
+    │   ├── InvalidConfiguration     HF-1011  a setting or option cannot work
+    │   └── InvalidExecutor          HF-1012  an executor cannot be used as written, or not be loaded
     ├── TryAgain                     wait, then call again
     │   ├── Unavailable              HF-2001  the server, a worker or a binary cannot be reached
     │   ├── RateLimited              HF-2002  too many calls; `retry_after` says how long to wait
@@ -150,6 +151,12 @@ class InvalidConfiguration(FixInput):
     """A setting or option cannot work on this machine or with the other options."""
 
     code = "HF-1011"
+
+
+class InvalidExecutor(FixInput):
+    """An executor cannot be used as written, or its package cannot be loaded; the message names the package."""
+
+    code = "HF-1012"
 
 
 class TryAgain(HoldfastError):

@@ -187,6 +187,45 @@ class StepOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExecutorOptions:
+    """What an executor says of itself. A node may change timeout and retry."""
+
+    timeout: timedelta = timedelta(minutes=5)
+    """How long one attempt may run."""
+
+    retry: RetryPolicy = RetryPolicy()
+    """How failures are tried again."""
+
+    heartbeat: timedelta | None = timedelta(seconds=6)
+    """A worker that dies is noticed after this time. `None`: only after `timeout`."""
+
+    has_effects: bool = True
+    """Whether it changes something outside the run, so that undoing it can have a meaning."""
+
+    idempotent: bool = False
+    """States that running it again with the same idempotency key does no harm."""
+
+    local: bool = False
+    """Whether it may run inside the workflow task, where a crash runs it again: only with `idempotent`, and for work
+    under a second."""
+
+    def __post_init__(self) -> None:
+        check_duration("timeout", self.timeout)
+        check_duration("heartbeat", self.heartbeat)
+        if self.local and not self.idempotent:
+            raise InvalidConfiguration(
+                "local=True may run an executor again after a crash: state idempotent=True, or drop local"
+            )
+
+    @property
+    def step(self) -> StepOptions:
+        """The same for the step that carries the executor out."""
+        return StepOptions(
+            timeout=self.timeout, retry=self.retry, heartbeat=self.heartbeat, idempotent=self.idempotent
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorkflowOptions:
     """What may be set on a workflow."""
 

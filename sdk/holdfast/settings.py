@@ -10,6 +10,9 @@ from holdfast.errors import InvalidConfiguration
 
 HOME_NAME = ".holdfast"
 
+PREFIX_OF_SECRETS = "HOLDFAST_SECRET_"
+"""Before the name of a secret in the environment."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -35,6 +38,9 @@ class Settings:
     """`HOLDFAST_STORAGE`: where payloads over 32 KiB go, a directory or `s3://bucket/prefix`. Default: `blobs` under
     the home for an embedded client, inline for a cluster."""
 
+    secrets_dir: Path | None
+    """`HOLDFAST_SECRETS_DIR`: a folder whose files are secrets. Default: none."""
+
 
 def load(home: str | Path | None = None) -> Settings:
     """Read the environment.
@@ -53,7 +59,13 @@ def load(home: str | Path | None = None) -> Settings:
         encryption_keys=env.get("HOLDFAST_ENCRYPTION_KEYS") or None,
         compress=_switch("HOLDFAST_COMPRESS", env.get("HOLDFAST_COMPRESS", "")),
         storage=env.get("HOLDFAST_STORAGE") or None,
+        secrets_dir=Path(folder).expanduser() if (folder := env.get("HOLDFAST_SECRETS_DIR")) else None,
     )
+
+
+def read_secret(name: str) -> str | None:
+    """The value of `HOLDFAST_SECRET_<name>`, read at this moment."""
+    return os.environ.get(PREFIX_OF_SECRETS + name)
 
 
 def _switch(name: str, value: str) -> bool:

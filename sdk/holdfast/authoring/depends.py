@@ -66,9 +66,10 @@ class Providers:
 
     async def resolve(self, dependencies: Mapping[str, Dependency[Any]]) -> dict[str, Any]:
         """The values of these dependencies, by parameter name."""
-        return {name: await self._get(dependency.provider) for name, dependency in dependencies.items()}
+        return {name: await self.get(dependency.provider) for name, dependency in dependencies.items()}
 
-    async def _get(self, provider: Callable[[], Any]) -> Any:
+    async def get(self, provider: Callable[[], Any]) -> Any:
+        """The value of one provider."""
         if provider in self._overrides:
             return self._overrides[provider]
         task = self._values.get(provider)
@@ -152,6 +153,20 @@ def providing(providers: Providers) -> Generator[None]:
         yield
     finally:
         _PROVIDERS.reset(token)
+
+
+@asynccontextmanager
+async def providers_here() -> AsyncGenerator[Providers]:
+    """The dependencies of the worker whose step runs here; elsewhere, ones that end with the block."""
+    around = _PROVIDERS.get()
+    if around is not None:
+        yield around
+        return
+    providers = Providers(_OVERRIDES.get())
+    try:
+        yield providers
+    finally:
+        await providers.close()
 
 
 async def resolve_outside(dependencies: Mapping[str, Dependency[Any]]) -> dict[str, Any]:

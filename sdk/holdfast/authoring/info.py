@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
-from holdfast.errors import NotInWorkflow
+from holdfast.errors import InvalidInput, NotInWorkflow
+
+USAGE: Final = "holdfast-usage"
+"""In the metadata of a step's result: what it used up, as JSON numbers by unit."""
+
+
+@dataclass(kw_only=True)
+class Usage:
+    """What one attempt has spent so far; the run's budget counts it."""
+
+    cost_usd: float = 0.0
+    """US dollars."""
+
+    tokens: int = 0
+    """Tokens of language models, in and out."""
+
+    def add(self, cost_usd: float, tokens: int) -> None:
+        """Spend more.
+
+        Raises:
+            InvalidInput: One of them is negative or no number.
+        """
+        if not 0 <= cost_usd < math.inf or tokens < 0:
+            raise InvalidInput(f"add_usage(cost_usd={cost_usd!r}, tokens={tokens!r}): use zero or more")
+        self.cost_usd += cost_usd
+        self.tokens += tokens
+
+    @property
+    def by_unit(self) -> dict[str, float]:
+        """What was spent, without zeros."""
+        return {unit: amount for unit, amount in vars(self).items() if amount}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +70,12 @@ class StepInfo:
     is_local: bool = False
     """Whether it runs inside the workflow task."""
 
+    usage: Usage = field(default_factory=Usage, compare=False)
+    """What this attempt has spent."""
+
+    executor_calls: Counter[str] = field(default_factory=Counter[str], compare=False, repr=False)
+    """How often this attempt called each executor itself: part of the idempotency keys of those calls."""
+
     _heartbeat: Callable[..., None] = field(repr=False, compare=False, default=lambda *_: None)
     _is_cancelled: Callable[[], bool] = field(repr=False, compare=False, default=lambda: False)
     _defer: Callable[[], NoReturn] | None = field(repr=False, compare=False, default=None)
@@ -46,6 +84,18 @@ class StepInfo:
         """Record progress that the next attempt finds in `heartbeat_details`. Beats without details are sent by
         themselves; this is for steps that can go on where they were."""
         self._heartbeat(*details)
+
+    def add_usage(self, *, cost_usd: float = 0.0, tokens: int = 0) -> None:
+        """Count what this step spends towards the run's budget.
+
+        Args:
+            cost_usd: US dollars.
+            tokens: Tokens of language models, in and out.
+
+        Raises:
+            InvalidInput: One of them is negative or no number.
+        """
+        self.usage.add(cost_usd, tokens)
 
     @property
     def cancelled(self) -> bool:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from holdfast.authoring import scope
+from holdfast.authoring.executors import Executors
 from holdfast.authoring.signature import where
 from holdfast.errors import InvalidStep, InvalidWorkflow
 
 if TYPE_CHECKING:
+    from holdfast.authoring.executor import Executor
     from holdfast.authoring.step import Step
     from holdfast.authoring.workflow import Workflow
+
+E = TypeVar("E", bound="type[Executor[Any, Any]]")
 
 StandIn = Callable[[Sequence[Any]], Coroutine[Any, Any, Any]]
 """What a test puts in place of a step's function: takes the sent arguments, one per parameter."""
@@ -19,9 +24,14 @@ StandIn = Callable[[Sequence[Any]], Coroutine[Any, Any, Any]]
 
 class Registry:
     """Steps and workflows by name. The same function declared again (a reload, a notebook cell) replaces itself;
-    two different functions of one name are an error at first use."""
+    two different functions of one name are an error at first use.
+
+    Attributes:
+        executors: The executors by type, those of installed packages included.
+    """
 
     def __init__(self) -> None:
+        self.executors = Executors()
         self._steps: dict[str, dict[object, Step[..., Any]]] = {}
         self._workflows: dict[str, dict[object, Workflow[..., Any]]] = {}
         self._stand_ins: dict[object, StandIn] = {}
@@ -104,6 +114,18 @@ _current = Registry()
 def registry() -> Registry:
     """The registry that decorators fill."""
     return _current
+
+
+def register_executor(executor: E) -> E:
+    """Offer an executor in this process, without packaging it. Also as a decorator; workers that are made after it
+    serve it.
+
+    Args:
+        executor: A subclass of `Executor` with a `type`.
+    """
+    if not scope.reimporting():
+        registry().executors.add(executor)
+    return executor
 
 
 @contextmanager

@@ -8,15 +8,17 @@ import inspect
 import logging
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from types import CodeType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pydantic_core import to_json
 from temporalio import activity
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, CancelledError
 
 from holdfast.authoring.depends import Dependency, Providers, providing
-from holdfast.authoring.info import StepInfo, enter
+from holdfast.authoring.info import USAGE, StepInfo, enter
 from holdfast.authoring.registry import registry
 from holdfast.authoring.signature import Signature
 from holdfast.authoring.step import Step
@@ -39,7 +41,7 @@ logger = logging.getLogger("holdfast.step")
 
 
 def _not_a_step_failure(record: logging.LogRecord) -> bool:
-    """Leaves out Temporal's own report of what `_Call._log` reports in a line that names the run."""
+    """Leaves out Temporal's own report of what `Call._log` reports in a line that names the run."""
     error = record.exc_info[1] if record.exc_info else None
     return not (isinstance(error, ApplicationError) and error.__cause__ is not None)
 
@@ -70,6 +72,8 @@ class StepHost:
         self.instances = instances
         self.processes = processes
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.codes: dict[CodeType, str] = {}
+        """The code of what runs here, to name what blocks the loop."""
         self.record_progress: Callable[[bytes, Sequence[Any]], bool] = lambda token, details: False
 
     def activities(self, steps: Mapping[str, Step[..., Any]]) -> list[Callable[..., Any]]:
@@ -118,7 +122,7 @@ class StepHost:
         node: bool = False,
     ) -> Callable[..., Any]:
         is_async = inspect.iscoroutinefunction(fn) or options.process
-        call = _Call(
+        call = Call(
             self,
             step,
             name.removeprefix(NODE),
@@ -153,7 +157,7 @@ class StepHost:
         return activity.defn(name=name)(run)
 
 
-class _Call:
+class Call:
     """How one step is called."""
 
     def __init__(
@@ -198,8 +202,7 @@ class _Call:
             error = Unavailable(f"the process that ran step {self.name!r} died; it is tried again")
             raise step_failure(error, self._retry(), info.attempt) from exc
         except (Exception, SystemExit) as exc:  # the boundary to user code, which must not end the worker
-            self._log(exc, info)
-            raise step_failure(exc, self._retry(), info.attempt, called=called) from exc
+            raise self._failed(exc, info, called=called) from exc
 
     def run_sync(self, args: Sequence[Any]) -> RawValue:
         """A sync step, already on its thread; what must wait for I/O goes to the worker's loop."""
@@ -219,8 +222,11 @@ class _Call:
         except (asyncio.CancelledError, CancelledError):
             raise
         except (Exception, SystemExit) as exc:  # the boundary to user code, which must not end the worker
-            self._log(exc, info)
-            raise step_failure(exc, self._retry(), info.attempt, called=called) from exc
+            raise self._failed(exc, info, called=called) from exc
+
+    def _failed(self, exc: BaseException, info: StepInfo, *, called: bool) -> ApplicationError:
+        self._log(exc, info)
+        return step_failure(exc, self._retry(), info.attempt, called=called)
 
     def _retry(self) -> RetryPolicy:
         """The policy of this call, which `with_options` may have changed; Temporal knows no jitter."""
@@ -305,6 +311,8 @@ class _Call:
                 f"(HOLDFAST_STORAGE) a local step gives at most {LOCAL_RESULT_BYTES // 1024} KiB. Drop local=True.",
                 size_bytes=size_bytes,
             )
+        if spent := info.usage.by_unit:
+            payload.metadata[USAGE] = to_json(spent)
         return RawValue(payload)
 
     def _heartbeat(self, token: bytes) -> Callable[..., None]:

@@ -7,7 +7,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any, cast
 
 from temporalio.converter import DataConverter
@@ -19,11 +19,13 @@ from holdfast.authoring.step import Step
 from holdfast.authoring.workflow import Workflow
 from holdfast.engine.activities import StepHost
 from holdfast.engine.data.step_data import StepData
+from holdfast.engine.executors import executor_activities
 from holdfast.engine.heartbeat import HeartbeatInterceptor
 from holdfast.engine.process_pool import ProcessPool
 from holdfast.engine.sandbox import can_sandbox, runner
 from holdfast.engine.shell import workflow_class
 from holdfast.errors import InvalidWorkflow, NotFound
+from holdfast.secrets import Given, secret_sources
 
 _SERVED = (
     "@workflow functions, modules, module names such as 'app.orders' or 'app.*', or instances of classes with @step "
@@ -39,6 +41,7 @@ class Parts:
         overrides: Values for dependencies, by provider.
         max_processes: For steps with `process=True`. Default: one per core.
         versioned: Whether the worker belongs to a deployment.
+        secrets: Where executors find secrets before the environment and the folder of secrets.
 
     Raises:
         InvalidWorkflow, InvalidStep: One of them cannot work; nothing has started.
@@ -52,6 +55,7 @@ class Parts:
         overrides: Mapping[Callable[[], Any], Any] | None = None,
         max_processes: int | None = None,
         versioned: bool = True,
+        secrets: Given | None = None,
     ) -> None:
         self.workflows: dict[str, Workflow[..., Any]] = {}
         self.instances: dict[type, object] = {}
@@ -65,7 +69,7 @@ class Parts:
         self.steps = registry().steps()
         for step in self.steps.values():
             step.check()
-        self.providers = Providers(overrides)
+        self.providers = Providers({secret_sources: secret_sources(secrets), **(overrides or {})})
         self.processes = ProcessPool(max_processes)
         sandboxed: list[Workflow[..., Any]] = []
         from holdfast.engine.dag.flow import dag_workflow  # brings pydantic's slow half along
@@ -118,10 +122,12 @@ class Parts:
 
     def heartbeats(self, host: StepHost) -> HeartbeatInterceptor:
         """The beats of the steps."""
-        return HeartbeatInterceptor(host, self._codes())
+        host.codes.update({step.fn.__code__: name for name, step in self.steps.items()})
+        return HeartbeatInterceptor(host, host.codes)
 
-    def _codes(self) -> dict[CodeType, str]:
-        return {step.fn.__code__: name for name, step in self.steps.items()}
+    def activities(self, host: StepHost) -> list[Callable[..., Any]]:
+        """What serves the steps and the executors."""
+        return [*host.activities(self.steps), *executor_activities(host)]
 
     async def close(self) -> None:
         """Close dependencies and processes."""

@@ -31,6 +31,7 @@ from holdfast.engine.heartbeat import HeartbeatInterceptor
 from holdfast.engine.parts import Parts
 from holdfast.engine.shell import Shell
 from holdfast.errors import InvalidConfiguration
+from holdfast.secrets import Given
 
 _SHARED = ("holdfast", "pydantic", "pydantic_core", "annotated_types", "typing_extensions")
 """What the user's own sandboxed workflows must not import anew: the registry would be empty there, and building
@@ -54,6 +55,7 @@ class Plugin(temporal_client.Plugin, temporal_worker.Plugin):
             steps.
         overrides: Values for dependencies in place of their providers, for tests.
         max_processes: For steps with `process=True`. Default: one per core.
+        secrets: As for `holdfast.Worker`.
     """
 
     def __init__(
@@ -62,8 +64,10 @@ class Plugin(temporal_client.Plugin, temporal_worker.Plugin):
         *,
         overrides: Mapping[Callable[[], Any], Any] | None = None,
         max_processes: int | None = None,
+        secrets: Given | None = None,
     ) -> None:
         self._served = list(served)
+        self._secrets = secrets
         self._overrides = overrides
         self._max_processes = max_processes
         self._workers: dict[HeartbeatInterceptor, tuple[Parts, Executor | None]] = {}
@@ -114,13 +118,18 @@ class Plugin(temporal_client.Plugin, temporal_worker.Plugin):
                 given.get("max_concurrent_activities") or _MAX_STEPS, "holdfast-step"
             )
             given["activity_executor"] = threads
-        parts = Parts(self._served, overrides=self._overrides, max_processes=self._max_processes)
+        parts = Parts(
+            self._served,
+            overrides=self._overrides,
+            max_processes=self._max_processes,
+            secrets=self._secrets,
+        )
         host = parts.host(converter)
         beats = parts.heartbeats(host)
         self._workers[beats] = (parts, threads)
         own: list[type] = list(given.get("workflows") or ())
         given["workflows"] = [*own, *parts.classes]
-        given["activities"] = [*(given.get("activities") or []), *host.activities(parts.steps)]
+        given["activities"] = [*(given.get("activities") or []), *parts.activities(host)]
         given["interceptors"] = [*(given.get("interceptors") or []), beats]
         given["workflow_runner"] = _runner(given.get("workflow_runner"), parts, own)
         return config

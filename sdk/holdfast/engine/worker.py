@@ -23,6 +23,7 @@ from holdfast.engine.health import HealthServer
 from holdfast.engine.parts import Parts
 from holdfast.errors import InvalidConfiguration, Unavailable
 from holdfast.options import DEFAULT_QUEUE, check_duration
+from holdfast.secrets import Given
 
 if TYPE_CHECKING:
     from holdfast.client.client import Client
@@ -52,6 +53,8 @@ class Worker:
         deployment: The name of the Temporal Worker Deployment this worker belongs to; with `build_id`.
         build_id: The version of the code. Runs of `versioning="pinned"` workflows stay on theirs.
         overrides: Values for dependencies in place of their providers, for tests.
+        secrets: Secrets by name, or a `SecretSource` such as a vault. Executors look here first, then in the
+            environment (`HOLDFAST_SECRET_<NAME>`), then in the folder that `HOLDFAST_SECRETS_DIR` names.
 
     Raises:
         InvalidWorkflow, InvalidStep: Something that it serves cannot work.
@@ -74,6 +77,7 @@ class Worker:
         deployment: str | None = None,
         build_id: str | None = None,
         overrides: Mapping[Callable[[], Any], Any] | None = None,
+        secrets: Given | None = None,
     ) -> None:
         if (deployment is None) != (build_id is None):
             raise InvalidConfiguration("deployment= and build_id= go together: name both or neither")
@@ -89,7 +93,11 @@ class Worker:
                 raise InvalidConfiguration(f"{name}={value!r}: use {least} or more")
         check_duration("drain", drain)
         self._parts = Parts(
-            served, overrides=overrides, max_processes=max_processes, versioned=deployment is not None
+            served,
+            overrides=overrides,
+            max_processes=max_processes,
+            versioned=deployment is not None,
+            secrets=secrets,
         )
         chosen = (
             list(queues) if queues is not None else [w.options.queue for w in self._parts.workflows.values()]
@@ -98,7 +106,7 @@ class Worker:
         self._threads = ThreadPoolExecutor(max_steps, thread_name_prefix="holdfast-step")
         host = self._parts.host(client.temporal.data_converter)
         self._heartbeats = self._parts.heartbeats(host)
-        activities = host.activities(self._parts.steps)
+        activities = self._parts.activities(host)
         self._health = HealthServer(health_port) if health_port is not None else None
         self._stop: asyncio.Event | None = None
         self._task: asyncio.Task[None] | None = None

@@ -11,14 +11,12 @@ from temporalio.converter import PayloadConverter
 
 from holdfast.engine.data.refs import CONTEXT_KEY, Ref, RefContext, genuine_refs, list_refs
 from holdfast.errors import InvalidInput
+from holdfast.misfit import invalid
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 T = TypeVar("T")
-
-_SHOWN_ERRORS = 3
-_SHOWN_CHARACTERS = 80
 
 
 def is_object(value: object) -> TypeGuard[dict[str, Any]]:
@@ -94,28 +92,6 @@ def from_payload(
         return adapter.validate_python(_other_encoding(payload, converter, where))
     except ValidationError as error:
         raise invalid(error, where) from error
-
-
-def invalid(error: ValidationError, where: str) -> InvalidInput:
-    """The error for a value that does not fit its type, with the first few paths and values."""
-    problems = error.errors(include_url=False, include_context=False)
-    lines: list[str] = []
-    for problem in problems[:_SHOWN_ERRORS]:
-        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
-        shown = repr(problem["input"])
-        if len(shown) > _SHOWN_CHARACTERS:
-            shown = f"{shown[:_SHOWN_CHARACTERS]}..."
-        hint = (
-            " (NaN and infinity become null)"
-            if problem["input"] is None and problem["type"] == "float_type"
-            else ""
-        )
-        lines.append(f"{path.lstrip('.') or 'the value itself'}: {problem['msg']}, got {shown}{hint}")
-    more = f"; and {len(problems) - _SHOWN_ERRORS} more" if len(problems) > _SHOWN_ERRORS else ""
-    return InvalidInput(
-        f"{where} does not fit its declared type {error.title}: {'; '.join(lines)}{more}",
-        error_count=len(problems),
-    )
 
 
 def megabytes(size_bytes: int) -> str:

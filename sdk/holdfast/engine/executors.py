@@ -1,0 +1,129 @@
+"""Executors as Temporal activities: secrets come in at the last moment, and never leave the attempt."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+from temporalio import activity
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError, CancelledError
+
+from holdfast.authoring.depends import providing
+from holdfast.authoring.execution import EXECUTOR, prepare, without_secrets
+from holdfast.authoring.executor import Executor
+from holdfast.authoring.executor_context import ExecutorContext, context_of
+from holdfast.authoring.info import StepInfo
+from holdfast.authoring.registry import registry
+from holdfast.engine.activities import Call, StepHost
+from holdfast.engine.data.adapters import make_adapter
+from holdfast.engine.failures import step_failure
+from holdfast.options import RetryPolicy
+from holdfast.redaction import Redactor, redacting_logs, text_of
+
+
+def executor_activities(host: StepHost) -> list[Callable[..., Any]]:
+    """One activity per executor that this process offers. None is imported before its first call."""
+    return [_activity(host, kind) for kind in registry().executors.types()]
+
+
+def _activity(host: StepHost, kind: str) -> Callable[..., Any]:
+    calls: list[_ExecutorCall] = []
+
+    async def run(call: RawValue, own: RawValue) -> RawValue:
+        if not calls:
+            calls.append(await _loaded(host, kind))
+        return await calls[0].run(call, own)
+
+    run.__qualname__ = run.__name__ = EXECUTOR + kind
+    return activity.defn(name=EXECUTOR + kind)(run)
+
+
+async def _loaded(host: StepHost, kind: str) -> _ExecutorCall:
+    try:
+        # On a thread: what a package imports may take a second.
+        executor = await asyncio.to_thread(registry().executors.find, kind)
+        return _ExecutorCall(host, executor)
+    except Exception as exc:  # the boundary to packages of others
+        raise step_failure(exc, RetryPolicy(), activity.info().attempt, called=False) from exc
+
+
+class _ExecutorCall(Call):
+    """How one executor is called."""
+
+    def __init__(self, host: StepHost, kind: type[Executor[Any, Any]]) -> None:
+        step = kind.step
+        super().__init__(
+            host, step, step.name, step.signature, step.options, None, lenient=False, on_loop=True, node=True
+        )
+        self._in_code = copy.copy(self)
+        self._in_code.node = False  # which decides from which size on a result is a Ref
+        self.executor = kind()
+        host.codes[inspect.unwrap(kind.execute).__code__] = kind.type
+
+    async def run(self, asked: RawValue, own: RawValue) -> RawValue:
+        """One attempt."""
+        info, called, redactor = self._enter(), False, Redactor()
+        with providing(self.host.providers), redacting_logs(redactor):
+            try:
+                call = await self._call(asked, own)
+                encode = (self._in_code if call.get("code") else self)._encode
+                stand_in = registry().stand_in(self.signature.fn)
+                if stand_in is not None:
+                    return await encode(await stand_in([call, None]), info)
+                ctx = await self._context(info, redactor)
+                config = await prepare(self.executor, call, ctx, redactor)
+                called = True
+                result = await self.executor.execute(ctx, config, call.get("input"))
+                kept = without_secrets(result, self.signature.result, redactor, self.executor.type)
+                return await encode(kept, info)
+            except (asyncio.CancelledError, CancelledError):
+                raise
+            except (Exception, SystemExit) as exc:  # noqa: BLE001 - the boundary to executors, reported below
+                shown = redactor.exception(exc)
+                failure = self._failure(exc, shown, info, redactor, called=called)
+            self._log(shown, info)
+            # Nothing of the exception itself may follow: it quotes what it likes.
+            raise failure from shown
+
+    async def _call(self, asked: RawValue, own: RawValue) -> dict[str, Any]:
+        data = self.host.data
+        where = f"The call of {self.name!r}"
+        call: dict[str, Any] = await data.decode(asked.payload, make_adapter(dict[str, Any]), where=where)
+        if call.get("own") is not None:
+            where = f"The output of {call['own']!r}"
+            call["values"][call["own"]] = await data.decode(own.payload, make_adapter(Any), where=where)
+        return call
+
+    async def _context(self, info: StepInfo, redactor: Redactor) -> ExecutorContext:
+        return await context_of(
+            info,
+            kind=self.executor.type,
+            node=activity.info().activity_id,
+            key=info.idempotency_key,
+            providers=self.host.providers,
+            redactor=redactor,
+        )
+
+    def _failure(
+        self, exc: BaseException, shown: Exception, info: StepInfo, redactor: Redactor, *, called: bool
+    ) -> ApplicationError:
+        """The failure of an attempt, without secrets in its message and details."""
+        try:
+            failure = step_failure(exc, self._retry(), info.attempt, called=called)
+            details = [redactor.value(to_jsonable_python(item, fallback=repr)) for item in failure.details]
+        except Exception:  # noqa: BLE001 - of an exception that cannot say what it is
+            failure = step_failure(shown, self._retry(), info.attempt, called=called)
+            details = list(failure.details)
+        return ApplicationError(
+            redactor.text(text_of(failure)),
+            *details,
+            type=failure.type,
+            non_retryable=failure.non_retryable,
+            next_retry_delay=failure.next_retry_delay,
+            category=failure.category,
+        )

@@ -1,0 +1,151 @@
+"""Where secrets come from, and how an executor gets one: by name, at the last moment, never through a run's history."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from holdfast.errors import InvalidInput, NotFound, Unavailable
+from holdfast.redaction import Redactor
+from holdfast.settings import PREFIX_OF_SECRETS, load, read_secret
+
+NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}", re.ASCII)
+"""What a secret may be called."""
+
+MAX_CHARS: Final = 64 * 1024
+"""No secret is longer."""
+
+
+class SecretSource(Protocol):
+    """A place that has secrets, such as a vault. Give one to `Worker(secrets=...)`."""
+
+    async def find(self, name: str) -> str | None:
+        """The secret of that name; None if it is not here. What it raises fails the attempt, which is made again."""
+        ...
+
+    def place(self, name: str) -> str:
+        """Where it looks for that name, for messages."""
+        ...
+
+
+@dataclass(frozen=True)
+class EnvironmentSecrets:
+    """Secrets in the environment: `HOLDFAST_SECRET_<NAME>`."""
+
+    async def find(self, name: str) -> str | None:
+        """See `SecretSource`."""
+        return read_secret(name)
+
+    def place(self, name: str) -> str:
+        """See `SecretSource`."""
+        return f"the environment variable {PREFIX_OF_SECRETS}{name}"
+
+
+@dataclass(frozen=True)
+class FolderSecrets:
+    """Secrets as files of one folder, as Docker and Kubernetes mount them: the name is the file's, the text its value
+    without the line break at its end.
+
+    Args:
+        folder: The folder.
+    """
+
+    folder: Path
+
+    async def find(self, name: str) -> str | None:
+        """See `SecretSource`.
+
+        Raises:
+            Unavailable: There is such a file, and it cannot be read.
+        """
+        path = self.folder / name
+        try:
+            with path.open(encoding="utf-8") as file:
+                return file.read(MAX_CHARS + 1).removesuffix("\n").removesuffix("\r")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise Unavailable(
+                f"the secret {name!r} is in {path}, which cannot be read: {type(error).__name__}"
+            ) from None
+
+    def place(self, name: str) -> str:
+        """See `SecretSource`."""
+        return f"the file {self.folder / name}"
+
+
+@dataclass(frozen=True)
+class GivenSecrets:
+    """Secrets given in code, for tests and for programs that have them from elsewhere.
+
+    Args:
+        values: By name.
+    """
+
+    values: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return f"GivenSecrets({', '.join(sorted(self.values))})"
+
+    async def find(self, name: str) -> str | None:
+        """See `SecretSource`."""
+        return self.values.get(name)
+
+    def place(self, name: str) -> str:
+        """See `SecretSource`."""
+        return "the secrets given to the worker"
+
+
+Given = Mapping[str, str] | SecretSource
+
+
+def secret_sources(given: Given | None = None) -> list[SecretSource]:
+    """The places to look into, in this order: what code gives, the environment, the folder that
+    `HOLDFAST_SECRETS_DIR` names."""
+    folder = load().secrets_dir
+    sources: list[SecretSource] = [EnvironmentSecrets()]
+    if given is not None:
+        sources.insert(0, GivenSecrets(given) if isinstance(given, Mapping) else given)
+    if folder is not None:
+        sources.append(FolderSecrets(folder))
+    return sources
+
+
+class Secrets:
+    """The secrets that one attempt asks for.
+
+    Args:
+        sources: Where to look, first one first.
+        redactor: Learns each value that is given out.
+    """
+
+    def __init__(self, sources: Sequence[SecretSource], redactor: Redactor) -> None:
+        self._sources = sources
+        self._redactor = redactor
+
+    async def get(self, name: str) -> str:
+        """The secret of that name. Use it at once and keep it nowhere; errors, logs and results of this attempt show
+        `***` in its place.
+
+        Raises:
+            NotFound: No source has it.
+            InvalidInput: No secret can have that name.
+        """
+        if NAME.fullmatch(name) is None:
+            raise InvalidInput(
+                f"{name!r} is no name of a secret: use letters, digits, '_' and '-', at most 128"
+            )
+        for source in self._sources:
+            value = await source.find(name)
+            if value is None:
+                continue
+            if not value or len(value) > MAX_CHARS:
+                what = f"has more than {MAX_CHARS} characters" if value else "is empty"
+                raise InvalidInput(f"the secret {name!r} {what}; it comes from {source.place(name)}")
+            self._redactor.add(value)
+            return value
+        places = "; ".join(source.place(name) for source in self._sources)
+        raise NotFound(f"there is no secret {name!r}; looked for in: {places}")
