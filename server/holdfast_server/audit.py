@@ -166,7 +166,7 @@ class _Auditor:
             if not (written := error.details.get("findings")):
                 raise
             return [Finding(**finding) for finding in written]
-        safe = {step.name for step in registry().all_steps() if step.options.idempotent or step.compensation}
+        safe = {step.name for step in registry().all_steps() if step.options.idempotent}
         return audit_spec(spec, level=self._level, safe_steps=safe)
 
     def _add(self, shown: str, findings: Sequence[Finding], *, dag: str | None = None) -> None:

@@ -20,7 +20,7 @@ def check_effects(spec: DagSpec, safe_steps: Collection[str]) -> Iterator[Remark
 
     Args:
         spec: The document.
-        safe_steps: The names of steps that are stated to be idempotent, or have a compensation of their own.
+        safe_steps: The names of steps that are stated to be idempotent.
     """
     for path, node in placed(spec):
         safe = node.config.get("step") in safe_steps if node.type == STEP_TYPE else False

@@ -26,7 +26,7 @@ def audit_spec(
     Args:
         spec: The document.
         level: How strict.
-        safe_steps: The names of steps that are stated to be idempotent, or have a compensation of their own.
+        safe_steps: The names of steps that are stated to be idempotent.
 
     Returns:
         What `validate` finds, then the findings of the audit's own rules (`HF-A0xx`); of one code at most 200, and one

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-_COMMENT: Final = re.compile(r"#\s*holdfast:\s*allow\b(?P<rest>.*)")
+_COMMENT: Final = re.compile(r"#\s*holdfast:\s*allow\b(?P<rest>[^#]*)")
 _CODES: Final = re.compile(r"(?:[\s,]*HF-A\d{3}\b)*")
 _CODE: Final = re.compile(r"HF-A\d{3}")
 

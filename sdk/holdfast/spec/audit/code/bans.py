@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -181,23 +180,41 @@ _NOW_UNLESS: Final[Mapping[str, int]] = {
 """What depends on clock or chance only when it is called with fewer arguments."""
 
 
+SOURCES: Final = (
+    "random.Random.",
+    "random.SystemRandom.",
+    "numpy.random.default_rng().",
+    "numpy.random.RandomState.",
+)
+"""Objects that draw: of the module's, every run draws, so that also a seeded one gives something else in a replay."""
+
+
 def reference_ban(path: str) -> Ban | None:
     """The rule that naming it breaks."""
     return None if path in _NOW_UNLESS else _EXACT.get(path)
 
 
-def call_ban(path: str, call: ast.Call) -> Ban | None:
+def call_ban(path: str, argument_count: int) -> Ban | None:
     """The rule that calling it breaks."""
     if path in _NOW_UNLESS:
-        enough = len(call.args) + len(call.keywords) >= _NOW_UNLESS[path]
-        return None if enough else _EXACT.get(path, Ban(CHANCE, FIXES[CHANCE]))
+        return None if argument_count >= _NOW_UNLESS[path] else _EXACT.get(path, Ban(CHANCE, FIXES[CHANCE]))
     if (ban := _EXACT.get(path)) is not None:
         return ban
     parts = path.split(".")
     prefixes = [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
-    if any(prefix in _HARMLESS for prefix in prefixes) or parts[-1].endswith(_PLAIN) or "types" in parts:
+    if any(
+        prefix in _HARMLESS or prefix in _EXACT for prefix in prefixes
+    ):  # what is below is reported by itself
+        return None
+    if parts[-1].endswith(_PLAIN) or "types" in parts:
         return None
     code = next((_LIBRARIES[prefix] for prefix in prefixes if prefix in _LIBRARIES), None)
     if code is None and parts[-1] in ("run_in_executor", "call_soon_threadsafe"):
         code = THREADS
     return Ban(code, FIXES[code]) if code is not None else None
+
+
+def is_made_by_ban(path: str) -> bool:
+    """Whether it is what a call returned that is reported already, so that its methods need not be."""
+    made, call, _ = path.partition("()")
+    return bool(call) and call_ban(made, 0) is not None

@@ -40,11 +40,16 @@ def check_try(node: ast.Try | ast.TryStar, path_of: PathOf, cancelled: frozenset
     for handler in node.handlers:
         if not _catches(handler.type, path_of):
             continue
-        if not any(isinstance(statement, ast.Raise) for statement in inside(handler.body)):
+        if not raises(handler):
             written = f"except {ast.unparse(handler.type)}" if handler.type else "a bare except"
             message = f"{written} swallows the cancellation of the run: it would go on as if nobody had asked"
             yield Hit(CODE, handler, message, _FIX)
         return  # what comes later never sees a cancellation
+
+
+def raises(handler: ast.ExceptHandler) -> bool:
+    """Whether a handler raises, the same or something else."""
+    return any(isinstance(statement, ast.Raise) for statement in inside(handler.body))
 
 
 def check_suppress(node: ast.With, path_of: PathOf, cancelled: frozenset[str]) -> Iterator[Hit]:

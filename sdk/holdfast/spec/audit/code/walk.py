@@ -12,7 +12,7 @@ from holdfast.spec.audit.code.order import Order
 from holdfast.spec.audit.code.resolve import Frame, Resolver
 from holdfast.spec.audit.code.scope import Class, Function, Module, lambda_scope
 from holdfast.spec.audit.code.shared import Shared
-from holdfast.spec.audit.code.tree import FunctionNode
+from holdfast.spec.audit.code.tree import FunctionNode, root_name
 from holdfast.spec.audit.code.values import SET, ClassRef, External, FunctionRef, Object, Value
 
 _NOT_REPLAYING = "temporalio.workflow.unsafe.is_replaying"
@@ -38,6 +38,7 @@ class Walk(ast.NodeVisitor):
         self._frame = Frame(module.scope)
         self._cancelled = frozenset[str]()
         self._live_only = False
+        self._ending = False
         self._reported: set[ast.AST] = set()
 
     def run(self, function: Function, receiver: Class | None) -> None:
@@ -74,8 +75,13 @@ class Walk(ast.NodeVisitor):
         called = self._value(node.func)
         path = called.path if isinstance(called, External) else None
         self._report_changes(node)
-        if path is not None and (ban := bans.call_ban(path, node)):
-            self._ban(node, path, ban)
+        root = root_name(node.func)
+        if path is not None and (root is not None or not bans.is_made_by_ban(path)):
+            count = len(node.args) + len(node.keywords)
+            if (ban := bans.call_ban(path, count)) is not None:
+                self._ban(node, path, ban)
+            if path.startswith(bans.SOURCES) and root and self._shared.variable(root.id, self._frame):
+                self._ban(node, path, Ban(bans.CHANCE, bans.FIXES[bans.CHANCE]))
         for argument in self._order.enter(node, path):
             self._iterated(argument)
         if path == "builtins.set.pop":
@@ -128,7 +134,7 @@ class Walk(ast.NodeVisitor):
         for target in node.targets:
             self.visit(target)
             if isinstance(target, ast.Name):
-                self._frame.env[target.id] = value
+                self._learn(target, value)
             elif isinstance(target, ast.Tuple | ast.List):
                 self._iterated(node.value)
 
@@ -139,7 +145,7 @@ class Walk(ast.NodeVisitor):
         self.visit(node.target)
         if isinstance(node.target, ast.Name):
             annotated = self._resolver.annotated(node.annotation, self._frame)
-            self._frame.env[node.target.id] = annotated or self._value(node.value)
+            self._learn(node.target, annotated or self._value(node.value))
 
     def visit_AugAssign(self, node: ast.AugAssign) -> None:
         """A variable that is read and changed; what it holds stays of its kind."""
@@ -152,7 +158,7 @@ class Walk(ast.NodeVisitor):
     def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
         """Learn what a variable holds."""
         self.visit(node.value)
-        self._frame.env[node.target.id] = self._value(node.value)
+        self._learn(node.target, self._value(node.value))
 
     def visit_For(self, node: ast.For) -> None:
         """What a loop goes through."""
@@ -201,16 +207,26 @@ class Walk(ast.NodeVisitor):
             if item.optional_vars is not None:
                 self.visit(item.optional_vars)
                 if isinstance(item.optional_vars, ast.Name):
-                    self._frame.env[item.optional_vars.id] = value
+                    self._learn(item.optional_vars, value)
         for statement in node.body:
             self.visit(statement)
 
     visit_AsyncWith = visit_With
 
     def visit_Try(self, node: ast.Try | ast.TryStar) -> None:
-        """Handlers that swallow a cancellation."""
-        self.hits += cancel.check_try(node, self._path, self._cancelled)
-        self.generic_visit(node)
+        """Handlers that swallow a cancellation. What is cleaned up before it is raised again may."""
+        if not self._ending:
+            self.hits += cancel.check_try(node, self._path, self._cancelled)
+        for statement in (*node.body, *node.orelse):
+            self.visit(statement)
+        outside = self._ending
+        for handler in node.handlers:
+            self._ending = outside or cancel.raises(handler)
+            self.visit(handler)
+        self._ending = True
+        for statement in node.finalbody:
+            self.visit(statement)
+        self._ending = outside
 
     visit_TryStar = visit_Try
 
@@ -233,6 +249,10 @@ class Walk(ast.NodeVisitor):
                     self.visit(statement)
             case _:
                 self.generic_visit(node)
+
+    def _learn(self, variable: ast.Name, value: Value) -> None:
+        known = isinstance(value, External) and bans.is_made_by_ban(value.path)
+        self._frame.env[variable.id] = None if known else value
 
     def _value(self, node: ast.expr | None) -> Value:
         return self._resolver.value(node, self._frame)
