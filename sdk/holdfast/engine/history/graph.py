@@ -120,7 +120,7 @@ def _node(box_id: str, calls: Sequence[Call], states: _States) -> DiagramNode:
     span = took([call.started or call.scheduled for call in calls], [call.closed for call in calls])
     return DiagramNode(
         id=box_id,
-        label=first.label if len(labels) == 1 else first.kind,
+        label=first.label if len(labels) == 1 else "sleep",  # only timers without a name differ
         kind=first.kind,
         state=worst(counts),
         count=len(calls) if len(calls) > 1 else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -18,6 +19,7 @@ _MAX_ROUND: Final = 4
 _MIN_ROUNDS: Final = 3
 
 _MAX_BACK: Final = 50
+_MAX_REDUCED: Final = 2000
 
 Key: TypeAlias = tuple[str, str]
 Edge: TypeAlias = tuple[int, int]
@@ -41,7 +43,7 @@ class Sketch:
 
     def merged(self, groups: Iterable[Collection[int]]) -> Sketch:
         """The same with each group of boxes as one."""
-        into = {box: min(group) for group in groups for box in group}
+        into = {box: first for group in groups for first in (min(group),) for box in group}
         if not into:
             return self
         members: dict[int, list[Call]] = {}
@@ -163,12 +165,10 @@ def _round_at(keys: Sequence[Key], start: int) -> tuple[int, int]:
 
 
 def _chains(sketch: Sketch) -> list[list[int]]:
-    """The boxes as chains: each but the last has one arrow out, and each but the first one arrow in."""
-    after: dict[int, list[int]] = {box: [] for box in sketch.boxes}
-    into = dict.fromkeys(sketch.boxes, 0)
-    for source, target in sketch.edges:
-        after[source].append(target)
-        into[target] += 1
+    """The boxes as chains: each but the last has one arrow out, and each but the first one arrow in. An arrow past
+    others, as of items that needed fewer rounds, does not count."""
+    after = _direct(sketch)
+    into = Counter(target for targets in after.values() for target in targets)
     next_of = {box: to[0] for box, to in after.items() if len(to) == 1 and into[to[0]] == 1}
     inner = set(next_of.values())
     chains: list[list[int]] = []
@@ -179,6 +179,25 @@ def _chains(sketch: Sketch) -> list[list[int]]:
                 chain.append(next_of[chain[-1]])
             chains.append(chain)
     return chains
+
+
+def _direct(sketch: Sketch) -> dict[int, list[int]]:
+    """Where the arrows lead, without those that other arrows lead to as well."""
+    after: dict[int, list[int]] = {box: [] for box in sketch.boxes}
+    for source, target in sorted(sketch.edges):
+        after[source].append(target)
+    if len(after) > _MAX_REDUCED:
+        return after
+    # One integer per box, with a bit for each box that can be reached from it.
+    reached: dict[int, int] = {}
+    for box in reversed(after):
+        behind, direct = 0, list[int]()
+        for target in after[box]:
+            if not behind >> target & 1:
+                direct.append(target)
+            behind |= 1 << target | reached.get(target, 0)
+        after[box], reached[box] = direct, behind
+    return after
 
 
 def _by_key(sketch: Sketch) -> Sketch:

@@ -235,7 +235,8 @@ class _Reader:
         self, messages: list[Call], event: HistoryEvent, name: str, payloads: Sequence[Payload]
     ) -> None:
         call = self._new("wait", name, event, name=name)
-        call.result, call.outcome, call.closed = payloads, StepState.COMPLETED, call.scheduled
+        # Since when the run waited, nobody says.
+        call.result, call.outcome, call.scheduled = payloads, StepState.COMPLETED, None
         if not call.hidden:
             messages.append(call)
 
