@@ -16,12 +16,14 @@ from holdfast.authoring.dag_options import (
     NodeRef,
     StepNodeOptions,
     WorkOptions,
+    own_config,
+    own_fields,
 )
 from holdfast.authoring.registry import identity
 from holdfast.authoring.scope import current_run
 from holdfast.authoring.step import Step, StepDecorator, step
 from holdfast.authoring.workflow import Workflow
-from holdfast.errors import NotInWorkflow
+from holdfast.errors import InvalidWorkflow, NotInWorkflow
 from holdfast.options import retry_policy
 from holdfast.spec.check_expressions import Expressions
 from holdfast.spec.model import BudgetSpec, DagSpec, OnError, OnFailure, RetrySpec
@@ -93,7 +95,7 @@ class Dag:
         run = current_run()
         if run is None:
             raise NotInWorkflow(f"{self.name!r} is a dag: start it with `await client.run(dag, input)`")
-        return await run.call_dag(self.compile().document(complete=True), input)
+        return await run.call_dag(self.compile(), input)
 
     @overload
     def step(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> Step[P, R]: ...
@@ -187,9 +189,11 @@ class Dag:
         arguments = given.pop("arguments", {})
         for key in STEP_ONLY:
             given.pop(key, None)
-        if isinstance(step, Step) and step.options.local:
-            given.setdefault("local", True)
-        draft = self._draft(node_id, STEP_TYPE, {"step": name}, {**given, "map": over})
+        config: dict[str, Any] = {"step": name}
+        if isinstance(step, Step):
+            given = {**own_fields(step), **given}
+            config.update(own_config(step))
+        draft = self._draft(node_id, STEP_TYPE, config, {**given, "map": over})
         draft.arguments = arguments
         draft.step = step if isinstance(step, Step) else None
         self._put(draft)
@@ -291,16 +295,25 @@ class Dag:
 
         Args:
             id: The node's id.
-            workflow: The workflow, or its name.
+            workflow: The workflow, or its name; a DAG becomes part of this document as it is now.
             input: The child's input: a value or a template.
             **options: `depends_on`, `when`, `retry`, ...; with `map`, one child per item.
 
         Returns:
             The node's id.
         """
-        name = workflow if isinstance(workflow, str) else workflow.name
-        config = _given(workflow=name, input=input)
+        child: Any = workflow
+        if isinstance(workflow, Dag):
+            child = self._inlined(workflow)
+        elif not isinstance(workflow, str):
+            child = workflow.name
+        config = _given(workflow=child, input=input)
         return self._put(self._draft(id, "workflow", config, options))
+
+    def _inlined(self, dag: Dag) -> dict[str, Any]:
+        if dag is self:
+            raise InvalidWorkflow(f"dag {self.name!r} cannot be a part of itself: use a loop")
+        return dag.compile().document()
 
     def add_edge(self, source: NodeRef, target: NodeRef) -> None:
         """Make `target` wait for `source`."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, TypeAlias, TypedDict
 
 from holdfast.authoring.step import Step
-from holdfast.options import RetryPolicy
+from holdfast.options import RetryPolicy, StepOptions
 from holdfast.spec.model import CompensateSpec, LoopSpec, MapSpec, WhenExhausted, WhenUnmet
 
 NodeRef: TypeAlias = str | Step[..., Any]
@@ -62,3 +62,29 @@ NODE_AND_STEP = frozenset({"timeout", "retry", "local"})
 
 STEP_ONLY = frozenset({"heartbeat", "idempotent", "deferred", "process", "queue", "priority", "summary"})
 """Options that only a step has."""
+
+
+def own_fields(step: Step[..., Any]) -> dict[str, Any]:
+    """What a step's own options say about its node; they stand in the document, so that a later change of the code
+    changes nothing under open runs."""
+    options, fields = step.options, dict[str, Any]()
+    if options.timeout is not None or options.deferred:
+        fields["timeout"] = options.attempt_timeout
+    if options.retry != RetryPolicy():
+        fields["retry"] = options.retry
+    if options.local:
+        fields["local"] = True
+    return fields
+
+
+def own_config(step: Step[..., Any]) -> dict[str, Any]:
+    """The same for the node's config."""
+    options, config = step.options, dict[str, Any]()
+    if options.queue is not None:
+        config["queue"] = options.queue
+    if options.priority is not None:
+        config["priority"] = options.priority
+    if not options.local and options.heartbeat_timeout != StepOptions().heartbeat:
+        heartbeat = options.heartbeat_timeout
+        config["heartbeat"] = None if heartbeat is None else heartbeat.total_seconds()
+    return config

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from holdfast.authoring.step import Step
     from holdfast.authoring.workflow import Workflow
+    from holdfast.spec.model import DagSpec, OnError
 
 
 class RunScope(Protocol):
@@ -26,8 +27,14 @@ class RunScope(Protocol):
         """Start a child run and wait for its result."""
         ...
 
-    async def call_dag(self, document: Mapping[str, Any], input: Any) -> Any:
+    async def call_dag(self, document: DagSpec, input: Any) -> Any:
         """Run a DAG as a child and wait for its result."""
+        ...
+
+    async def map_steps(
+        self, step: Step[..., Any], items: Sequence[Any], concurrency: int, on_error: OnError
+    ) -> list[Any]:
+        """Call a step once per item."""
         ...
 
     async def wait_for(self, name: str, hint: Any, timeout: timedelta | None) -> Any:

@@ -303,12 +303,6 @@ def _definition(
     """What is started, and with which arguments: a DAG is an argument of the workflow that runs DAGs."""
     if isinstance(workflow, Workflow):
         return cast("Workflow[..., Any]", workflow), args
-    from holdfast.authoring.dag import Dag  # slow to import, and many processes have none
+    from holdfast.client.dags import dag_start  # slow to import, and many processes have none
 
-    if not isinstance(workflow, Dag):
-        raise InvalidInput(f"{workflow!r} is no workflow: decorate the function with @workflow")
-    if len(args) > 1:
-        raise InvalidInput(f"dag {workflow.name!r} takes one input, got {len(args)}")
-    from holdfast.engine.dag.flow import dag_workflow
-
-    return dag_workflow, [workflow.compile().document(complete=True), args[0] if args else None]
+    return dag_start(workflow, args)

@@ -25,8 +25,9 @@ from holdfast.authoring.step import Step
 from holdfast.engine.budget import LOCAL_RESULT_BYTES
 from holdfast.engine.calls import CHECKPOINT
 from holdfast.engine.dag.nodes import NODE, evaluator, node_arguments
-from holdfast.engine.data.step_data import StepData
+from holdfast.engine.data.step_data import NODE_REF_BYTES, REF_BYTES, StepData
 from holdfast.engine.failures import step_failure
+from holdfast.engine.payloads import ATTEMPT
 from holdfast.engine.process_pool import ProcessPool
 from holdfast.engine.tokens import make_token
 from holdfast.errors import HoldfastError, InvalidStep, PayloadTooLarge, Permanent, RetryAfter, Unavailable
@@ -78,7 +79,9 @@ class StepHost:
 
     def activities(self, steps: Mapping[str, Step[..., Any]]) -> list[Callable[..., Any]]:
         """The activities that serve these steps, their aliases and their compensations."""
-        served: list[Callable[..., Any]] = [_checkpoint, evaluator(self)]
+        from holdfast.engine.maps.data import map_activities  # brings the expressions along
+
+        served: list[Callable[..., Any]] = [_checkpoint, evaluator(self.data), *map_activities(self.data)]
         for name, step in steps.items():
             if step.signature.is_method and self._instance(step) is None:
                 continue
@@ -302,7 +305,14 @@ class Call:
         return values
 
     async def _encode(self, result: Any, info: StepInfo) -> RawValue:
-        payload = await self.host.data.encode_result(result, self.signature.result, step=self.name)
+        payload = await self.host.data.encode_result(
+            result,
+            self.signature.result,
+            step=self.name,
+            ref_bytes=NODE_REF_BYTES if self.node else REF_BYTES,
+        )
+        if self.node and info.attempt > 1:
+            payload.metadata[ATTEMPT] = str(info.attempt).encode()
         size_bytes = payload.ByteSize()
         if info.is_local and size_bytes > LOCAL_RESULT_BYTES and not self.host.data.stored:
             # Several such results in one workflow task would end the run without its compensation.

@@ -19,14 +19,14 @@ from holdfast.authoring.registry import registry
 from holdfast.authoring.step import COMPENSATION_RETRY, Step
 from holdfast.authoring.workflow import Workflow
 from holdfast.engine.budget import LocalBudget, TaskBudget
-from holdfast.engine.children import run_child
+from holdfast.engine.children import MAP_WORKFLOW, child_run_id, run_child
 from holdfast.engine.compensation import Compensations, Undo
 from holdfast.engine.data.in_workflow import decode_in_workflow, encode_argument
 from holdfast.engine.data.step_data import INLINE_BYTES, LIMIT_BYTES
 from holdfast.engine.data.values import megabytes
 from holdfast.engine.failures import is_unregistered, outcome_unknown, step_failed
 from holdfast.engine.inbox import PAUSED, searchable
-from holdfast.errors import PayloadTooLarge
+from holdfast.errors import PayloadTooLarge, RunTerminated
 from holdfast.options import MINUTE, RetryPolicy, StepOptions
 
 if TYPE_CHECKING:
@@ -231,6 +231,13 @@ class Calls:
 
     async def _compensate(self, undo: Undo) -> None:
         result = undo.result or workflow.payload_converter().to_payload(None)
+        if undo.name == MAP_WORKFLOW:
+            from holdfast.engine.maps.flow import map_workflow  # which itself stands on this module
+
+            await self.start_child(
+                map_workflow, undo.activity_id, [*undo.arguments, result], compensating=True
+            )
+            return
         try:
             await self._schedule(
                 undo.name,
@@ -245,30 +252,76 @@ class Calls:
             failed = step_failed(exc, undo.name)
             raise failed from failed.__cause__
 
-    async def call_child(self, child: Workflow[..., Any], values: Sequence[Any]) -> Any:
-        """Start a child run and wait for its result."""
+    async def call_child(
+        self, child: Workflow[..., Any], values: Sequence[Any], *, undo: Undo | None = None
+    ) -> Any:
+        """Start a child run and wait for its result.
+
+        Args:
+            child: The workflow.
+            values: Its arguments.
+            undo: What undoes it once it has completed; a child that fails undoes itself.
+        """
         converter, info = workflow.payload_converter(), workflow.info()
         self.ordinals[f"child {child.name}"] += 1
-        child_id = child.child_id or f"{info.workflow_id}:{child.name}:{self.ordinals[f'child {child.name}']}"
-        await self._hold()
+        child_id = child.child_id or child_run_id(
+            info.workflow_id, f"{child.name}:{self.ordinals[f'child {child.name}']}"
+        )
         payloads = [
             self.encode(value, adapter, f"Argument {name!r} of workflow {child.name!r}")
             for name, value, adapter in zip(
                 child.signature.names, values, child.signature.adapters, strict=True
             )
         ]
-        async with self._budget.admit(sum(payload.ByteSize() for payload in payloads)):
-            self._admitted(None)
-            result = await run_child(
-                child,
-                child_id,
-                payloads,
-                memo=spec_memo(child, stored=self._stored, restart=self._restart),
-                searchable=searchable(),
-            )
+        result = await self.start_child(child, child_id, payloads, undo=undo)
         return decode_in_workflow(
             result.payload, child.signature.result, converter, where=f"The result of workflow {child.name!r}"
         )
+
+    async def start_child(
+        self,
+        child: Workflow[..., Any],
+        child_id: str,
+        payloads: Sequence[Payload],
+        *,
+        undo: Undo | None = None,
+        compensating: bool = False,
+    ) -> RawValue:
+        """Start a child run by its raw arguments and wait for its raw result.
+
+        Args:
+            child: The workflow.
+            child_id: The child's run id.
+            payloads: Its arguments.
+            undo: What undoes it once it has completed; a child that fails undoes itself.
+            compensating: Whether it undoes something itself, and so waits for nothing.
+
+        Raises:
+            RunFailed, AlreadyStarted: As `run_child`.
+        """
+        if not compensating:
+            await self._hold()
+        async with self._budget.admit(sum(payload.ByteSize() for payload in payloads), at_once=compensating):
+            if not compensating:
+                self._admitted(undo)
+            try:
+                result = await run_child(
+                    child,
+                    child_id,
+                    payloads,
+                    memo=spec_memo(child, stored=self._stored, restart=self._restart),
+                    searchable=searchable(),
+                )
+            except BaseException as exc:
+                if undo and not isinstance(exc, RunTerminated):
+                    self.compensations.drop(undo)
+                raise
+            finally:
+                if undo:
+                    self.compensations.ended(undo)
+        if undo:
+            self.compensations.completed(undo, result.payload)
+        return result
 
     def encode(self, value: Any, adapter: TypeAdapter[Any] | None, where: str) -> Payload:
         """The payload of a value that leaves workflow code.

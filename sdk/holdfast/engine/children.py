@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,20 @@ from holdfast.authoring.workflow import Workflow
 from holdfast.engine.failures import child_failed
 from holdfast.engine.inbox import PAUSED
 from holdfast.errors import AlreadyStarted
+
+MAP_WORKFLOW = "holdfast.map"
+"""The workflow that runs a part of a map, or undoes it."""
+
+_ID_CHARACTERS = 200
+
+
+def child_run_id(parent: str, suffix: str) -> str:
+    """The id of a child that nobody gave one: the parent's and what tells it from others, shortened where it would be
+    longer than an id may be."""
+    run_id = f"{parent}:{suffix}"
+    if len(run_id) <= _ID_CHARACTERS:
+        return run_id
+    return f"{run_id[: _ID_CHARACTERS - 33]}-{hashlib.sha256(run_id.encode()).hexdigest()[:32]}"
 
 
 async def run_child(

@@ -10,6 +10,8 @@ from typing import Any
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 
+from holdfast.engine.data.refs import genuine_refs
+
 COMPENSATING_MEMO = "holdfast.compensating"
 
 
@@ -18,8 +20,10 @@ class Undo:
     """One compensation that may have to run."""
 
     name: str
+    """The type of the activity that undoes, or the name of the workflow."""
     step: str
     activity_id: str
+    """The id of that activity, or of the run."""
     arguments: list[Payload]
     queue: str | None
     result: Payload | None = None
@@ -120,6 +124,13 @@ class Compensations:
                 "queue": undo.queue,
                 "result": undo.result.SerializeToString().hex() if undo.result else None,
                 "completed_at": undo.completed_at,
+                # In sight, so that what they refer to is not taken for garbage.
+                "refs": sorted(
+                    sha256
+                    for payload in (*undo.arguments, undo.result)
+                    if payload
+                    for sha256 in genuine_refs(payload)
+                ),
             }
             for undo in self._open
         ]

@@ -73,8 +73,11 @@ class Parts:
         self.processes = ProcessPool(max_processes)
         sandboxed: list[Workflow[..., Any]] = []
         from holdfast.engine.dag.flow import dag_workflow  # brings pydantic's slow half along
+        from holdfast.engine.maps.flow import map_workflow
 
-        self.classes: list[type] = [workflow_class(dag_workflow, sandboxed=False)]
+        self.classes: list[type] = [
+            workflow_class(workflow, sandboxed=False) for workflow in (dag_workflow, map_workflow)
+        ]
         for workflow in self.workflows.values():
             workflow.check()
             guarded = can_sandbox(workflow)

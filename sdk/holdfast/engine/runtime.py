@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
@@ -22,6 +22,9 @@ from holdfast.engine.failures import run_failure
 from holdfast.engine.inbox import WAITS_MEMO, Inbox
 from holdfast.engine.waiting import Waiting
 from holdfast.errors import InvalidInput, InvalidWorkflow, RunTimedOut
+
+if TYPE_CHECKING:
+    from holdfast.spec.model import DagSpec, OnError
 
 CARRY_MEMO = "holdfast.carry"
 
@@ -131,11 +134,20 @@ class Run:
         """Start a child run and wait for its result."""
         return await self.calls.call_child(child, values)
 
-    async def call_dag(self, document: Mapping[str, Any], input: Any) -> Any:
+    async def call_dag(self, document: DagSpec, input: Any) -> Any:
         """Run a DAG as a child and wait for its result."""
-        from holdfast.engine.dag.flow import dag_workflow  # which itself stands on this module
+        from holdfast.engine.dag.flow import dag_call  # which itself stands on this module
 
-        return await self.calls.call_child(dag_workflow, [document, input])
+        return await self.calls.call_child(*dag_call(document, input))
+
+    async def map_steps(
+        self, step: Step[..., Any], items: Sequence[Any], concurrency: int, on_error: OnError
+    ) -> list[Any]:
+        """Call a step once per item."""
+        from holdfast.engine.maps.steps import map_steps  # brings pydantic's slow half along
+
+        results: list[Any] = await map_steps(self.calls, step, items, concurrency, on_error)
+        return results
 
     async def wait_for(self, name: str, hint: Any, timeout: timedelta | None) -> Any:
         """Wait for a message of that name and type."""
@@ -159,6 +171,10 @@ class Run:
             self.calls.encode(value, adapter, f"Argument {name!r} of {self.definition.name!r}")
             for name, value, adapter in zip(signature.names, values, signature.adapters, strict=True)
         ]
+        self.continue_with(payloads)
+
+    def continue_with(self, payloads: Sequence[Payload]) -> NoReturn:
+        """The same with raw arguments."""
         carry = {
             "inbox": self.inbox.carry(),
             "compensations": self.calls.compensations.carry(),

@@ -22,12 +22,16 @@ class Waiting:
     Args:
         inbox: Where messages arrive.
         calls: Counts approvals, so that each has a name of its own.
+
+    Attributes:
+        suspending: Whether open waits end only to begin anew in the next execution.
     """
 
     def __init__(self, inbox: Inbox, calls: Calls) -> None:
         self._inbox = inbox
         self._calls = calls
         self._adapters: dict[Any, TypeAdapter[Any]] = {}
+        self.suspending = False
 
     async def wait_for(self, name: str, hint: Any, timeout: timedelta | None) -> Any:
         """Wait for a message of that name and type."""
@@ -48,7 +52,8 @@ class Waiting:
         try:
             return await self._wait(wait, timeout)
         finally:
-            self._inbox.decide(wait.name)
+            if not self.suspending:
+                self._inbox.decide(wait.name)
 
     async def _wait(self, wait: OpenWait, timeout: timedelta | None) -> Any:
         self._inbox.open(wait)

@@ -23,9 +23,12 @@ _KEY_KINDS = frozenset(
 )
 
 
-def compile_schema(schema: JsonSchema | bool) -> Validator:
-    """A function that lists what a value breaks. Templates satisfy whatever stands in their place; references outside
-    the schema are never fetched.
+def compile_schema(schema: JsonSchema | bool, *, templates: bool = True) -> Validator:
+    """A function that lists what a value breaks. References outside the schema are never fetched.
+
+    Args:
+        schema: A JSON Schema.
+        templates: Whether a `{{ }}` satisfies whatever stands in its place.
 
     Raises:
         ValueError: It is not a JSON Schema.
@@ -43,7 +46,7 @@ def compile_schema(schema: JsonSchema | bool) -> Validator:
         return [
             (error.message, error.instance_path)
             for error in validator.iter_errors(value)
-            if not _may_be_mended_by_template(value, error)
+            if not (templates and _may_be_mended_by_template(value, error))
         ]
 
     return problems

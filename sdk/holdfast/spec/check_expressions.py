@@ -80,12 +80,18 @@ def uses(spec: DagSpec) -> Iterator[Use]:
         if node.type == "switch":
             yield from _switch_uses(node, path)
         else:
-            yield from _templates(node.config, (*path, "config"), node, items | rounds, stored)
+            # A document that a node holds is checked by itself.
+            config = {key: below for key, below in node.config.items() if not _is_document(node, key, below)}
+            yield from _templates(config, (*path, "config"), node, items | rounds, stored)
         if node.compensate is not None:
             below = (*path, "compensate", "config")
             yield from _templates(node.compensate.config, below, node, items | {node.id}, False)
     if spec.output is not None:
         yield Use(spec.output, False, ("output",), None, frozenset(), True)
+
+
+def _is_document(node: NodeSpec, key: str, value: JsonValue) -> bool:
+    return node.type == "workflow" and key == "workflow" and isinstance(value, dict)
 
 
 def _switch_uses(node: NodeSpec, path: tuple[str | int, ...]) -> Iterator[Use]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any, Final, cast
 
 from holdfast.spec.check_graph import closest
 from holdfast.spec.finding import Finding
@@ -53,6 +53,14 @@ def check_nesting(spec: DagSpec, workflows: Mapping[str, DagSpec | None] | None)
                 node=node.id,
                 path=path,
             )
+
+
+def inline_documents(spec: DagSpec) -> Iterator[tuple[int, NodeSpec, dict[str, Any]]]:
+    """The nodes that hold the document of the workflow they start, with their positions."""
+    for index, node in enumerate(spec.nodes):
+        held: object = node.config.get("workflow") if node.type == "workflow" else None
+        if isinstance(held, dict):
+            yield index, node, cast("dict[str, Any]", held)
 
 
 def _children(name: str, known: Mapping[str, DagSpec | None]) -> list[str]:

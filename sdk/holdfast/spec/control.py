@@ -59,7 +59,7 @@ CONTROL_SCHEMAS: Final[Mapping[str, dict[str, Any]]] = {
     "workflow": _schema(
         "Runs another workflow, written as code or as a DAG, as a child; its output is the child's result.",
         ["workflow"],
-        workflow=_TEXT,
+        workflow={"anyOf": [_TEXT, {"type": "object", "description": "A DAG document of its own."}]},
         input={},
         id=_TEXT,
         queue=_TEXT,
@@ -72,6 +72,9 @@ STEP_SCHEMA: Final[Mapping[str, Any]] = _schema(
     ["step"],
     step=_TEXT,
     arguments={"type": "object"},
+    queue=_TEXT,
+    priority={"type": "integer", "minimum": 1, "maximum": 5},
+    heartbeat={"anyOf": [_TEXT, {"type": "number", "exclusiveMinimum": 0}, {"type": "null"}]},
 )
 
 _NEVER_RETRIED: Final = ("map", "loop", "retry", "local", "compensate")
@@ -81,6 +84,6 @@ UNSUITED: Final[Mapping[str, tuple[str, ...]]] = {
     "wait": _NEVER_RETRIED,
     "approval": _NEVER_RETRIED,
     "timer": (*_NEVER_RETRIED, "timeout"),
-    "workflow": ("local",),
+    "workflow": ("local", "retry"),
 }
 """The fields of a node that have no meaning for its type."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
+from holdfast.errors import InvalidInput
 from holdfast.spec.check_config import check_configs
 from holdfast.spec.check_expressions import Expressions, check_expressions
 from holdfast.spec.check_graph import check_graph
 from holdfast.spec.check_names import check_names
-from holdfast.spec.check_nesting import check_nesting
+from holdfast.spec.check_nesting import MAX_NESTING, check_nesting, inline_documents
+from holdfast.spec.document import load_value
 from holdfast.spec.finding import Finding, cut, refuse
 from holdfast.spec.graph import Graph
 from holdfast.spec.model import DagSpec
@@ -45,6 +48,17 @@ def validate(
         Findings in the order of the document where they have one; empty if all is well. Of one code at most 200, and
         one that counts the rest.
     """
+    return _validate(spec, catalogue, steps, workflows, expressions, 1)
+
+
+def _validate(
+    spec: DagSpec,
+    catalogue: Mapping[str, JsonSchema] | None,
+    steps: Mapping[str, JsonSchema | None] | None,
+    workflows: Mapping[str, DagSpec | None] | None,
+    expressions: Expressions | None,
+    level: int,
+) -> list[Finding]:
     if len(spec.nodes) > MAX_NODES:
         return [
             Finding(
@@ -54,14 +68,43 @@ def validate(
             )
         ]
     graph = Graph.of(spec)
+
+    def inner(held: DagSpec) -> list[Finding]:
+        return _validate(held, catalogue, steps, workflows, expressions, level + 1)
+
     checks: list[Callable[[], Iterator[Finding]]] = [
         functools.partial(check_names, spec),
         functools.partial(check_graph, spec, graph),
         functools.partial(check_configs, spec, catalogue, steps),
         functools.partial(check_nesting, spec, workflows),
         functools.partial(check_expressions, spec, graph, expressions),
+        functools.partial(_inline_findings, spec, level, inner),
     ]
     return cut(finding for check in checks for finding in check())
+
+
+def _inline_findings(
+    spec: DagSpec, level: int, inner: Callable[[DagSpec], list[Finding]]
+) -> Iterator[Finding]:
+    """Findings about the documents that nodes of type `workflow` hold, with the place in the whole."""
+    for index, node, held in inline_documents(spec):
+        path = f"nodes[{index}].config.workflow"
+        if level >= MAX_NESTING:
+            yield Finding(
+                code="HF-D022",
+                message=f"{node.id!r} holds a workflow nested {level + 1} deep; at most {MAX_NESTING} are run",
+                fix="Write some of them into one document.",
+                node=node.id,
+                path=path,
+            )
+            continue
+        try:
+            findings = inner(load_value(held))
+        except InvalidInput as error:
+            findings = [Finding(**found) for found in error.details["findings"]]
+        for found in findings:
+            below = f"{path}.{found.path}" if found.path else path
+            yield dataclasses.replace(found, node=node.id, path=below, message=f"{node.id}: {found.message}")
 
 
 def ensure_valid(

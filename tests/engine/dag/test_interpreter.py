@@ -11,7 +11,7 @@ import pytest
 
 from holdfast import Client, InvalidInput, NotInWorkflow, Permanent, RunFailed, Worker, step, workflow
 from holdfast.authoring.dag import Dag
-from holdfast.engine.dag.interpreter import MAX_ITEMS
+from holdfast.engine.maps.mapper import MAX_ITEMS
 
 TRACE: list[str] = []
 
@@ -282,16 +282,10 @@ async def test_a_dag_is_a_child_inside_a_workflow_and_nothing_elsewhere(client: 
         await Dag("alone")()
 
 
-@pytest.mark.parametrize(
-    ("type", "config"),
-    [("teleport", {}), ("wait", {"event": "e", "schema": {}})],
-)
-async def test_what_cannot_be_run_is_refused_before_anything_runs(
-    client: Client, type: str, config: dict[str, Any]
-) -> None:
+async def test_what_cannot_be_run_is_refused_before_anything_runs(client: Client) -> None:
     dag = Dag("unknown")
     note(dag, "first")
-    dag.node("last", executor=type, config=config, depends_on=["first"])
-    with pytest.raises(RunFailed, match=r"which no worker runs|is not checked yet"):
+    dag.node("last", executor="teleport", depends_on=["first"])
+    with pytest.raises(RunFailed, match="which no worker runs"):
         await client.run(dag)
     assert not TRACE

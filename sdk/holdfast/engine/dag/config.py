@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
 
+from pydantic import AfterValidator, WithJsonSchema
 from temporalio import workflow
 
 from holdfast.authoring.workflow import Workflow
 from holdfast.engine.data.values import is_object
 from holdfast.errors import InvalidInput
 from holdfast.options import StepOptions
+from holdfast.spec.check_config import compile_schema
 from holdfast.spec.duration import parse_duration
-from holdfast.spec.model import NodeSpec
+from holdfast.spec.model import DagSpec, NodeSpec
+from holdfast.spec.names import STEP_TYPE
+from holdfast.spec.source import path_text
 
 
 def bind_input(child: Workflow[..., Any], value: Any) -> list[Any]:
@@ -31,6 +37,21 @@ def bind_input(child: Workflow[..., Any], value: Any) -> list[Any]:
             f"workflow {child.name!r} takes {', '.join(names) or 'no input'}, got {type(value).__name__}"
         )
     return child.signature.bind([], members)
+
+
+def check_input(spec: DagSpec, input: Any) -> None:
+    """Refuse an input that the document does not allow.
+
+    Raises:
+        InvalidInput: It breaks `input_schema`; names the first few places.
+    """
+    if spec.input_schema is None:
+        return
+    found = compile_schema(spec.input_schema, templates=False)(input)
+    if found:
+        listed = "; ".join(f"{path_text(('input', *path))}: {message}" for message, path in found[:5])
+        more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
+        raise InvalidInput(f"the input of dag {spec.name!r} does not fit its input_schema: {listed}{more}")
 
 
 def map_items(over: object, node: str) -> Sequence[Any]:
@@ -55,20 +76,56 @@ def switch_ids(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
 
 
-def timer_seconds(config: Mapping[str, Any]) -> float:
-    """How long a timer waits from now, in seconds."""
-    if "until" in config:
+def timer_duration(config: Mapping[str, Any]) -> timedelta:
+    """How long a timer waits from now.
+
+    Raises:
+        InvalidInput: Its config, the templates rendered, says no duration and no time.
+    """
+    if "until" not in config:
+        try:
+            return parse_duration(config["duration"])
+        except ValueError as exc:
+            raise InvalidInput(f"timer: {exc}") from exc
+    try:
         until = datetime.fromisoformat(str(config["until"]))
-        return max((until - workflow.now()).total_seconds(), 0.0)
-    duration: timedelta = parse_duration(config["duration"])
-    return duration.total_seconds()
+    except ValueError as exc:
+        raise InvalidInput(f"timer: until={config['until']!r} is no time in ISO 8601") from exc
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return max(until - workflow.now(), timedelta(0))
+
+
+@functools.cache
+def _schema_type(schema: str) -> Any:
+    problems = compile_schema(json.loads(schema), templates=False)
+
+    def check(value: object) -> object:
+        found = problems(value)
+        if found:
+            raise ValueError("; ".join(message for message, _ in found[:3]))
+        return value
+
+    shown: object = json.loads(schema)
+    return Annotated[Any, AfterValidator(check), WithJsonSchema(shown if is_object(shown) else {})]
+
+
+def schema_type(schema: object) -> Any:
+    """A type that takes what a JSON Schema allows."""
+    return _schema_type(json.dumps(schema, sort_keys=True))
 
 
 def step_options(node: NodeSpec) -> StepOptions:
-    """The options of the step that a node calls; what the document leaves out has its default."""
+    """The options of the call of a node; what the document leaves out has its default."""
     options: dict[str, Any] = {"summary": node.title, "local": bool(node.local)}
     if node.timeout is not None:
         options["timeout"] = node.timeout
     if node.retry is not None:
         options["retry"] = node.retry.policy
+    if node.type == STEP_TYPE:
+        options["queue"] = node.config.get("queue")
+        options["priority"] = node.config.get("priority")
+        if "heartbeat" in node.config:
+            heartbeat = node.config["heartbeat"]
+            options["heartbeat"] = None if heartbeat is None else parse_duration(heartbeat)
     return StepOptions(**options)

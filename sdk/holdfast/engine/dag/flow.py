@@ -2,64 +2,89 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from temporalio import workflow as temporal
 
 from holdfast.authoring.workflow import Workflow
+from holdfast.engine.dag.config import check_input
 from holdfast.engine.dag.interpreter import Interpreter
-from holdfast.engine.dag.state import DagView
-from holdfast.engine.data.adapters import make_adapter
-from holdfast.engine.data.in_workflow import decode_in_workflow, encode_argument
+from holdfast.engine.dag.state import DagView, NodeView
+from holdfast.engine.data.in_workflow import encode_argument
+from holdfast.engine.payloads import has_refs, plain
 from holdfast.engine.shell import Shell
 from holdfast.errors import InvalidInput
 from holdfast.options import WorkflowOptions
 from holdfast.spec.document import load_value
+from holdfast.spec.model import DagSpec
 from holdfast.states import StepState
 
 DAG_WORKFLOW = "holdfast.dag"
 
 
-async def run_dag(document: dict[str, Any], input: Any) -> Any:
+async def run_dag(document: dict[str, Any], input: Any, carried: dict[str, Any] | None = None) -> Any:
     """Run a DAG.
 
     Args:
         document: The spec, complete and checked; this run keeps it.
         input: The run's input.
+        carried: What the execution before this one took along.
     """
     run = temporal.instance()
     assert isinstance(run, Shell)
-    scope = run.run_scope
-    payload = encode_argument(input, temporal.payload_converter(), where="The input")
-    interpreter = Interpreter(load_value(document), payload, scope.calls, scope.waiting)
+    scope, converter = run.run_scope, temporal.payload_converter()
+    payload = encode_argument(input, converter, where="The input")
+    spec = load_value(document)
+    interpreter = Interpreter(spec, payload, scope.calls, scope.waiting, carried)
     scope.set_state(interpreter.view)
+    if carried is None:
+        if not has_refs(payload):
+            check_input(spec, input)
+        interpreter.refuse_what_cannot_run()
     output = await interpreter.run()
-    return decode_in_workflow(output, make_adapter(Any), temporal.payload_converter(), where="The output")
+    if output is None:
+        again = interpreter.progress.to_payload(spec)
+        scope.continue_with([encode_argument(document, converter), payload, again])
+    return plain(output, "The output")
 
 
 # Our own code: it needs no guard against clocks and chance, and no private copy for each run.
-dag_workflow: Workflow[[dict[str, Any], Any], Any] = Workflow(
+dag_workflow: Workflow[..., Any] = Workflow(
     run_dag, name=DAG_WORKFLOW, options=WorkflowOptions(sandboxed=False)
 )
+
+
+def dag_call(spec: DagSpec, input: Any) -> tuple[Workflow[..., Any], list[Any]]:
+    """The workflow that runs a DAG, and its arguments."""
+    timed = dag_workflow.with_options(timeout=spec.options.timeout)
+    return timed, [spec.document(complete=True), input, None]
 
 
 @dag_workflow.update
 def retry_node(view: DagView, node: str) -> None:
     """Run a failed node again, in a run that pauses on failure."""
-    _decide(view, node, "retry")
+    found = _node(view, node)
+    if found.state is not StepState.FAILED:
+        raise InvalidInput(f"node {node!r} is {_state(found)}: only a failed one can be tried again")
+    found.decision = "retry"
 
 
 @dag_workflow.update
 def skip_node(view: DagView, node: str) -> None:
-    """Go on as if a failed node had been skipped, in a run that pauses on failure."""
-    _decide(view, node, "skip")
+    """Skip a node that has not started, waits, or has failed in a run that pauses on failure; its output is null."""
+    found = _node(view, node)
+    if found.state not in (None, StepState.WAITING, StepState.FAILED):
+        raise InvalidInput(f"node {node!r} is {_state(found)}: it is too late to skip it")
+    found.decision = "skip"
 
 
-def _decide(view: DagView, node: str, decision: Literal["retry", "skip"]) -> None:
+def _node(view: DagView, node: str) -> NodeView:
     found = view.nodes.get(node)
     if found is None:
-        raise InvalidInput(f"dag {view.dag!r} has no node {node!r}; it has {', '.join(view.nodes)}")
-    if found.state is not StepState.FAILED:
-        state = found.state.value if found.state else "pending"
-        raise InvalidInput(f"node {node!r} is {state}: only a failed one waits for a decision")
-    found.decision = decision
+        listed = ", ".join(list(view.nodes)[:30]) + (", ..." if len(view.nodes) > 30 else "")
+        raise InvalidInput(f"dag {view.dag!r} has no node {node!r}; it has {listed}")
+    return found
+
+
+def _state(view: NodeView) -> str:
+    return view.state.value if view.state else "pending"

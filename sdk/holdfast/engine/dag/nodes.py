@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from pydantic_core import to_json
-from temporalio import activity
 from temporalio.api.common.v1 import Payload
-from temporalio.common import RawValue
 
 from holdfast.authoring.signature import Signature
-from holdfast.engine.data.adapters import make_adapter
+from holdfast.engine.data.adapters import make_adapter, plain_adapter
 from holdfast.engine.data.step_data import StepData
+from holdfast.engine.own_activity import own_activity
 from holdfast.errors import InvalidInput
 
-if TYPE_CHECKING:
-    from holdfast.engine.activities import StepHost
-
-NODE = "node:"
-"""Before the name of a step in the type of the activity that runs it as a node."""
+EXECUTOR = "executor:"
+"""Before the name of an executor in the type of the activity that runs it."""
 
 EVALUATE = "holdfast.evaluate"
 """The step that renders the input of sub-workflows, and evaluates what is too large for workflow code."""
+
+NODE = "node:"
+"""Before the name of a step in the type of the activity that runs it as a node."""
 
 
 async def node_arguments(
@@ -74,22 +74,20 @@ def _render(arguments: object, values: dict[str, Any]) -> dict[str, Any]:
     return rendered
 
 
+def evaluator(data: StepData) -> Callable[..., Any]:
+    """The activity that evaluates expressions outside workflow code."""
+
+    async def evaluate(asked: Payload) -> Payload:
+        call: dict[str, Any] = await data.decode(asked, plain_adapter(), where="An expression")
+        result = await asyncio.to_thread(_evaluate, call)
+        return await data.encode_result(result, plain_adapter(), step=EVALUATE)
+
+    return own_activity(EVALUATE, evaluate)
+
+
 def _evaluate(asked: dict[str, Any]) -> Any:
     from holdfast.spec.expressions import compile, evaluate_anywhere
 
     if "config" in asked:
         return _render(asked["config"], asked["values"])
     return evaluate_anywhere(compile(asked["expression"]), asked["values"])
-
-
-def evaluator(host: StepHost) -> Any:
-    """The activity that evaluates expressions outside workflow code."""
-
-    @activity.defn(name=EVALUATE)
-    async def evaluate(call: RawValue) -> RawValue:
-        adapter = make_adapter(dict[str, Any])
-        asked: dict[str, Any] = await host.data.decode(call.payload, adapter, where="An expression")
-        result = await asyncio.to_thread(_evaluate, asked)
-        return RawValue(await host.data.encode_result(result, make_adapter(Any), step=EVALUATE))
-
-    return evaluate

@@ -11,6 +11,9 @@ from holdfast.states import StepState
 Skip = Literal["node", "branch", "cascade"]
 """`node`: only this one. `branch`: a switch chose another way. `cascade`: with all that depends on it."""
 
+Choice = Literal["retry", "skip"]
+"""What somebody may decide for a node."""
+
 
 @dataclass(kw_only=True)
 class NodeView:
@@ -18,6 +21,11 @@ class NodeView:
 
     state: StepState | None = None
     """None until what it depends on has ended."""
+    waits_for: str | None = None
+    """Why it does not go on, in a few words; None while it works and once it has ended. What its steps do on the
+    workers, `run.describe()` says."""
+    attempts: int | None = None
+    """Of the call that has ended last, if it took more than one."""
     started: datetime | None = None
     closed: datetime | None = None
     error: str | None = None
@@ -25,9 +33,13 @@ class NodeView:
     """Items of a map or runs of a loop that have completed."""
     total: int | None = None
     """Items of a map."""
+    failed: int = 0
+    """Items of a map that failed, where it collects."""
+    until: datetime | None = None
+    """When a wait ends by itself."""
     skipped_as: Skip | None = None
-    decision: Literal["retry", "skip"] | None = None
-    """What somebody decided for a node that failed, where the run pauses then."""
+    decision: Choice | None = None
+    """What somebody decided for a node that has not ended, or failed where the run pauses then."""
 
 
 @dataclass(kw_only=True)
@@ -36,3 +48,5 @@ class DagView:
 
     dag: str
     nodes: dict[str, NodeView] = field(default_factory=dict[str, NodeView])
+    usage: dict[str, float] = field(default_factory=dict[str, float])
+    """What its nodes used up so far: `seconds`, and what they report, as `cost_usd` and `tokens`."""

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
+
+
+@functools.cache
+def plain_adapter() -> TypeAdapter[Any]:
+    """The validator of plain JSON values."""
+    return make_adapter(Any)
 
 
 def make_adapter(hint: Any) -> TypeAdapter[Any]:

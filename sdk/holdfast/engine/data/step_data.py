@@ -27,6 +27,9 @@ T = TypeVar("T")
 REF_BYTES = 4 * 1024 * 1024
 """Step results over this size reach workflow code as a `Ref`."""
 
+NODE_REF_BYTES = 64 * 1024
+"""Outputs of nodes over this size reach the interpreter of DAGs as a `Ref`: it evaluates nothing larger itself."""
+
 LIMIT_BYTES = 50 * 1024 * 1024
 """The most that one value may have from step to step, everything it refers to included."""
 
@@ -58,19 +61,33 @@ class StepData:
         """Whether large payloads go to a storage."""
         return self._external is not None
 
-    async def encode_result(self, value: Any, adapter: TypeAdapter[Any], *, step: str) -> Payload:
+    async def encode_result(
+        self, value: Any, adapter: TypeAdapter[Any], *, step: str, ref_bytes: int = REF_BYTES
+    ) -> Payload:
         """Make the payload of a step's result; the SDK still applies codec and claim check to it.
 
         Args:
             value: What the step returned.
             adapter: Of the declared type.
             step: The step's name, for messages.
+            ref_bytes: Over this size the workflow receives a Ref.
 
         Raises:
             InvalidInput: The value cannot be written as JSON, or cannot be read back as the declared type.
             PayloadTooLarge: It is over 50 MiB, or over what may travel without a storage.
         """
-        return await self._encode(value, adapter, f"The result of step {step!r}", step)
+        return await self._encode(value, adapter, f"The result of step {step!r}", step, ref_bytes)
+
+    async def keep(self, payload: Payload, *, step: str, ref_bytes: int = 0) -> Payload:
+        """Write a payload as it is, with the Refs in it, to the storage if it is over so many bytes.
+
+        Returns:
+            A Ref; where it is small or there is no storage, the payload itself.
+
+        Raises:
+            PayloadTooLarge: It is over 50 MiB, or over what may travel without a storage.
+        """
+        return await self._limited(payload, f"The result of step {step!r}", step, ref_bytes)
 
     async def encode_input(self, value: Any, adapter: TypeAdapter[Any], *, where: str) -> Payload:
         """Make the payload of an argument that a client sends; over 4 MiB, the workflow receives a Ref.
@@ -143,8 +160,13 @@ class StepData:
         payloads = await self._storage.retrieve(StorageDriverRetrieveContext(), [claim])
         return (await self._codec.decode(payloads) if self._codec else payloads)[0]
 
-    async def _encode(self, value: Any, adapter: TypeAdapter[Any], where: str, step: str) -> Payload:
+    async def _encode(
+        self, value: Any, adapter: TypeAdapter[Any], where: str, step: str, ref_bytes: int = REF_BYTES
+    ) -> Payload:
         payload = to_payload(value, adapter, self._converter, where=where)
+        return await self._limited(payload, where, step, ref_bytes)
+
+    async def _limited(self, payload: Payload, where: str, step: str, ref_bytes: int) -> Payload:
         size_bytes = len(payload.data)
         if size_bytes > LIMIT_BYTES:
             raise PayloadTooLarge(
@@ -152,7 +174,7 @@ class StepData:
                 "Write it to a file or a database and pass where it is.",
                 size_bytes=size_bytes,
             )
-        if self._storage is not None and size_bytes > REF_BYTES:
+        if self._storage is not None and size_bytes > ref_bytes:
             return await self._store(self._storage, payload, step)
         if self._storage is None and size_bytes > INLINE_BYTES:
             await self._check_inline(payload, where)

@@ -1,17 +1,26 @@
-"""The outputs of nodes, kept as they came: decoded only where an expression looks at them."""
+"""Payloads put together without decoding what they hold: outputs pass through a run as they came."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
+from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 
+from holdfast.engine.data.adapters import plain_adapter
+from holdfast.engine.data.in_workflow import decode_in_workflow
 from holdfast.engine.data.refs import genuine_refs, list_refs
 from holdfast.errors import InvalidInput
 
 NULL = Payload(metadata={"encoding": b"json/plain"}, data=b"null")
+
+ATTEMPT = "holdfast-attempt"
+"""In the metadata of a node's result: which attempt gave it, unless it was the first."""
+
+USAGE = "holdfast-usage"
+"""In the metadata of a step's result: what it used up, as JSON numbers by unit."""
 
 
 def as_payload(value: Any) -> Payload:
@@ -57,3 +66,27 @@ def _joined(data: bytes, parts: Iterable[Payload]) -> Payload:
 def has_refs(payload: Payload) -> bool:
     """Whether part of a value lies in storage, where workflow code cannot look at it."""
     return bool(genuine_refs(payload))
+
+
+def plain(payload: Payload, where: str) -> Any:
+    """A value in workflow code as plain JSON, with Refs where it is large."""
+    return decode_in_workflow(payload, plain_adapter(), workflow.payload_converter(), where=where)
+
+
+def take_usage(payload: Payload, spent: dict[str, float]) -> Payload:
+    """Add what a step used up to what was spent, and give back its output without that note."""
+    noted = payload.metadata.get(USAGE)
+    if noted is None:
+        return payload
+    for unit, amount in from_json(noted).items():
+        spent[unit] = spent.get(unit, 0) + amount
+    bare = Payload()
+    bare.CopyFrom(payload)
+    del bare.metadata[USAGE]
+    return bare
+
+
+def attempts_of(payload: Payload) -> int | None:
+    """How many attempts a result took, if it was more than one."""
+    noted = payload.metadata.get(ATTEMPT)
+    return int(noted) if noted else None

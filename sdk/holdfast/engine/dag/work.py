@@ -1,0 +1,344 @@
+"""What a node does: call a step or an executor, choose, wait, map, loop, or run another workflow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from temporalio import workflow
+from temporalio.api.common.v1 import Payload
+
+from holdfast.authoring.waits import Decision
+from holdfast.engine.calls import Calls
+from holdfast.engine.compensation import Undo
+from holdfast.engine.dag.carry import Progress
+from holdfast.engine.dag.config import map_items, schema_type, step_options, switch_ids, timer_duration
+from holdfast.engine.dag.limits import Limits
+from holdfast.engine.dag.nodes import EXECUTOR, NODE
+from holdfast.engine.dag.state import NodeView
+from holdfast.engine.dag.subflow import call_workflow
+from holdfast.engine.data.in_workflow import encode_argument
+from holdfast.engine.data.refs import Ref
+from holdfast.engine.evaluation import Evaluation
+from holdfast.engine.maps.data import CUT
+from holdfast.engine.maps.mapper import MAX_ITEMS, Mapper
+from holdfast.engine.maps.plan import MapPlan, node_call
+from holdfast.engine.payloads import NULL, as_payload, attempts_of, object_of, plain, take_usage
+from holdfast.engine.slots import Slots
+from holdfast.engine.waiting import Waiting
+from holdfast.errors import InvalidInput, StepFailed
+from holdfast.options import StepOptions
+from holdfast.spec.expressions import Expression, compile
+from holdfast.spec.graph import Graph
+from holdfast.spec.model import DagSpec, LoopSpec, MapSpec, NodeSpec
+from holdfast.spec.names import STEP_TYPE
+from holdfast.states import StepState
+
+WAITS = frozenset({"wait", "approval", "timer"})
+
+
+class Suspended(Exception):
+    """A loop goes on in the next execution."""
+
+
+class Chunks(NamedTuple):
+    """A list in the storage: how long it is, and for each part its length and the part or a Ref to it."""
+
+    total: int
+    chunks: Sequence[Sequence[Any]]
+
+
+class Work:
+    """Does the work of nodes.
+
+    Args:
+        spec: The document.
+        input: The run's input.
+        calls: How the run calls steps.
+        waiting: How the run waits for messages and people.
+        progress: How far the run has come.
+        limits: Of this execution.
+    """
+
+    def __init__(
+        self,
+        spec: DagSpec,
+        input: Payload,
+        calls: Calls,
+        waiting: Waiting,
+        progress: Progress,
+        limits: Limits,
+    ) -> None:
+        self.waits: set[str] = set()
+        self._spec = spec
+        self._calls = calls
+        self._waiting = waiting
+        self._progress = progress
+        self._limits = limits
+        self._evaluation = Evaluation(calls)
+        self._slots = Slots(spec.options.max_parallel)
+        # What many others wait for goes first.
+        self._urgency = Graph.of(spec).remaining(dict.fromkeys(spec.by_id, 1.0))
+        self._values: dict[str, Payload] = {"input": input, "variables": as_payload(spec.variables)}
+        self._mappers: dict[str, Mapper] = {}
+
+    async def do(self, node: NodeSpec, view: NodeView) -> Payload | None:
+        """The output of a node; None when somebody skips it while it waits.
+
+        Raises:
+            GiveUp, InvalidInput, WaitTimeout: It failed.
+            Suspended: It goes on in the next execution.
+        """
+        if node.type == "switch":
+            return await self._switch(node)
+        if node.type in WAITS:
+            return await self._wait(node, view)
+        if node.map is not None:
+            return await self._map(node, node.map, view)
+        if node.loop is not None:
+            return await self._loop(node, node.loop, view)
+        return await self._call(node, node.id, self._scope({}), view)
+
+    def _scope(self, local: dict[str, Payload]) -> ChainMap[str, Payload]:
+        return ChainMap(local, self._progress.outputs, self._values)
+
+    async def evaluate(self, text: str) -> Any:
+        """The value of an expression over the outputs so far.
+
+        Raises:
+            InvalidInput, StepFailed: It has none.
+        """
+        return await self._evaluation.evaluate(compile(text), self._scope({}))
+
+    async def condition(self, text: str) -> bool:
+        """The value of a condition over the outputs so far.
+
+        Raises:
+            InvalidInput, StepFailed: It has none, or it is no boolean.
+        """
+        return compile(text).as_bool(await self.evaluate(text))
+
+    # Choices and waits
+
+    async def _switch(self, node: NodeSpec) -> Payload:
+        cases: Sequence[Any] = node.config["cases"]  # type: ignore[assignment]
+        for case in cases:
+            if await self.condition(str(case["when"])):
+                chosen = switch_ids(case["to"])
+                break
+        else:
+            chosen = switch_ids(node.config.get("default", []))
+        self._progress.chosen[node.id] = frozenset(chosen)
+        return as_payload(chosen)
+
+    async def _wait(self, node: NodeSpec, view: NodeView) -> Payload | None:
+        config = await self._evaluation.render(node.config, self._scope({}))
+        if view.until is None:
+            wait = timer_duration(config) if node.type == "timer" else node.timeout
+            view.until = workflow.now() + wait if wait is not None else None
+        view.state = StepState.WAITING
+        self.waits.add(node.id)
+        answer = asyncio.create_task(self._answer(node, config, view))
+        skipped = asyncio.create_task(workflow.wait_condition(lambda: view.decision == "skip"))
+        try:
+            await workflow.wait([answer, skipped], return_when=asyncio.FIRST_COMPLETED)
+            return answer.result() if answer.done() else None
+        finally:
+            self.waits.discard(node.id)
+            answer.cancel()
+            skipped.cancel()
+            await workflow.wait([answer, skipped])
+
+    async def _answer(self, node: NodeSpec, config: Mapping[str, Any], view: NodeView) -> Payload:
+        left = max(view.until - workflow.now(), timedelta(0)) if view.until else None
+        if node.type == "timer":
+            view.waits_for = "its time"
+            if left:
+                await workflow.sleep(left, summary=node.title)
+            return NULL
+        if node.type == "approval":
+            name = str(config.get("name", node.id))
+            view.waits_for = f"the decision {name!r}"
+            form = schema_type(config["form"]) if "form" in config else Decision
+            answer = await self._waiting.approval(str(config["prompt"]), form, left, name)
+        else:
+            view.waits_for = f"the message {config['event']!r}"
+            hint = schema_type(config["schema"]) if "schema" in config else Any
+            answer = await self._waiting.wait_for(str(config["event"]), hint, left)
+        return encode_argument(answer, workflow.payload_converter(), where=f"The answer to {node.id!r}")
+
+    # Calls
+
+    async def _call(
+        self, node: NodeSpec, label: str, scope: Mapping[str, Payload], view: NodeView
+    ) -> Payload:
+        if self._slots.crowded:
+            view.waits_for = f"one of the {self._slots.count} places of max_parallel"
+        async with self._slots.hold(self._urgency[node.id]):
+            view.waits_for = None
+            call_id = self._numbered(label)
+            undo = self._undo(node, call_id, scope)
+            if node.type == "workflow":
+                return await self._child(node, call_id, scope, undo)
+            config = _sent(node.type, node.config)
+            output = await self._calls.call(
+                _activity(node.type, node.config),
+                call_id,
+                [node_call(config, scope), NULL],
+                step_options(node),
+                undo=undo,
+                step=label,
+            )
+        view.attempts = attempts_of(output)
+        return take_usage(output, self._limits.usage)
+
+    async def _child(
+        self, node: NodeSpec, label: str, scope: Mapping[str, Payload], undo: Undo | None
+    ) -> Payload:
+        seconds = node.timeout.total_seconds() if node.timeout else None
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                return await call_workflow(
+                    self._calls, node.config, scope, label=label, undo=undo, evaluation=self._evaluation
+                )
+        except TimeoutError as exc:
+            if not limit.expired():
+                raise
+            raise StepFailed(
+                f"the workflow of {node.id!r} took longer than {node.timeout}",
+                step=node.id,
+                error_type="TimeoutError",
+            ) from exc
+
+    def _numbered(self, label: str) -> str:
+        """A retried node is another call than the one that failed."""
+        self._calls.ordinals[label] += 1
+        count = self._calls.ordinals[label]
+        return self._calls.own(label if count == 1 else f"{label}-{count}")
+
+    def _undo(self, node: NodeSpec, call_id: str, scope: Mapping[str, Payload]) -> Undo | None:
+        if node.compensate is None:
+            return None
+        undo = node.compensate
+        return Undo(
+            name=_activity(undo.type, undo.config),
+            step=str(node.config.get("step", node.id)),
+            activity_id=f"compensate:{call_id}",
+            arguments=[node_call(_sent(undo.type, undo.config), scope, own=node.id)],
+            queue=None,
+            caller=asyncio.current_task(),
+        )
+
+    # Maps and loops
+
+    async def _map(self, node: NodeSpec, spec: MapSpec, view: NodeView) -> Payload:
+        mapper = self._mappers.get(node.id)
+        if mapper is None:
+            mapper = self._mappers[node.id] = self._mapper(node, spec, view)
+        over = await self._over(compile(spec.over), mapper)
+        if isinstance(over, Chunks):
+            view.total, work = over.total, mapper.run_chunks(over.chunks)
+        else:
+            items = map_items(over, node.id)
+            view.total, work = len(items), mapper.run(items)
+        self._limits.expected[node.id] = mapper.calls_of(view.total)
+        try:
+            output = await work
+        finally:
+            view.failed = len(mapper.failed)
+            del self._limits.expected[node.id]
+        for unit, amount in mapper.usage.items():
+            self._limits.usage[unit] = self._limits.usage.get(unit, 0) + amount
+        return output
+
+    async def _over(self, expression: Expression, mapper: Mapper) -> Any:
+        """What a map goes over; in chunks where it is too large to be looked at here."""
+        scope = self._scope({})
+        if expression.text in expression.names and expression.text in scope:
+            value = self._evaluation.decode(scope[expression.text], expression.text)
+            if not isinstance(value, Ref):
+                return value
+        elif self._evaluation.is_light(expression, scope):
+            return await self._evaluation.evaluate(expression, scope)
+        asked = {
+            "expression": as_payload(expression.text),
+            "values": object_of({name: scope[name] for name in sorted(expression.names) if name in scope}),
+            "size": as_payload(mapper.leaf_items),
+            "most": as_payload(MAX_ITEMS),
+        }
+        call_id = self._numbered(f"{CUT}:{mapper.plan.label}")
+        found = await self._calls.call(CUT, call_id, [object_of(asked)], StepOptions())
+        cut = plain(found, f"The items of {mapper.plan.label!r}")
+        return cut["over"] if "over" in cut else Chunks(cut["total"], cut["chunks"])
+
+    def _mapper(self, node: NodeSpec, spec: MapSpec, view: NodeView) -> Mapper:
+        plan = MapPlan(
+            activity=None if node.type == "workflow" else _activity(node.type, node.config),
+            label=node.id,
+            step=str(node.config.get("step", node.id)),
+            options=step_options(node),
+            concurrency=min(spec.concurrency, self._spec.options.max_parallel),
+            on_error=spec.on_error,
+            config=dict(node.config) if node.type == "workflow" else _sent(node.type, node.config),
+            item_name=spec.item_name,
+            undo=_undo_plan(node),
+        )
+
+        def progress(done: int) -> None:
+            view.done = done
+            if view.total:
+                self._limits.expected[node.id] = (
+                    mapper.calls_of(view.total) * (view.total - done) // view.total
+                )
+
+        mapper = Mapper(
+            self._calls,
+            plan,
+            self._scope({}),
+            slots=self._slots,
+            urgency=self._urgency[node.id],
+            progress=progress,
+        )
+        return mapper
+
+    async def _loop(self, node: NodeSpec, spec: LoopSpec, view: NodeView) -> Payload:
+        condition = compile(spec.while_)
+        while True:
+            output = self._progress.rounds.get(node.id, NULL)
+            local = {node.id: output, "iteration": as_payload(view.done)}
+            if view.done:
+                if not await self._evaluation.condition(condition, self._scope(local)):
+                    return output
+                if view.done >= spec.max_iterations:
+                    raise InvalidInput(
+                        f"node {node.id!r}: its loop still went on after {spec.max_iterations} runs"
+                    )
+                if self._limits.full(only_waits=False):
+                    raise Suspended
+            label = f"{node.id}[{view.done + 1}]"
+            self._progress.rounds[node.id] = await self._call(node, label, self._scope(local), view)
+            view.done += 1
+
+
+def _activity(kind: str, config: Mapping[str, Any]) -> str:
+    return f"{NODE}{config['step']}" if kind == STEP_TYPE else f"{EXECUTOR}{kind}"
+
+
+def _sent(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a config goes to the worker, with its templates."""
+    return {"arguments": config.get("arguments", {})} if kind == STEP_TYPE else {"config": dict(config)}
+
+
+def _undo_plan(node: NodeSpec) -> dict[str, Any] | None:
+    undo = node.compensate
+    if undo is None:
+        return None
+    return {
+        "activity": _activity(undo.type, undo.config),
+        "config": _sent(undo.type, undo.config),
+        "own": node.id,
+    }

@@ -1,0 +1,154 @@
+"""What a map does with each item, in the form in which it travels to child runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal, Self
+
+from temporalio import workflow
+from temporalio.api.common.v1 import Payload
+
+from holdfast.engine.compensation import Undo
+from holdfast.engine.data.in_workflow import encode_argument
+from holdfast.engine.data.values import is_object
+from holdfast.engine.payloads import NULL, as_payload, object_of
+from holdfast.options import RetryPolicy, StepOptions
+from holdfast.spec.templates import names as template_names
+
+OnError = Literal["fail_fast", "collect"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapPlan:
+    """What a map does with each item."""
+
+    activity: str | None
+    """The type of the activity that is called once per item. None: `config` is that of a `workflow` node, and each item
+    is a child run."""
+
+    label: str
+    """Names the calls: `label[17]`."""
+
+    step: str
+    """What is called, for messages and for the options of what undoes it."""
+
+    options: StepOptions
+    concurrency: int
+    on_error: OnError
+
+    config: Mapping[str, Any] | None = None
+    """Of a node: `{key: template}`, sent along with the values that it names. None: the item is the argument."""
+
+    item_name: str = "item"
+
+    undo: Mapping[str, Any] | None = None
+    """What undoes one call: `activity`, and for a node `config` and `own`, its id."""
+
+    def arguments(self, item: Any, index: int, values: Mapping[str, Payload]) -> list[Payload]:
+        """The arguments of the activity for one item."""
+        if self.config is None:
+            return [
+                encode_argument(item, workflow.payload_converter(), where=f"Item {index} of {self.label!r}")
+            ]
+        return [node_call(self.config, self.named(item, index, values)), NULL]
+
+    def undoing(self, item: Any, index: int, values: Mapping[str, Payload], call_id: str) -> Undo | None:
+        """What undoes the call for one item."""
+        if self.undo is None:
+            return None
+        if self.config is None:
+            arguments = self.arguments(item, index, values)
+        else:
+            named = self.named(item, index, values)
+            arguments = [node_call(self.undo["config"], named, own=self.undo["own"])]
+        return Undo(
+            name=self.undo["activity"],
+            step=self.step,
+            activity_id=f"compensate:{call_id}",
+            arguments=arguments,
+            queue=self.options.queue,
+        )
+
+    def named(self, item: Any, index: int, values: Mapping[str, Payload]) -> Mapping[str, Payload]:
+        """The values that the call for one item may name."""
+        where = f"Item {index} of {self.label!r}"
+        mine = encode_argument(item, workflow.payload_converter(), where=where)
+        return {**values, self.item_name: mine, "index": as_payload(index)}
+
+    @property
+    def task_timeout(self) -> timedelta | None:
+        """Of the workflow tasks of a child run: local steps must not hold up its queries for long."""
+        return timedelta(seconds=2) if self.options.local else None
+
+    def names(self) -> set[str]:
+        """The values beside item and index that the calls name."""
+        found = set(template_names(self.config)) if self.config else set[str]()
+        if self.undo and self.config:
+            found |= template_names(self.undo["config"]) - {self.undo["own"]}
+        return found - {self.item_name, "index"}
+
+    def to_json(self, *, concurrency: int) -> dict[str, Any]:
+        """As it travels to a child run, which gets its share of the concurrency."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {**fields, "options": options_json(self.options), "concurrency": concurrency}
+
+    @classmethod
+    def of_json(cls, document: Mapping[str, Any]) -> Self:
+        """The plan that `to_json` wrote."""
+        return cls(**{**document, "options": options_of_json(document["options"])})
+
+
+def node_call(config: Mapping[str, Any], values: Mapping[str, Payload], *, own: str | None = None) -> Payload:
+    """The first argument of a node's activity: its config as written, and the raw outputs that it names."""
+    named = template_names(config) - ({own} if own else set())
+    found = {name: values[name] for name in sorted(named) if name in values}
+    parts = {key: as_payload(value) for key, value in config.items()}
+    return object_of({**parts, "values": object_of(found), "own": as_payload(own)})
+
+
+def options_json(options: StepOptions) -> dict[str, Any]:
+    """The options that a call in another run needs, as JSON."""
+    retry = options.retry
+    return {
+        "timeout": _seconds(options.timeout),
+        "heartbeat": _seconds(options.heartbeat),
+        "local": options.local,
+        "queue": options.queue,
+        "priority": options.priority,
+        "summary": options.summary,
+        "deferred": options.deferred,
+        "retry": {
+            "max_attempts": retry.max_attempts,
+            "first_delay": retry.first_delay.total_seconds(),
+            "backoff": retry.backoff,
+            "max_delay": retry.max_delay.total_seconds(),
+            "jitter": retry.jitter,
+            "non_retryable": retry.non_retryable_names,
+        },
+    }
+
+
+def options_of_json(document: Mapping[str, Any]) -> StepOptions:
+    """The options that `options_json` wrote."""
+    retry: object = document["retry"]
+    assert is_object(retry)
+    delays = {name: timedelta(seconds=retry[name]) for name in ("first_delay", "max_delay")}
+    return StepOptions(
+        **{
+            **document,
+            "timeout": _duration(document["timeout"]),
+            "heartbeat": _duration(document["heartbeat"]),
+            "retry": RetryPolicy(**{**retry, **delays, "non_retryable": tuple(retry["non_retryable"])}),
+        }
+    )
+
+
+def _seconds(duration: timedelta | None) -> float | None:
+    return None if duration is None else duration.total_seconds()
+
+
+def _duration(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)
