@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
     from holdfast.client.client import Client
+    from holdfast.spec.diagram import DiagramFormat
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -122,6 +123,22 @@ class Run(Generic[R]):
 
         compensable = {step.name for step in registry().all_steps() if step.compensation}
         return await describe_run(self._client.temporal, self.id, compensable=compensable)
+
+    async def diagram(self, format: DiagramFormat = "text") -> str:
+        """A picture of what the run did: of a DAG its document with the states of its nodes, of any other run what its
+        history tells. It needs no worker.
+
+        Args:
+            format: `"text"`, `"mermaid"`, `"dot"` or `"svg"`.
+
+        Raises:
+            NotFound: There is no such run.
+            InvalidInput: There is no such format.
+        """
+        from holdfast.client.diagram import run_graph  # slow to import, and few processes draw
+        from holdfast.spec.diagram import draw
+
+        return draw(await run_graph(self._client.temporal, self.id), format)
 
     async def history(self) -> WorkflowHistory:
         """The run's Temporal history, for `replay_check` and tools.

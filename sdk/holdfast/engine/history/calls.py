@@ -91,3 +91,4 @@ class Calls:
     begins: list[str] = field(default_factory=list[str])
     """How each execution began: empty for the first one, else `continued as new` or the like."""
     is_closed: bool = False
+    is_completed: bool = False

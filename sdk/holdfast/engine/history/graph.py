@@ -40,12 +40,11 @@ from temporalio.api.history.v1 import HistoryEvent
 from holdfast.client.description import RunDescription
 from holdfast.engine.history.calls import Call
 from holdfast.engine.history.causes import infer
-from holdfast.engine.history.labels import detail, took, worst
+from holdfast.engine.history.labels import States, detail, took, worst
 from holdfast.engine.history.payloads import Opened
 from holdfast.engine.history.sketch import Sketch
 from holdfast.engine.history.turns import read_calls
 from holdfast.spec.diagram.graph import DiagramEdge, DiagramGraph, DiagramNode
-from holdfast.states import StepState
 
 _MAX_ARROWS: Final = 36
 """More arrows than these between boxes that all follow the same go through one small box."""
@@ -64,7 +63,7 @@ def graph_of_events(
     opened = opened or Opened()
     found = read_calls(events, opened)
     calls = infer(found, opened)
-    states = _States(calls, description)
+    states = States(calls, description)
     sketch = Sketch.of(calls)
     ids = _ids(sketch)
     nodes = [_node(ids[box], members, states) for box, members in sketch.boxes.items()]
@@ -85,36 +84,7 @@ def graph_of_events(
     )
 
 
-class _States:
-    """The states of calls, of which the description knows the open ones of the last execution."""
-
-    def __init__(self, calls: Sequence[Call], description: RunDescription | None) -> None:
-        self._last = max((call.execution for call in calls), default=0)
-        self._open = {step.activity_id: step for step in description.steps} if description else {}
-        self._undone = {
-            (call.execution, call.compensates) for call in calls if call.outcome is StepState.COMPLETED
-        }
-
-    def state(self, call: Call) -> StepState | None:
-        if call.outcome is not None:
-            undone = call.kind == "step" and (call.execution, call.name) in self._undone
-            return StepState.COMPENSATED if undone else call.outcome
-        if call.is_over:
-            # What the server drops at the end of a run; a child may go on.
-            return None if call.kind == "workflow" else StepState.CANCELLED
-        if call.kind in {"timer", "wait", "approval"}:
-            return StepState.WAITING
-        if call.kind == "step" and call.execution == self._last and call.name in self._open:
-            return self._open[call.name].state
-        return StepState.RUNNING if call.started is not None else StepState.PENDING
-
-    def attempts(self, call: Call) -> int:
-        if call.outcome is None and call.execution == self._last and call.name in self._open:
-            return self._open[call.name].attempt
-        return call.attempt
-
-
-def _node(box_id: str, calls: Sequence[Call], states: _States) -> DiagramNode:
+def _node(box_id: str, calls: Sequence[Call], states: States) -> DiagramNode:
     counts = Counter(states.state(call) for call in calls)
     first, labels = calls[0], {call.label for call in calls}
     span = took([call.started or call.scheduled for call in calls], [call.closed for call in calls])
@@ -128,21 +98,9 @@ def _node(box_id: str, calls: Sequence[Call], states: _States) -> DiagramNode:
             counts,
             sum(map(states.attempts, calls)),
             None if first.kind == "timer" else span,
-            next((_error(call) for call in calls if call.failure is not None), ""),
+            next((states.error(call) for call in calls if call.failure is not None), ""),
         ),
     )
-
-
-def _error(call: Call) -> str:
-    """The type of the exception that user code raised, or what else went wrong."""
-    failure = call.failure
-    while failure is not None and failure.HasField("cause"):
-        failure = failure.cause
-    if failure is None:
-        return ""
-    if failure.WhichOneof("failure_info") == "timeout_failure_info":
-        return "timed out"
-    return failure.application_failure_info.type
 
 
 def _ids(sketch: Sketch) -> dict[int, str]:

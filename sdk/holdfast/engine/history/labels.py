@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
+from holdfast.client.description import RunDescription
+from holdfast.engine.history.calls import Call
 from holdfast.states import StepState
 
 WORST_FIRST: Final = (
@@ -51,3 +53,45 @@ def took(begins: Iterable[datetime | None], ends: Iterable[datetime | None]) -> 
     if seconds < 120:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+class States:
+    """The states of calls, of which the description knows the open ones of the last execution."""
+
+    def __init__(self, calls: Sequence[Call], description: RunDescription | None) -> None:
+        self._last = max((call.execution for call in calls), default=0)
+        self._open = {step.activity_id: step for step in description.steps} if description else {}
+        self._undone = {
+            (call.execution, call.compensates) for call in calls if call.outcome is StepState.COMPLETED
+        }
+
+    def state(self, call: Call) -> StepState | None:
+        """The state of a call; None for a child that went on when its parent ended."""
+        if call.outcome is not None:
+            undone = call.kind == "step" and (call.execution, call.name) in self._undone
+            return StepState.COMPENSATED if undone else call.outcome
+        if call.is_over:
+            # What the server drops at the end of a run; a child may go on.
+            return None if call.kind == "workflow" else StepState.CANCELLED
+        if call.kind in {"timer", "wait", "approval"}:
+            return StepState.WAITING
+        if call.kind == "step" and call.execution == self._last and call.name in self._open:
+            return self._open[call.name].state
+        return StepState.RUNNING if call.started is not None else StepState.PENDING
+
+    def attempts(self, call: Call) -> int:
+        """How often it was tried."""
+        if call.outcome is None and call.execution == self._last and call.name in self._open:
+            return self._open[call.name].attempt
+        return call.attempt
+
+    def error(self, call: Call) -> str:
+        """The type of the exception that user code raised, or what else went wrong."""
+        failure = call.failure
+        while failure is not None and failure.HasField("cause"):
+            failure = failure.cause
+        if failure is None:
+            return ""
+        if failure.WhichOneof("failure_info") == "timeout_failure_info":
+            return "timed out"
+        return failure.application_failure_info.type

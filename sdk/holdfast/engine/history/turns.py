@@ -104,8 +104,9 @@ class _Reader:
         self.found.inputs += start.input.payloads
         self.found.begins.append(_BEGINS.get(start.initiator, "") if self.found.begins else "")
 
-    def over(self, _: HistoryEvent) -> None:
+    def over(self, event: HistoryEvent) -> None:
         self.found.is_closed = True
+        self.found.is_completed = event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED
         self._task.turns[-1].is_last = True
         for call in (*self._by_event.values(), *self._waits.values(), *self._local.values()):
             call.is_over = call.outcome is None

@@ -1,5 +1,7 @@
 """Pictures of DAGs and of runs: mermaid, dot, plain text, SVG. Every label is untrusted and escaped."""
 
+from holdfast.spec.diagram.form import DiagramFormat as DiagramFormat
+from holdfast.spec.diagram.form import draw as draw
 from holdfast.spec.diagram.graph import DiagramEdge as DiagramEdge
 from holdfast.spec.diagram.graph import DiagramGraph as DiagramGraph
 from holdfast.spec.diagram.graph import DiagramNode as DiagramNode
@@ -17,11 +19,13 @@ from holdfast.spec.diagram.written import to_mermaid as to_mermaid
 __all__ = [
     "Box",
     "DiagramEdge",
+    "DiagramFormat",
     "DiagramGraph",
     "DiagramNode",
     "Layout",
     "Line",
     "NodeStatus",
+    "draw",
     "layered",
     "of_spec",
     "to_dot",
