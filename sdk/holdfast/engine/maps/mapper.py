@@ -244,7 +244,7 @@ class Mapper:
             )
         child = map_workflow.with_options(task_timeout=plan.task_timeout)
         try:
-            raw = await self._calls.start_child(child, child_id, [as_payload(RUN), *payloads], undo=undo)
+            raw = await self._calls.start_child(child, child_id, [as_payload(RUN), *payloads, NULL], undo=undo)
         except RunFailed as exc:
             message = exc.message.removeprefix(f"child run {child_id!r} failed: ")
             raise StepFailed(message, step=plan.label, error_type=exc.error_type) from exc.__cause__
