@@ -21,6 +21,7 @@ from holdfast_server.cli import (
     stop,
     stuck,
     worker,
+    workflows,
 )
 from holdfast_server.cli import (
     run as run_command,
@@ -59,6 +60,7 @@ for module in (demo, dev, run_command, worker, stuck, audit, debug, doctor, gc, 
     module.add(app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(approvals.app, name="approvals")
+app.add_typer(workflows.app, name="workflows")
 
 
 def run(arguments: Sequence[str]) -> int:

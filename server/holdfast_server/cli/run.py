@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 import typer
+from pydantic import TypeAdapter
 
-from holdfast import Client, Run, RunFailed, Workflow
+from holdfast import Client, Dag, InvalidInput, Run, RunFailed
 from holdfast.client.queues import pollers
 from holdfast.errors import TryAgain
-from holdfast_server.apps import App, load_app
+from holdfast.spec.model import DagSpec
+from holdfast_server.apps import App, load_app, split
 from holdfast_server.cli.command import command
 from holdfast_server.cli.duration import duration
 from holdfast_server.cli.exits import ExitCode, exit_code
 from holdfast_server.cli.output import busy, note, print_json, say
 from holdfast_server.cli.target import Target
 from holdfast_server.cli.values import arguments, read_json
+from holdfast_server.documents import dags_of, is_document, one_spec
 from holdfast_server.worker_host import WorkerOptions, make_worker
 
 _REFRESH_SECONDS = 1.0
@@ -31,7 +35,11 @@ def add(app: typer.Typer) -> None:
 
 async def run(
     app: Annotated[
-        str, typer.Argument(metavar="APP:WORKFLOW", help="A file or module, and a workflow in it.")
+        str,
+        typer.Argument(
+            metavar="APP:WORKFLOW|FILE",
+            help="A file or module and a workflow or Dag in it, or a DAG document in JSON or YAML.",
+        ),
     ],
     target: Target,
     input: Annotated[
@@ -71,29 +79,80 @@ async def run(
 
     Ctrl-C ends the waiting, not the run: it goes on when a worker serves it.
     """
-    loaded = load_app(app)
-    workflow = loaded.only()
-    workflow.check()
-    values = arguments(workflow, read_json(input, option="--input")) if input is not None else []
+    given = read_json(input, option="--input") if input is not None else None
+    subject = _subject(app, given, has_input=input is not None)
+    if worker and subject.app is None:
+        raise InvalidInput(f"{app} is a document without code: serve its steps with `holdfast worker APP`")
     async with target.connect(start=True) as client:
         serves = (
             worker
             if worker is not None
-            else wait and not await _polled(client, queue or workflow.options.queue)
+            else wait and subject.app is not None and not await _polled(client, queue or subject.queue)
         )
         async with AsyncExitStack() as stack:
-            if serves and wait:
+            if serves and wait and subject.app is not None:
                 options = WorkerOptions(queues=[queue] if queue else ())
-                await stack.enter_async_context(make_worker(client, [loaded], options))
+                await stack.enter_async_context(make_worker(client, [subject.app], options))
             started = await client.start(
-                workflow, *values, id=id, if_exists=if_exists, queue=queue, timeout=timeout
+                subject.workflow, *subject.values, id=id, if_exists=if_exists, queue=queue, timeout=timeout
             )
             if wait:
-                return await _see_through(started, workflow, target, loaded, serves=serves)
+                return await _see_through(started, subject, target, serves=serves)
         _tell(started, target)
-        if not target.json and not await _polled(client, queue or workflow.options.queue):
-            note(f"no worker polls its queue yet: holdfast worker {loaded.name}")
+        if not target.json and not await _polled(client, queue or subject.queue):
+            note(f"no worker polls its queue yet: {subject.served_by}")
     return ExitCode.OK
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Subject:
+    """What is to be run."""
+
+    workflow: Any
+    """A workflow, a `Dag`, or a document: a `DagSpec`."""
+    values: list[Any]
+    queue: str
+    result: TypeAdapter[Any]
+    app: App | None
+    """None for a document."""
+
+    @property
+    def served_by(self) -> str:
+        """The command that serves it."""
+        return f"holdfast worker {self.app.name if self.app else 'APP'}"
+
+
+def _subject(app: str, given: Any, *, has_input: bool) -> _Subject:
+    if is_document(app):
+        return _dag(one_spec(app), None, given)
+    target, name = split(app)
+    if name:
+        module_app = load_app(target)
+        for module in module_app.modules:
+            if dag := dags_of(module).get(name):
+                return _dag(dag, module_app, given)
+    loaded = load_app(app)
+    workflow = loaded.only()
+    workflow.check()
+    return _Subject(
+        workflow=workflow,
+        values=arguments(workflow, given) if has_input else [],
+        queue=workflow.options.queue,
+        result=workflow.signature.result,
+        app=loaded,
+    )
+
+
+def _dag(dag: Dag | DagSpec, app: App | None, given: Any) -> _Subject:
+    from holdfast.engine.dag.flow import dag_workflow
+
+    return _Subject(
+        workflow=dag,
+        values=[given],
+        queue=dag_workflow.options.queue,
+        result=dag_workflow.signature.result,
+        app=app,
+    )
 
 
 async def _polled(client: Client, queue: str) -> bool:
@@ -108,9 +167,7 @@ def _tell(run: Run[Any], target: Target) -> None:
         note(f"look at it: holdfast runs show {run.id}")
 
 
-async def _see_through(
-    run: Run[Any], workflow: Workflow[..., Any], target: Target, app: App, *, serves: bool
-) -> int:
+async def _see_through(run: Run[Any], subject: _Subject, target: Target, *, serves: bool) -> int:
     note(f"run {run.id}", style="dim")
     result: asyncio.Task[Any] = asyncio.create_task(run.result())
     try:
@@ -119,10 +176,10 @@ async def _see_through(
                 with suppress(TryAgain):  # the server may be on its way back
                     described = await run.describe()
                     show(f"{described.state.value}: {described.stuck or described.waiting_for or ''}")
-        value = workflow.signature.result.dump_python(result.result(), mode="json", by_alias=True)
+        value = subject.result.dump_python(result.result(), mode="json", by_alias=True)
     except asyncio.CancelledError:
         result.cancel()
-        again = f"holdfast worker {app.name}" if serves else f"holdfast runs watch {run.id}"
+        again = subject.served_by if serves else f"holdfast runs watch {run.id}"
         note(f"run {run.id} is not cancelled: {again} (or: holdfast runs cancel {run.id})")
         raise
     except RunFailed as error:

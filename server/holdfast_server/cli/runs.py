@@ -12,6 +12,7 @@ from holdfast.states import RunState
 from holdfast_server.cli import show as render
 from holdfast_server.cli import watch as watching
 from holdfast_server.cli.command import command
+from holdfast_server.cli.diagrams import Format, Output, print_diagram
 from holdfast_server.cli.exits import ExitCode
 from holdfast_server.cli.output import busy, cell, note, print_json, say, span, stdout, table, when
 from holdfast_server.cli.target import Target
@@ -83,6 +84,17 @@ async def show(run: RunId, target: Target) -> None:
             )
         else:
             stdout().print(render.description(described, client.ui_url))
+
+
+@command(app, "diagram")
+async def diagram(run: RunId, target: Target, format: Format = "text", output: Output = None) -> None:
+    """Draw what a run did: a DAG as its document with states, any other run from its history."""
+    from holdfast.client.diagram import run_graph
+
+    async with target.connect(start=False) as client:
+        with busy("reading the run"):
+            graph = await run_graph(client.temporal, run)
+    print_diagram(graph, format, output, target)
 
 
 @command(app, "watch")

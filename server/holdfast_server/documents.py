@@ -1,0 +1,137 @@
+"""DAGs from the command line: a document in JSON or YAML, or the `Dag` objects of an app."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path as File
+from types import ModuleType
+from typing import Any, Final
+
+from holdfast import Dag, InvalidInput, NotFound
+from holdfast.errors import HoldfastError
+from holdfast.spec.document import load_json, load_yaml
+from holdfast.spec.finding import Finding
+from holdfast.spec.model import DagSpec
+from holdfast.spec.source import Path, Place, json_places, nearest
+from holdfast.spec.strict_json import MAX_JSON_BYTES
+from holdfast.spec.strict_yaml import yaml_places
+from holdfast.spec.validate import validate
+from holdfast_server.apps import load_app, split
+
+_STEP_OF_PATH: Final = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
+_SUFFIXES: Final = (".json", ".yaml", ".yml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """A DAG as it was found, and what is wrong with it."""
+
+    name: str
+    """Where it comes from: a file, or `app:name`."""
+    spec: DagSpec | None
+    """None if its form is too wrong to read."""
+    findings: list[Finding] = field(default_factory=list[Finding])
+
+    @property
+    def errors(self) -> int:
+        """How many findings keep it from being run."""
+        return sum(finding.severity == "error" for finding in self.findings)
+
+
+def is_document(target: str) -> bool:
+    """Whether a target is a document rather than an app."""
+    return target.endswith(_SUFFIXES)
+
+
+def read_dags(target: str) -> list[Checked]:
+    """The DAGs of a document or an app, each with all its findings.
+
+    Raises:
+        NotFound: There is no such file, module or DAG.
+        InvalidWorkflow: The app cannot be imported.
+    """
+    if is_document(target):
+        return [_read_document(target)]
+    app, name = split(target)
+    dags = {label: dag for module in load_app(app).modules for label, dag in dags_of(module).items()}
+    chosen = {label: dag for label, dag in dags.items() if name in ("", label, dag.name)}
+    if not chosen:
+        known = ", ".join(dags) or "none"
+        raise NotFound(f"{target}: it has no Dag{f' {name!r}' if name else ''}; there are: {known}")
+    return [_compiled(f"{app}:{label}", dag) for label, dag in chosen.items()]
+
+
+def one_spec(target: str) -> DagSpec:
+    """The only DAG of a document or an app, well formed or not as a graph.
+
+    Raises:
+        NotFound: There is none.
+        InvalidInput: There are several, or it cannot be read.
+    """
+    found = read_dags(target)
+    if len(found) > 1:
+        raise InvalidInput(
+            f"{target} has {len(found)} DAGs; name one: {', '.join(one.name for one in found)}"
+        )
+    spec = found[0].spec
+    if spec is None:
+        raise InvalidInput("\n".join([f"{found[0].name} cannot be read:", *map(str, found[0].findings)]))
+    return spec
+
+
+def dags_of(module: ModuleType) -> Mapping[str, Dag]:
+    """The DAGs of a module by the name of their variable."""
+    return {label: value for label, value in vars(module).items() if isinstance(value, Dag)}
+
+
+def _compiled(name: str, dag: Dag) -> Checked:
+    try:
+        spec = dag.compile()
+    except HoldfastError as error:
+        return Checked(name=name, spec=None, findings=_findings(error))
+    return Checked(name=name, spec=spec, findings=validate(spec))
+
+
+def _read_document(name: str) -> Checked:
+    try:
+        with File(name).open("rb") as file:
+            data = file.read(MAX_JSON_BYTES + 1)
+    except OSError as error:
+        raise NotFound(f"{name}: {error.strerror}") from error
+    is_json = name.endswith(".json")
+    try:
+        spec = load_json(data) if is_json else load_yaml(data)
+    except InvalidInput as error:
+        return Checked(name=name, spec=None, findings=_findings(error))
+    text = data.decode("utf-8-sig")
+    places = json_places(text) if is_json else yaml_places(text)
+    index_of = {node.id: index for index, node in reversed(list(enumerate(spec.nodes)))}
+    return Checked(
+        name=name, spec=spec, findings=[_placed(finding, places, index_of) for finding in validate(spec)]
+    )
+
+
+def _findings(error: HoldfastError) -> list[Finding]:
+    listed: list[dict[str, Any]] = error.details.get("findings", [])
+    if listed:
+        return [Finding(**found) for found in listed]
+    line, column = error.details.get("line"), error.details.get("column")
+    message = error.message.removeprefix(f"line {line}, column {column}: ").rstrip(".")
+    return [
+        Finding(
+            code=error.code, message=message, fix="Correct it, then check again.", line=line, column=column
+        )
+    ]
+
+
+def _placed(finding: Finding, places: Mapping[Path, Place], index_of: Mapping[str, int]) -> Finding:
+    """A finding with its line and column in the text of the document, at least those of its node."""
+    path: list[str | int] = [
+        int(index) if index else key for index, key in _STEP_OF_PATH.findall(finding.path)
+    ]
+    if not path and finding.node in index_of:
+        path = ["nodes", index_of[finding.node]]
+    place = nearest(places, path) if path else None
+    return replace(finding, line=place[0], column=place[1]) if place else finding

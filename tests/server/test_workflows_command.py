@@ -1,0 +1,126 @@
+"""`holdfast workflows`, and pictures of runs on the command line."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from xml.etree import ElementTree
+
+import pytest
+
+from .conftest import Cli
+
+GOOD = """
+name: etl
+nodes:
+  - {id: fetch, type: step, config: {step: etl.fetch, arguments: {input: "{{ input }}"}}}
+  - {id: enrich, type: step, config: {step: etl.enrich, arguments: {item: "{{ item }}"}}, map: {over: fetch},
+     depends_on: [fetch]}
+"""
+BAD = """
+name: bad
+nodes:
+  - id: a
+    type: step
+    config: {step: x}
+    depends_on: [zz, b]
+  - id: b
+    type: step
+    config: {step: y, arguments: {v: "{{ nope + }}"}}
+    depends_on: [a]
+"""
+APP = """
+from holdfast import Dag
+etl = Dag("etl")
+
+@etl.step
+async def fetch(input: int) -> list[int]:
+    return list(range(input))
+
+@etl.map(over="fetch")
+async def enrich(item: int) -> int:
+    return item * 2
+
+other = Dag("other")
+other.add_step("x", id="x", arguments={}, when="nope > 1")
+"""
+
+
+@pytest.fixture
+def dags(cli: Cli) -> Cli:
+    for name, text in {"etl.yaml": GOOD, "bad.yaml": BAD, "dag_app.py": APP, "worst.yaml": "name: ["}.items():
+        (cli.folder / name).write_text(text, "utf-8")
+    (cli.folder / "bad.json").write_text('{"name": "x",\n "nodes": [{"id": "a"}]}', "utf-8")
+    return cli
+
+
+def test_a_document_that_can_be_run_is_valid(dags: Cli) -> None:
+    done = dags("workflows", "validate", "etl.yaml")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "etl.yaml: valid" in done.stderr
+
+
+def test_all_findings_come_at_once_with_their_places(dags: Cli) -> None:
+    done = dags("workflows", "validate", "etl.yaml", "bad.yaml", "bad.json", "worst.yaml", "--json")
+    assert done.returncode == 1
+    good, bad, form, text = json.loads(done.stdout)
+    assert (good["valid"], good["findings"]) == (True, [])
+    assert [(one["code"], one["node"], one["line"]) for one in bad["findings"]] == [
+        ("HF-D010", "a", 7),
+        ("HF-D012", "a", 4),
+        ("HF-D040", "b", 10),
+    ]
+    assert [(one["code"], one["line"], one["column"]) for one in form["findings"]] == [("HF-D001", 2, 12)]
+    assert [one["line"] for one in text["findings"]] == [1]
+    assert all(one["fix"] for dag in (bad, form, text) for one in dag["findings"])
+    shown = dags("workflows", "validate", "bad.yaml")
+    for part in ("bad.yaml:7:18", "error HF-D010", "Name an existing node"):
+        assert part in shown.stdout
+    assert "bad.yaml: 3 errors" in shown.stderr
+
+
+def test_dags_of_an_app_are_checked_by_name(dags: Cli) -> None:
+    every = dags.process("workflows", "validate", "dag_app.py", "--json")
+    assert every.returncode == 1
+    assert {dag["source"]: dag["valid"] for dag in json.loads(every.stdout)} == {
+        "dag_app.py:etl": True,
+        "dag_app.py:other": False,
+    }
+    assert dags.process("workflows", "validate", "dag_app.py:etl").returncode == 0
+    unknown = dags.process("workflows", "validate", "dag_app.py:nobody")
+    assert (unknown.returncode, "there are: etl, other" in unknown.stderr) == (3, True)
+    assert dags("workflows", "validate", "nothing.yaml").returncode == 3
+
+
+def test_a_document_is_drawn_in_every_form(dags: Cli) -> None:
+    text = dags("workflows", "diagram", "etl.yaml")
+    assert (text.returncode, "│ enrich │" in text.stdout) == (0, True)
+    assert dags("workflows", "diagram", "etl.yaml", "--format", "mermaid").stdout.startswith("flowchart TD")
+    assert dags.json("workflows", "diagram", "etl.yaml", "--format", "dot")["diagram"].startswith("digraph")
+    written = dags("workflows", "diagram", "etl.yaml", "--format", "svg", "--output", "etl.svg")
+    assert (written.returncode, written.stdout) == (0, "")
+    assert ElementTree.fromstring((dags.folder / "etl.svg").read_text("utf-8")).tag.endswith("svg")
+    assert dags("workflows", "diagram", "etl.yaml", "-o", "no/such/file").returncode == 2
+    assert dags("workflows", "diagram", "worst.yaml").returncode == 2
+
+
+def test_a_dag_is_run_and_drawn_with_its_states(dags: Cli) -> None:
+    run = f"etl-{uuid.uuid4().hex}"
+    done = dags.process("run", "dag_app.py:etl", "--input", "5", "--id", run)
+    assert (done.returncode, json.loads(done.stdout)) == (0, [0, 2, 4, 6, 8]), done.stderr
+    drawn = dags("runs", "diagram", run)
+    assert "✓ enrich \N{MULTIPLICATION SIGN}5" in drawn.stdout
+    assert dags("runs", "diagram", f"{run}-nobody").returncode == 3
+
+
+def test_a_document_is_run_by_the_workers_that_serve_its_steps(dags: Cli) -> None:
+    refused = dags.process("run", "etl.yaml", "--input", "2", "--worker")
+    assert (refused.returncode, "holdfast worker APP" in refused.stderr) == (2, True)
+    with dags.background("worker", "dag_app.py", "--queue", "default"):
+        done = dags.process("run", "etl.yaml", "--input", "2")
+    assert (done.returncode, json.loads(done.stdout)) == (0, [0, 2]), done.stderr
+
+
+def test_a_run_of_code_is_drawn_from_its_history(cli: Cli, finished_run: str) -> None:
+    drawn = cli("runs", "diagram", finished_run, "--format", "mermaid")
+    assert (drawn.returncode, "✓ greet" in drawn.stdout) == (0, True)
