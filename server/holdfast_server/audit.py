@@ -20,7 +20,7 @@ from holdfast_server.apps import load_app, split, where_to_look
 
 _DOCUMENTS: Final = {".json", ".yaml", ".yml"}
 _LEFT_OUT: Final = {"__pycache__", "node_modules", "site-packages"}
-_NODES: Final = re.compile(r"""^\s*[{,]?\s*["']?nodes["']?\s*:""", re.MULTILINE)
+_NODES: Final = re.compile(r"""\bnodes["']?\s*:""")
 
 
 @dataclass(frozen=True, kw_only=True)
