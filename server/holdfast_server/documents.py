@@ -131,7 +131,7 @@ def _placed(finding: Finding, places: Mapping[Path, Place], index_of: Mapping[st
     path: list[str | int] = [
         int(index) if index else key for index, key in _STEP_OF_PATH.findall(finding.path)
     ]
-    if not path and finding.node in index_of:
+    if not path and finding.node is not None and finding.node in index_of:
         path = ["nodes", index_of[finding.node]]
     place = nearest(places, path) if path else None
     return replace(finding, line=place[0], column=place[1]) if place else finding

@@ -71,7 +71,7 @@ def test_all_findings_come_at_once_with_their_places(dags: Cli) -> None:
         ("HF-D040", "b", 10),
     ]
     assert [(one["code"], one["line"], one["column"]) for one in form["findings"]] == [("HF-D001", 2, 12)]
-    assert [one["line"] for one in text["findings"]] == [1]
+    assert [one["line"] for one in text["findings"]] == [2]
     assert all(one["fix"] for dag in (bad, form, text) for one in dag["findings"])
     shown = dags("workflows", "validate", "bad.yaml")
     for part in ("bad.yaml:7:18", "error HF-D010", "Name an existing node"):
