@@ -12,7 +12,7 @@ from holdfast.spec.audit.code.order import Order
 from holdfast.spec.audit.code.resolve import Frame, Resolver
 from holdfast.spec.audit.code.scope import Class, Function, Module, lambda_scope
 from holdfast.spec.audit.code.shared import Shared
-from holdfast.spec.audit.code.tree import FunctionNode, root_name
+from holdfast.spec.audit.code.tree import FunctionNode, inside, root_name
 from holdfast.spec.audit.code.values import SET, ClassRef, External, FunctionRef, Object, Value
 
 _NOT_REPLAYING = "temporalio.workflow.unsafe.is_replaying"
@@ -45,6 +45,7 @@ class Walk(ast.NodeVisitor):
         """Go through a function."""
         self._frame = self._resolver.frame(function, receiver)
         self._cancelled = cancel.cancelled_names(function.node)
+        self._visit_decorators(function)
         for statement in function.node.body:
             self.visit(statement)
 
@@ -304,6 +305,19 @@ class Walk(ast.NodeVisitor):
         for name in names:
             if (method := self._resolver.method(cls, name)) is not None:
                 self.reached.append((method, cls))
+
+    def _visit_decorators(self, function: Function) -> None:
+        """What runs at each call because of a decorator: the functions that it wraps around, and validators."""
+        for decorator in function.node.decorator_list:
+            called = decorator.func if isinstance(decorator, ast.Call) else decorator
+            if isinstance(wrapper := self._value(called), FunctionRef) and wrapper.function.role == "plain":
+                for node in inside(wrapper.function.node.body):
+                    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                        self.reached.append((self._module.functions[node], None))
+            if isinstance(decorator, ast.Call) and function.role == "entry":
+                for keyword in decorator.keywords:
+                    if keyword.arg == "validator":
+                        self.visit(keyword.value)
 
     def _visit_factories(self, cls: Class, call: ast.Call) -> None:
         """Defaults that are made when an object is: `field(default_factory=uuid4)`."""

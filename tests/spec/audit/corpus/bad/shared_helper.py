@@ -51,7 +51,25 @@ async def game(rounds: int) -> float:
     return await save(label(3))
 
 
-@game.update
+def timed(function):
+    def inner(*arguments):
+        time.sleep(1)  # expect: HF-A024
+        return function(*arguments)
+
+    return inner
+
+
+@timed
+def tally(state: list[int]) -> int:
+    return len(state)
+
+
+def lucky(state: list[int]) -> None:
+    if random.random() > tally(state):  # expect: HF-A021
+        raise ValueError(state)
+
+
+@game.update(validator=lucky)
 def again(state: list[int]) -> int:
     state.append(Dice()())
     return random.choice(state)  # expect: HF-A021
