@@ -16,8 +16,8 @@ AlreadyDecided AlreadyStarted BudgetExceeded Client Dag Decision Depends Executo
 HoldfastError InvalidConfiguration InvalidExecutor InvalidInput InvalidStep InvalidWorkflow NonDeterministic
 NotAllowed NotFound NotInWorkflow PayloadTooLarge Permanent Plugin RateLimited Ref RetryAfter RetryPolicy Run
 RunCancelled RunClosed RunFailed RunState RunTerminated RunTimedOut SecretSource Step StepFailed StepInfo StepOptions
-StepState Unavailable WaitTimeout Worker Workflow WorkflowOptions approval continue_as_new now patched random
-register_executor set_state step step_info template uuid4 wait_for workflow
+StepState Unavailable WaitTimeout Worker Workflow WorkflowOptions approval continue_as_new map_steps now patched
+random register_executor set_state step step_info template uuid4 wait_for workflow
 """
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from holdfast.authoring.depends import Depends as Depends
 from holdfast.authoring.info import StepInfo as StepInfo
 from holdfast.authoring.info import step_info as step_info
+from holdfast.authoring.maps import map_steps as map_steps
 from holdfast.authoring.registry import register_executor as register_executor
 from holdfast.authoring.step import Step as Step
 from holdfast.authoring.step import step as step
@@ -141,6 +142,7 @@ __all__ = [
     "WorkflowOptions",
     "approval",
     "continue_as_new",
+    "map_steps",
     "now",
     "patched",
     "random",
