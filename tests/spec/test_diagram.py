@@ -24,6 +24,8 @@ from holdfast.spec.diagram import (
     to_text,
 )
 from holdfast.spec.diagram.graph import LOOKS
+from holdfast.spec.diagram.layout import FONT_SIZE
+from holdfast.spec.diagram.measure import text_width
 from holdfast.spec.document import load_yaml
 from holdfast.spec.model import DagSpec
 from holdfast.states import StepState
@@ -105,6 +107,33 @@ def test_boxes_do_not_overlap_and_arrows_end_at_boxes(graph: DiagramGraph) -> No
             box = boxes[end]
             assert box.x <= x <= box.x + box.width
             assert y == pytest.approx(box.y) or y == pytest.approx(box.y + box.height)
+
+
+@given(any_pictures())
+def test_every_arrow_and_every_label_is_inside_the_picture(graph: DiagramGraph) -> None:
+    layout = layered(graph)
+    for line in layout.lines:
+        assert all(-1e-6 <= x <= layout.width + 1e-6 for x, _ in line.points)
+    for box in layout.boxes:
+        assert text_width(box.node.title, FONT_SIZE) < box.width
+
+
+def test_the_width_of_a_text_is_not_underrated() -> None:
+    """Compared with DejaVu Sans at 12 pixels, one of the widest common fonts."""
+    for text, pixels in {
+        "Fetch the order": 94.1,
+        "WWWWWWWWWW": 118.7,
+        "illicit": 36.7,
+        "a_b_c_d": 46.2,
+    }.items():
+        assert pixels <= text_width(text, 12.0) <= 1.6 * pixels
+    assert text_width("日本語", 12.0) >= 36
+
+
+def test_an_arrow_past_a_row_runs_straight_beside_its_boxes() -> None:
+    svg = to_svg(picture("ab", "bc", "ac", labels={"b": "a box that is wide enough to be crossed"}))
+    paths = re.findall(r'<path d="(M[^"]*)" fill="none"', svg)
+    assert sorted(path.count("V") for path in paths) == [0, 0, 1]
 
 
 @given(random_dags())

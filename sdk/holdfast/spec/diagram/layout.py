@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, TypeAlias
 
-from holdfast.spec.diagram.graph import DiagramGraph, DiagramNode
+from holdfast.spec.diagram.graph import DiagramGraph, DiagramNode, Shape, one_line
+from holdfast.spec.diagram.measure import text_width
 
 Point: TypeAlias = tuple[float, float]
 
@@ -65,9 +66,18 @@ class Metrics:
     bend_width: float
 
 
+FONT_SIZE: Final = 12.0
+SMALL_FONT_SIZE: Final = 10.0
+MAX_DETAIL: Final = 64
+"""Characters of a box's second line."""
+
+_PADDING: Final[dict[Shape, float]] = {"diamond": 64, "hexagon": 44, "rounded": 40, "double": 34}
+
+
 def _svg_width(node: DiagramNode) -> float:
-    chars = max(len(node.title), min(len(node.detail), 40))
-    return min(max(56.0, 7.4 * chars + 28), 480.0)
+    label = text_width(node.title, FONT_SIZE)
+    detail = text_width(one_line(node.detail, MAX_DETAIL), SMALL_FONT_SIZE)
+    return max(56.0, max(label, detail) + _PADDING.get(node.shape, 24))
 
 
 SVG_METRICS: Final = Metrics(node_width=_svg_width, node_height=44, gap_x=24, gap_y=44, bend_width=10)
@@ -120,7 +130,8 @@ def layered(graph: DiagramGraph, metrics: Metrics = SVG_METRICS) -> Layout:
             )
         )
     return Layout(
-        width=max((box.x + box.width for box in boxes), default=0.0),
+        # A bend can stand beside all boxes.
+        width=max((centres[item] + width / 2 for item, width in enumerate(widths)), default=0.0),
         height=max((box.y + box.height for box in boxes), default=0.0),
         boxes=boxes,
         lines=tuple(lines),
