@@ -121,7 +121,7 @@ async def test_an_open_run_shows_what_it_waits_for(client: Client) -> None:
 
 async def test_a_failed_dag_shows_where_and_what_was_undone(client: Client) -> None:
     dag = Dag("drawn_failed")
-    undo = {"step": drawn_add.name, "arguments": {"value": 1}}
+    undo: dict[str, Any] = {"step": drawn_add.name, "arguments": {"value": 1}}
     add(dag, "first", compensate=CompensateSpec(type="step", config=undo))
     dag.add_step(drawn_break, id="second", arguments={"value": 2}, depends_on=["first"])
     add(dag, "third", "second")
@@ -131,6 +131,15 @@ async def test_a_failed_dag_shows_where_and_what_was_undone(client: Client) -> N
     found = await nodes(client, run.id)
     assert [node.state for node in found.values()] == [StepState.COMPENSATED, StepState.FAILED, None]
     assert "Permanent" in found["second"].detail
+
+
+async def test_a_large_map_that_runs_in_child_runs_is_one_box_with_its_items(client: Client) -> None:
+    dag = Dag("drawn_large")
+    dag.add_map(drawn_add, id="items", over="input", arguments={"value": "{{ item }}"})
+    run = await client.start(dag, 350)
+    await run.result()
+    found = await nodes(client, run.id)
+    assert (found["items"].state, found["items"].count) == (StepState.COMPLETED, 350)
 
 
 async def test_code_is_drawn_from_its_history_in_every_form(client: Client) -> None:

@@ -250,7 +250,7 @@ async def record_messages(client: Client) -> None:
     await asyncio.sleep(0.3)
     await handle.signal(Messages.pay)
     await asyncio.sleep(0.3)
-    await handle.execute_update("agree")
+    await handle.execute_update("agree")  # pyright: ignore[reportUnknownMemberType]
     await asyncio.sleep(0.3)
     await save(handle, "messages")
     await handle.terminate()

@@ -30,6 +30,12 @@ from holdfast.states import StepState
 
 DAG_WORKFLOW: Final = "holdfast.dag"
 
+MAP_WORKFLOW: Final = "holdfast.map"
+_MAP_ITEMS: Final = 3
+"""Which of its arguments is the list of items, or how many there are."""
+_UNDO: Final = ":undo"
+"""The end of the id of a child run that undoes a part of a map."""
+
 _CALL_ID: Final = re.compile(r"(?P<node>[^\[\]@-]+)(?:\[(?P<index>\d+)\])?(?:-\d+)?(?:@.*)?")
 """`fetch`, `enrich[7]`, and those with `-2` for another call of the node or `@...` for a run that was started again."""
 
@@ -58,9 +64,10 @@ def graph_of_dag(
         spec = load_value(document)
     except HoldfastError:
         return None
-    found = read_calls(events, opened or Opened())
+    opened = opened or Opened()
+    found = read_calls(events, opened)
     calls = [call for turn in found.turns for call in turn.called]
-    told = _Told(spec, calls, States(calls, description), carried)
+    told = _Told(spec, calls, States(calls, description), carried, opened)
     statuses = told.statuses()
     _infer(spec, statuses, is_closed=found.is_closed, is_completed=found.is_completed)
     return of_spec(spec, statuses)
@@ -69,8 +76,11 @@ def graph_of_dag(
 class _Told:
     """What events and carried state say of nodes."""
 
-    def __init__(self, spec: DagSpec, calls: Sequence[Call], states: States, carried: JsonValue) -> None:
+    def __init__(
+        self, spec: DagSpec, calls: Sequence[Call], states: States, carried: JsonValue, opened: Opened
+    ) -> None:
         self._spec = spec
+        self._opened = opened
         self._states = states
         self._calls: dict[str, list[tuple[Call, str | None]]] = {}
         self._carried = _member(_member(carried, "view"), "nodes")
@@ -85,11 +95,15 @@ class _Told:
             index: str | None = None
             if call.kind == "step" and (match := _CALL_ID.fullmatch(call.name)):
                 node_id, index = match["node"], match["index"]
-            elif call.kind == "workflow":
+            elif call.kind == "workflow" and not call.name.endswith(_UNDO):
                 node_id, index = _node_of_child(call, spec, children), call.name
             elif call.kind in {"timer", "wait", "approval"}:
                 node_id = waits.get((call.kind, call.name))
-            if node_id is not None and node_id in spec.by_id and not call.name.startswith(COMPENSATION_PREFIX):
+            if (
+                node_id is not None
+                and node_id in spec.by_id
+                and not call.name.startswith(COMPENSATION_PREFIX)
+            ):
                 self._calls.setdefault(node_id, []).append((call, index))
 
     def statuses(self) -> dict[str, NodeStatus]:
@@ -108,9 +122,9 @@ class _Told:
         carried = _member(self._carried, node.id)
         done = _member(carried, "done")
         many = node.map is not None or node.loop is not None
-        # How many items a child run of a large map has, its own history knows.
-        own = 0 if node.type != "workflow" and any(call.kind == "workflow" for call in last) else len(last)
-        count = max(own, done if isinstance(done, int) else 0)
+        sizes = [self._items(call) if call.label == MAP_WORKFLOW else 1 for call in last]
+        known = sum(size for size in sizes if size is not None) if None not in sizes else None
+        count = max(known or 0, done if isinstance(done, int) else 0)
         state = worst(counts)
         if state is StepState.FAILED and node.when_exhausted != "fail":
             state = StepState.SKIPPED
@@ -121,9 +135,14 @@ class _Told:
         error = next((self._states.error(call) for call in last if call.failure is not None), "")
         return NodeStatus(
             state=state,
-            count=count if many else None,
+            count=count or None if many else None,
             detail=detail(counts, attempts, took(begins, ends), error),
         )
+
+    def _items(self, part: Call) -> int | None:
+        """How many items the child run of a part of a map has; None if they lie in storage."""
+        items = self._opened.json(part.input[_MAP_ITEMS]) if len(part.input) > _MAP_ITEMS else None
+        return items if isinstance(items, int) else len(items) if isinstance(items, list) else None
 
     def _of_carried(self, node: NodeSpec) -> NodeStatus | None:
         """How the node was when the run continued as new."""
