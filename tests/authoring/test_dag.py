@@ -187,7 +187,7 @@ def test_control_nodes() -> None:
         dag.node(
             "ship", executor="http", config={"url": "x"}, compensate={"type": "http", "config": {"url": "y"}}
         )
-        dag.add_workflow("child", Dag("other"), input="{{ ship.id }}", map=MapSpec(over="3", concurrency=2))
+        dag.add_workflow("child", "other", input="{{ ship.id }}", map=MapSpec(over="3", concurrency=2))
         dag.node(
             "poll", executor="http", loop=LoopSpec(while_="poll.more", max_iterations=3), depends_on=["child"]
         )

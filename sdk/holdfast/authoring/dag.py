@@ -297,7 +297,7 @@ class Dag:
             id: The node's id.
             workflow: The workflow, or its name; a DAG becomes part of this document as it is now.
             input: The child's input: a value or a template.
-            **options: `depends_on`, `when`, `retry`, ...; with `map`, one child per item.
+            **options: `depends_on`, `when`, `timeout`, ...; with `map`, one child per item.
 
         Returns:
             The node's id.

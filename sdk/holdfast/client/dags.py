@@ -8,11 +8,13 @@ from typing import Any
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from holdfast.authoring.dag import Dag
+from holdfast.authoring.executors import Executors
+from holdfast.authoring.registry import registry
 from holdfast.authoring.workflow import Workflow
 from holdfast.engine.dag.config import check_input
 from holdfast.engine.dag.flow import dag_call
-from holdfast.errors import InvalidInput
-from holdfast.spec.model import DagSpec
+from holdfast.errors import InvalidExecutor, InvalidInput
+from holdfast.spec.model import DagSpec, NodeSpec, RetrySpec
 from holdfast.spec.validate import ensure_valid
 
 
@@ -35,6 +37,7 @@ def dag_start(dag: object, args: Sequence[Any]) -> tuple[Workflow[..., Any], Seq
     else:
         spec = dag
         ensure_valid(spec)
+    spec = with_executor_defaults(spec)
     given = args[0] if args else None
     if spec.input_schema is not None:
         try:
@@ -42,3 +45,38 @@ def dag_start(dag: object, args: Sequence[Any]) -> tuple[Workflow[..., Any], Seq
         except PydanticSerializationError as exc:
             raise InvalidInput(f"the input of dag {spec.name!r} cannot be written as JSON: {exc}") from exc
     return dag_call(spec, given)
+
+
+def with_executor_defaults(spec: DagSpec) -> DagSpec:
+    """The same, with the timeouts and retries of executors written out where it says nothing: another version of a
+    package changes nothing under an open run.
+
+    Raises:
+        InvalidInput: A node runs locally whose executor may not.
+    """
+    executors = registry().executors
+    here = set(executors.types())
+    if here.isdisjoint(node.type for node in spec.nodes):
+        return spec
+    return spec.model_copy(
+        update={
+            "nodes": tuple(
+                _with_defaults(node, executors) if node.type in here else node for node in spec.nodes
+            )
+        }
+    )
+
+
+def _with_defaults(node: NodeSpec, executors: Executors) -> NodeSpec:
+    try:
+        options = executors.find(node.type).options
+    except InvalidExecutor:  # the worker may have a version that works
+        return node
+    if node.local and not options.local:
+        raise InvalidInput(f"node {node.id!r}: executor {node.type!r} may not run locally: drop local")
+    changes: dict[str, Any] = {}
+    if node.timeout is None:
+        changes["timeout"] = options.timeout
+    if node.retry is None:
+        changes["retry"] = RetrySpec.of(options.retry)
+    return node.model_copy(update=changes)

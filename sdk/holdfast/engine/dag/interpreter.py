@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 from collections import deque
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 
+from holdfast.authoring.registry import registry
 from holdfast.engine.calls import Calls
 from holdfast.engine.dag.carry import Progress
 from holdfast.engine.dag.limits import Limits
 from holdfast.engine.dag.state import DagView, NodeView, Skip
 from holdfast.engine.dag.work import Suspended, Work
 from holdfast.engine.data.values import is_object
+from holdfast.engine.ending import ended
 from holdfast.engine.payloads import NULL, as_payload, object_of
 from holdfast.engine.waiting import Waiting
 from holdfast.errors import BudgetExceeded, GiveUp, InvalidInput, WaitTimeout
 from holdfast.spec.graph import Graph
 from holdfast.spec.model import DagSpec, NodeSpec, switch_targets
+from holdfast.spec.names import CONTROL_TYPES, STEP_TYPE
 from holdfast.states import StepState
-
-_TYPES = ("step", "workflow", "switch", "wait", "approval", "timer")
 
 
 class Interpreter:
@@ -72,18 +74,20 @@ class Interpreter:
             if node.id in self.progress.outputs:
                 for dependent in self._graph.dependents[node.id]:
                     self._left[dependent] -= 1
-        ended = self.progress.outputs
         self._begin(
-            deque(node.id for node in self.spec.nodes if node.id not in ended and not self._left[node.id])
+            deque(
+                node.id
+                for node in self.spec.nodes
+                if node.id not in self.progress.outputs and not self._left[node.id]
+            )
         )
         try:
             if self._tasks:
                 await self._quiet.wait()
-        finally:
-            for task in self._tasks.values():
-                task.cancel()
-            if self._tasks:
-                await workflow.wait(list(self._tasks.values()))
+        except asyncio.CancelledError:
+            await ended(self._tasks.values())
+            raise
+        await ended(self._tasks.values())
         if self._failure is not None:
             raise self._failure
         if len(self.progress.outputs) < len(self.spec.nodes):
@@ -102,11 +106,16 @@ class Interpreter:
         Raises:
             InvalidInput: No worker can carry out a node.
         """
+        here = registry().executors.types()
         for node in self.spec.nodes:
-            if node.type not in _TYPES:
-                raise InvalidInput(
-                    f"node {node.id!r} is of type {node.type!r}, which no worker runs; there are: {', '.join(_TYPES)}"
-                )
+            for kind in (node.type, node.compensate.type if node.compensate else STEP_TYPE):
+                if kind not in CONTROL_TYPES and kind != STEP_TYPE and kind not in here:
+                    near = difflib.get_close_matches(kind, here, n=1)
+                    meant = f"did you mean {near[0]!r}? " if near else ""
+                    raise InvalidInput(
+                        f"node {node.id!r}: this worker has no executor {kind!r}; {meant}it has: "
+                        f"{', '.join(here) or 'none'}"
+                    )
 
     # From one node to the next
 
@@ -140,16 +149,16 @@ class Interpreter:
                 self.view.nodes[node.id].state = StepState.CANCELLED
                 self.view.nodes[node.id].closed = workflow.now()
                 self._failure = self._failure or exc
-        except BaseException as exc:  # noqa: BLE001 - raised again by `run`
+        except Exception as exc:  # noqa: BLE001 - raised again by `run`
             self._failure = self._failure or exc
         else:
             self._begin(deque(self._released(node.id)))
-        finally:
-            del self._tasks[node.id]
-            if self._limits.full(only_waits=self._tasks.keys() <= self._work.waits):
-                self._suspend_waits()
-            if self._failure is not None or not self._tasks:
-                self._quiet.set()
+        # Not in a `finally`: where a stopped worker discards the run, nothing may be asked of it any more.
+        del self._tasks[node.id]
+        if self._limits.full(only_waits=self._tasks.keys() <= self._work.waits):
+            self._suspend_waits()
+        if self._failure is not None or not self._tasks:
+            self._quiet.set()
 
     def _suspend_waits(self) -> None:
         self._waiting.suspending = True

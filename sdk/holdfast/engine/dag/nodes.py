@@ -15,9 +15,6 @@ from holdfast.engine.data.step_data import StepData
 from holdfast.engine.own_activity import own_activity
 from holdfast.errors import InvalidInput
 
-EXECUTOR = "executor:"
-"""Before the name of an executor in the type of the activity that runs it."""
-
 EVALUATE = "holdfast.evaluate"
 """The step that renders the input of sub-workflows, and evaluates what is too large for workflow code."""
 

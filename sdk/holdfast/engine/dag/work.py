@@ -11,17 +11,19 @@ from typing import Any, NamedTuple
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 
+from holdfast.authoring.execution import EXECUTOR
 from holdfast.authoring.waits import Decision
 from holdfast.engine.calls import Calls
 from holdfast.engine.compensation import Undo
 from holdfast.engine.dag.carry import Progress
 from holdfast.engine.dag.config import map_items, schema_type, step_options, switch_ids, timer_duration
 from holdfast.engine.dag.limits import Limits
-from holdfast.engine.dag.nodes import EXECUTOR, NODE
+from holdfast.engine.dag.nodes import NODE
 from holdfast.engine.dag.state import NodeView
 from holdfast.engine.dag.subflow import call_workflow
 from holdfast.engine.data.in_workflow import encode_argument
 from holdfast.engine.data.refs import Ref
+from holdfast.engine.ending import ended
 from holdfast.engine.evaluation import Evaluation
 from holdfast.engine.maps.data import CUT
 from holdfast.engine.maps.mapper import MAX_ITEMS, Mapper
@@ -145,12 +147,14 @@ class Work:
         skipped = asyncio.create_task(workflow.wait_condition(lambda: view.decision == "skip"))
         try:
             await workflow.wait([answer, skipped], return_when=asyncio.FIRST_COMPLETED)
-            return answer.result() if answer.done() else None
+        except asyncio.CancelledError:
+            await ended([answer, skipped])
+            raise
         finally:
             self.waits.discard(node.id)
-            answer.cancel()
-            skipped.cancel()
-            await workflow.wait([answer, skipped])
+        answered = answer.done()
+        await ended([answer, skipped])
+        return answer.result() if answered else None
 
     async def _answer(self, node: NodeSpec, config: Mapping[str, Any], view: NodeView) -> Payload:
         left = max(view.until - workflow.now(), timedelta(0)) if view.until else None
@@ -187,7 +191,7 @@ class Work:
             output = await self._calls.call(
                 _activity(node.type, node.config),
                 call_id,
-                [node_call(config, scope), NULL],
+                [node_call(config, scope, takes=self._takes(node)), NULL],
                 step_options(node),
                 undo=undo,
                 step=label,
@@ -219,6 +223,10 @@ class Work:
         self._calls.ordinals[label] += 1
         count = self._calls.ordinals[label]
         return self._calls.own(label if count == 1 else f"{label}-{count}")
+
+    def _takes(self, node: NodeSpec) -> Sequence[str] | None:
+        """The outputs that a node's executor gets as its input: of all that it depends on."""
+        return None if node.type in (STEP_TYPE, "workflow") else self._spec.dependencies[node.id]
 
     def _undo(self, node: NodeSpec, call_id: str, scope: Mapping[str, Payload]) -> Undo | None:
         if node.compensate is None:
@@ -284,6 +292,7 @@ class Work:
             concurrency=min(spec.concurrency, self._spec.options.max_parallel),
             on_error=spec.on_error,
             config=dict(node.config) if node.type == "workflow" else _sent(node.type, node.config),
+            takes=self._takes(node),
             item_name=spec.item_name,
             undo=_undo_plan(node),
         )

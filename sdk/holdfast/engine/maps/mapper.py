@@ -18,6 +18,7 @@ from holdfast.engine.data.in_workflow import encode_argument
 from holdfast.engine.data.refs import Ref
 from holdfast.engine.data.step_data import NODE_REF_BYTES, REF_BYTES
 from holdfast.engine.data.values import is_object
+from holdfast.engine.ending import ended
 from holdfast.engine.failures import outcome_unknown
 from holdfast.engine.maps.data import JOIN, KEEP, KEPT_BYTES, LOAD
 from holdfast.engine.maps.plan import MapPlan
@@ -244,7 +245,9 @@ class Mapper:
             )
         child = map_workflow.with_options(task_timeout=plan.task_timeout)
         try:
-            raw = await self._calls.start_child(child, child_id, [as_payload(RUN), *payloads, NULL], undo=undo)
+            raw = await self._calls.start_child(
+                child, child_id, [as_payload(RUN), *payloads, NULL], undo=undo
+            )
         except RunFailed as exc:
             message = exc.message.removeprefix(f"child run {child_id!r} failed: ")
             raise StepFailed(message, step=plan.label, error_type=exc.error_type) from exc.__cause__
@@ -281,8 +284,6 @@ async def _together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
     tasks = [asyncio.create_task(work) for work in works]
     try:
         await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await workflow.wait(tasks)
+    except (Exception, asyncio.CancelledError):
+        await ended(tasks)
+        raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, Self
@@ -42,6 +42,9 @@ class MapPlan:
     config: Mapping[str, Any] | None = None
     """Of a node: `{key: template}`, sent along with the values that it names. None: the item is the argument."""
 
+    takes: Sequence[str] | None = None
+    """The values that an executor gets as its input, beside item and index. None: it is no executor."""
+
     item_name: str = "item"
 
     undo: Mapping[str, Any] | None = None
@@ -53,7 +56,9 @@ class MapPlan:
             return [
                 encode_argument(item, workflow.payload_converter(), where=f"Item {index} of {self.label!r}")
             ]
-        return [node_call(self.config, self.named(item, index, values)), NULL]
+        named = self.named(item, index, values)
+        takes = None if self.takes is None else [*self.takes, self.item_name, "index"]
+        return [node_call(self.config, named, takes=takes), NULL]
 
     def undoing(self, item: Any, index: int, values: Mapping[str, Payload], call_id: str) -> Undo | None:
         """What undoes the call for one item."""
@@ -85,7 +90,7 @@ class MapPlan:
 
     def names(self) -> set[str]:
         """The values beside item and index that the calls name."""
-        found = set(template_names(self.config)) if self.config else set[str]()
+        found = {*(template_names(self.config) if self.config else ()), *(self.takes or ())}
         if self.undo and self.config:
             found |= template_names(self.undo["config"]) - {self.undo["own"]}
         return found - {self.item_name, "index"}
@@ -101,11 +106,20 @@ class MapPlan:
         return cls(**{**document, "options": options_of_json(document["options"])})
 
 
-def node_call(config: Mapping[str, Any], values: Mapping[str, Payload], *, own: str | None = None) -> Payload:
-    """The first argument of a node's activity: its config as written, and the raw outputs that it names."""
+def node_call(
+    config: Mapping[str, Any],
+    values: Mapping[str, Payload],
+    *,
+    own: str | None = None,
+    takes: Sequence[str] | None = None,
+) -> Payload:
+    """The first argument of a node's activity: its config as written, the raw outputs that it names, and of an executor
+    the ones that are its input."""
     named = template_names(config) - ({own} if own else set())
     found = {name: values[name] for name in sorted(named) if name in values}
     parts = {key: as_payload(value) for key, value in config.items()}
+    if takes is not None:
+        parts["input"] = object_of({name: values[name] for name in takes})
     return object_of({**parts, "values": object_of(found), "own": as_payload(own)})
 
 
