@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from holdfast import Dag, InvalidInput, NotFound
+from holdfast.authoring.catalogue import validate_here
 from holdfast.errors import HoldfastError
 from holdfast.spec.document import load_json, load_yaml
 from holdfast.spec.finding import Finding
@@ -17,7 +18,6 @@ from holdfast.spec.model import DagSpec
 from holdfast.spec.source import Path, Place, json_places, nearest
 from holdfast.spec.strict_json import MAX_JSON_BYTES
 from holdfast.spec.strict_yaml import yaml_places
-from holdfast.spec.validate import validate
 from holdfast_server.apps import load_app, split
 
 _STEP_OF_PATH: Final = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
@@ -91,7 +91,7 @@ def _compiled(name: str, dag: Dag) -> Checked:
         spec = dag.compile()
     except HoldfastError as error:
         return Checked(name=name, spec=None, findings=_findings(error))
-    return Checked(name=name, spec=spec, findings=validate(spec))
+    return Checked(name=name, spec=spec, findings=validate_here(spec))
 
 
 def _read_document(name: str) -> Checked:
@@ -109,7 +109,7 @@ def _read_document(name: str) -> Checked:
     places = json_places(text) if is_json else yaml_places(text)
     index_of = {node.id: index for index, node in reversed(list(enumerate(spec.nodes)))}
     return Checked(
-        name=name, spec=spec, findings=[_placed(finding, places, index_of) for finding in validate(spec)]
+        name=name, spec=spec, findings=[_placed(finding, places, index_of) for finding in validate_here(spec)]
     )
 
 

@@ -32,7 +32,7 @@ nodes:
   type: step
   config: {step: etl.enrich, arguments: {item: '{{ item }}', input: '{{ input }}'}}
   map: {over: clean, concurrency: 20}
-- {id: notify, type: http, config: {url: 'https://example.org/{{ size(enrich) }}'}}
+- {id: notify, type: fetcher, config: {url: 'https://example.org/{{ size(enrich) }}'}}
 edges:
 - {from: clean, to: enrich}
 - {from: enrich, to: notify}
@@ -56,7 +56,7 @@ def decorated() -> Dag:
 
     etl.node(
         "notify",
-        executor="http",
+        executor="fetcher",
         config={"url": "https://example.org/{{ size(enrich) }}"},
         depends_on=[enrich],
     )
@@ -77,7 +77,7 @@ def built() -> Dag:
         return item
 
     etl = Dag("etl")
-    etl.node("notify", executor="http", config={"url": "https://example.org/{{ size(enrich) }}"})
+    etl.node("notify", executor="fetcher", config={"url": "https://example.org/{{ size(enrich) }}"})
     etl.add_map(enrich, over="clean", concurrency=20)
     etl.add_step(clean, when="size(fetch) > 0", retry="patient")
     etl.add_step(fetch, timeout=timedelta(seconds=30))
@@ -185,11 +185,11 @@ def test_control_nodes() -> None:
         dag.add_wait("paid", "payment", depends_on=["ask"])
         dag.add_timer("rest", timedelta(minutes=5), depends_on=["paid"])
         dag.node(
-            "ship", executor="http", config={"url": "x"}, compensate={"type": "http", "config": {"url": "y"}}
+            "ship", executor="fetcher", config={"url": "x"}, compensate={"type": "fetcher", "config": {"url": "y"}}
         )
         dag.add_workflow("child", "other", input="{{ ship.id }}", map=MapSpec(over="3", concurrency=2))
         dag.node(
-            "poll", executor="http", loop=LoopSpec(while_="poll.more", max_iterations=3), depends_on=["child"]
+            "poll", executor="fetcher", loop=LoopSpec(while_="poll.more", max_iterations=3), depends_on=["child"]
         )
         spec = dag.compile()
     assert spec == load_yaml(
@@ -208,13 +208,13 @@ nodes:
     form: {title: Form, type: object, properties: {ok: {title: Ok, type: boolean}}, required: [ok]}
 - {id: paid, type: wait, config: {event: payment}, depends_on: [ask]}
 - {id: rest, type: timer, config: {duration: 300.0}, depends_on: [paid]}
-- {id: ship, type: http, config: {url: x}, compensate: {type: http, config: {url: y}}}
+- {id: ship, type: fetcher, config: {url: x}, compensate: {type: fetcher, config: {url: y}}}
 - id: child
   type: workflow
   config: {workflow: other, input: '{{ ship.id }}'}
   map: {over: '3', concurrency: 2}
   depends_on: [ship]
-- {id: poll, type: http, loop: {while: poll.more, max_iterations: 3}, depends_on: [child]}
+- {id: poll, type: fetcher, loop: {while: poll.more, max_iterations: 3}, depends_on: [child]}
 """
     )
 
@@ -244,7 +244,7 @@ def test_a_step_of_another_dag_cannot_be_depended_on_by_reference() -> None:
             return amount
 
         dag = Dag("pay")
-        dag.node("a", executor="http", depends_on=[charge])
+        dag.node("a", executor="fetcher", depends_on=[charge])
         with pytest.raises(InvalidWorkflow, match="is in no node"):
             dag.compile()
         dag.add_step(charge, arguments={"amount": 1})
@@ -280,9 +280,9 @@ def test_a_cell_that_runs_again_replaces_its_node() -> None:
 def test_compiling_finds_what_is_wrong() -> None:
     with fresh_registry():
         dag = Dag("x")
-        dag.node("a", executor="http", depends_on=["b"])
-        dag.node("b", executor="http", config={"x": "{{ a }}"})
-        dag.node("b", executor="http", when="size(")
+        dag.node("a", executor="fetcher", depends_on=["b"])
+        dag.node("b", executor="fetcher", config={"x": "{{ a }}"})
+        dag.node("b", executor="fetcher", when="size(")
         with pytest.raises(InvalidInput, match="a cycle: a -> b -> a") as caught:
             dag.compile()
         assert {f["code"] for f in caught.value.details["findings"]} == {"HF-D004", "HF-D012", "HF-D040"}

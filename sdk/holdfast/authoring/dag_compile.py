@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from holdfast.authoring import scope
 from holdfast.authoring.dag_options import NodeRef
 from holdfast.authoring.signature import where
 from holdfast.authoring.step import Step
@@ -65,7 +66,12 @@ class Compiler:
         for document in documents:
             document["depends_on"] = list(dict.fromkeys(document["depends_on"]))
         spec = load_value({**head, "nodes": documents})
-        ensure_valid(spec, expressions=expressions)
+        if scope.current_run() is None:
+            from holdfast.authoring.catalogue import ensure_valid_here
+
+            ensure_valid_here(spec, expressions=expressions)
+        else:  # executors are imported outside workflow code, and checked by the worker
+            ensure_valid(spec, expressions=expressions)
         return spec
 
     def _id(self, ref: NodeRef) -> str:

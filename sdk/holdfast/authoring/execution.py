@@ -13,6 +13,7 @@ from pydantic_core import PydanticSerializationError, ValidationError, to_json, 
 
 from holdfast.authoring.depends import providers_here
 from holdfast.authoring.executor_context import ExecutorContext, context_of
+from holdfast.authoring.executors import EXECUTOR
 from holdfast.authoring.info import StepInfo, current_info
 from holdfast.errors import InvalidInput, StepFailed
 from holdfast.misfit import invalid
@@ -21,9 +22,6 @@ from holdfast.spec.cel_values import is_list, is_map
 
 if TYPE_CHECKING:
     from holdfast.authoring.executor import Executor
-
-EXECUTOR = "executor:"
-"""Before the type of an executor in the type of the activity that carries it out."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from typing import Any, ClassVar, Final, Generic, TypedDict, TypeVar, cast, get_
 from pydantic import BaseModel, JsonValue
 from typing_extensions import Unpack
 
-from holdfast.authoring.execution import EXECUTOR, call_of, execute_here
+from holdfast.authoring.execution import call_of, execute_here
 from holdfast.authoring.executor_context import ExecutorContext
+from holdfast.authoring.executors import EXECUTOR
 from holdfast.authoring.step import Step
 from holdfast.errors import InvalidExecutor, InvalidInput
 from holdfast.options import ExecutorOptions, RetryPolicy

@@ -22,6 +22,10 @@ GROUP: Final = "holdfast.executors"
 """The group of entry points in which packages name their executors; each is named as the executor's `type`."""
 
 
+EXECUTOR: Final = "executor:"
+"""Before the type of an executor in the type of the activity that carries it out."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExecutorProblem:
     """An executor that cannot be used. Nodes of its type fail with the message; the others go on."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
+from holdfast.authoring.catalogue import ensure_valid_here
 from holdfast.authoring.dag import Dag
 from holdfast.authoring.executors import Executors
 from holdfast.authoring.registry import registry
@@ -15,7 +16,6 @@ from holdfast.engine.dag.config import check_input
 from holdfast.engine.dag.flow import dag_call
 from holdfast.errors import InvalidExecutor, InvalidInput
 from holdfast.spec.model import DagSpec, NodeSpec, RetrySpec
-from holdfast.spec.validate import ensure_valid
 
 
 def dag_start(dag: object, args: Sequence[Any]) -> tuple[Workflow[..., Any], Sequence[Any]]:
@@ -36,7 +36,7 @@ def dag_start(dag: object, args: Sequence[Any]) -> tuple[Workflow[..., Any], Seq
         spec = dag.compile()
     else:
         spec = dag
-        ensure_valid(spec)
+        ensure_valid_here(spec)
     spec = with_executor_defaults(spec)
     given = args[0] if args else None
     if spec.input_schema is not None:

@@ -14,9 +14,10 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, CancelledError
 
 from holdfast.authoring.depends import providing
-from holdfast.authoring.execution import EXECUTOR, prepare, without_secrets
+from holdfast.authoring.execution import prepare, without_secrets
 from holdfast.authoring.executor import Executor
 from holdfast.authoring.executor_context import ExecutorContext, context_of
+from holdfast.authoring.executors import EXECUTOR
 from holdfast.authoring.info import StepInfo
 from holdfast.authoring.registry import registry
 from holdfast.engine.activities import Call, StepHost
@@ -32,7 +33,7 @@ def executor_activities(host: StepHost) -> list[Callable[..., Any]]:
 
 
 def _activity(host: StepHost, kind: str) -> Callable[..., Any]:
-    calls: list[_ExecutorCall] = []
+    calls: list[ExecutorCall] = []
 
     async def run(call: RawValue, own: RawValue) -> RawValue:
         if not calls:
@@ -43,16 +44,16 @@ def _activity(host: StepHost, kind: str) -> Callable[..., Any]:
     return activity.defn(name=EXECUTOR + kind)(run)
 
 
-async def _loaded(host: StepHost, kind: str) -> _ExecutorCall:
+async def _loaded(host: StepHost, kind: str) -> ExecutorCall:
     try:
         # On a thread: what a package imports may take a second.
         executor = await asyncio.to_thread(registry().executors.find, kind)
-        return _ExecutorCall(host, executor)
+        return ExecutorCall(host, executor)
     except Exception as exc:  # the boundary to packages of others
         raise step_failure(exc, RetryPolicy(), activity.info().attempt, called=False) from exc
 
 
-class _ExecutorCall(Call):
+class ExecutorCall(Call):
     """How one executor is called."""
 
     def __init__(self, host: StepHost, kind: type[Executor[Any, Any]]) -> None:

@@ -4,6 +4,9 @@ from holdfast.authoring.depends import override as override
 from holdfast.authoring.registry import fresh_registry as fresh_registry
 from holdfast.testing.clock import fast_forward as fast_forward
 from holdfast.testing.debug import debug_run as debug_run
+from holdfast.testing.executor_contract import ContractCheck as ContractCheck
+from holdfast.testing.executor_contract import ExecutorCase as ExecutorCase
+from holdfast.testing.executor_contract import executor_contract as executor_contract
 from holdfast.testing.idempotency import check_idempotent as check_idempotent
 from holdfast.testing.mocks import StepCall as StepCall
 from holdfast.testing.mocks import StepMock as StepMock
@@ -17,6 +20,8 @@ from holdfast.testing.replay import replay_report as replay_report
 from holdfast.testing.replay import save_history as save_history
 
 __all__ = [
+    "ContractCheck",
+    "ExecutorCase",
     "ReplayDiffers",
     "Replayed",
     "StepCall",
@@ -24,6 +29,7 @@ __all__ = [
     "StepMocks",
     "check_idempotent",
     "debug_run",
+    "executor_contract",
     "fast_forward",
     "fresh_registry",
     "mock_step",

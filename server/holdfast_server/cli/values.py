@@ -11,7 +11,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
 from holdfast import InvalidInput, NotFound, Workflow
-from holdfast.engine.data.values import invalid
+from holdfast.misfit import invalid
 
 MAX_INPUT_BYTES = 64 * 1024 * 1024
 

@@ -1,0 +1,50 @@
+"""What the process of a jq program does. It imports as little as it can, since every program starts one."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+MAX_BYTES: Final = 50 * 1024**2
+"""The most that a program gives, as JSON: what may go from step to step."""
+
+MAX_MEMORY_BYTES: Final = 2 * 1024**3
+"""The address space of one process, where the system can limit it."""
+
+
+def serve() -> None:
+    """Read one request from standard input and write one answer."""
+    _limit_memory()
+    asked = json.loads(sys.stdin.buffer.read())
+    sys.stdout.buffer.write(json.dumps(_answer(asked)).encode())
+
+
+def _answer(asked: Mapping[str, Any]) -> dict[str, Any]:
+    jq = importlib.import_module("jq")  # a compiled module without types
+    outputs: list[Any] = []
+    size_bytes = 0
+    try:
+        program = jq.compile(asked["program"], args=asked["variables"])
+        for output in program.input_text(json.dumps(asked["data"])):
+            size_bytes += len(json.dumps(output))
+            if size_bytes > MAX_BYTES:
+                return {"error": f"it gives more than {MAX_BYTES // 1024**2} MiB", "too_large": True}
+            outputs.append(output)
+    except (ValueError, MemoryError) as error:
+        return {"error": str(error)[:1000] or "it needs too much memory", "too_large": False}
+    return {"outputs": outputs}
+
+
+def _limit_memory() -> None:
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return
+    with contextlib.suppress(
+        OSError, ValueError
+    ):  # a smaller limit is set already, or the system refuses this one
+        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))

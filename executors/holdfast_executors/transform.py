@@ -1,0 +1,129 @@
+"""`transform`: makes a value of other values, by templates, an expression or a jq program."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import BaseModel, Field, JsonValue
+
+from holdfast import Executor, ExecutorContext, ExecutorOptions, InvalidInput
+from holdfast_executors.jq_child import open_turns, refusal, run_jq
+
+Outputs = Literal["one", "list"]
+
+
+class TransformConfig(BaseModel, extra="forbid", use_attribute_docstrings=True):
+    """Give one of `value`, `cel` and `jq`."""
+
+    value: JsonValue = None
+    """What to give back: objects, lists and text with `{{ }}` anywhere inside."""
+
+    cel: str | None = Field(default=None, min_length=1, max_length=10_000)
+    """A CEL expression over `input` and the `variables`; its value is the output."""
+
+    jq: str | None = Field(default=None, min_length=1, max_length=10_000)
+    """A jq program, which gets `input`; `variables` are its `$names`. It has no access to files, modules and the
+    environment."""
+
+    data: JsonValue = None
+    """What `cel` and `jq` get as `input`. Default: the input of the node."""
+
+    variables: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+    """Further values by name. Put values here rather than into the text of a program, where they would be code."""
+
+    outputs: Outputs = "one"
+    """What a jq program gives: `one` output, anything else being an error, or the `list` of all outputs."""
+
+    seconds: float = Field(default=10, gt=0, le=60)
+    """How long a jq program may run, in seconds."""
+
+
+class Transform(Executor[TransformConfig, JsonValue]):
+    """Makes a value of other values: by templates, a CEL expression or a jq program. The value is the output."""
+
+    type = "transform"
+    options = ExecutorOptions(timeout=timedelta(minutes=2), has_effects=False, idempotent=True, local=True)
+
+    async def execute(self, ctx: ExecutorContext, config: TransformConfig, input: JsonValue) -> JsonValue:
+        """See base class."""
+        data = config.data if "data" in config.model_fields_set else input
+        if config.jq is not None:
+            async with await ctx.get(open_turns):
+                found = await run_jq(config.jq, data, config.variables, timedelta(seconds=config.seconds))
+            return found if config.outputs == "list" else _only(found, config.jq)
+        if config.cel is not None:
+            return await asyncio.to_thread(_evaluate, config.cel, {**config.variables, "input": data})
+        return config.value
+
+    def validate(self, config: TransformConfig) -> list[str]:
+        """See base class."""
+        given = config.model_fields_set
+        ways = [
+            way for way in ("value", "cel", "jq") if way in given and (way == "value" or getattr(config, way))
+        ]
+        problems: list[str] = []
+        if len(ways) != 1:
+            problems.append(f"give one of value, cel and jq, not {' and '.join(ways) or 'none'}")
+        if ways == ["value"] and (unused := given & {"data", "variables", "outputs"}):
+            problems.append(f"{', '.join(sorted(unused))}: a value has its templates, nothing else is put in")
+        if "input" in config.variables:
+            problems.append("variables: 'input' is what is worked on; choose another name")
+        if config.jq is not None and (refused := refusal(config.jq, config.variables)):
+            problems.append(f"jq: {refused}")
+        if config.cel is not None:
+            problems += _unknown(config.cel, {*config.variables, "input"})
+        return problems
+
+
+async def cel(expression: str, data: object, *, variables: Mapping[str, object] | None = None) -> JsonValue:
+    """Evaluate a CEL expression: a step in a workflow, at once elsewhere.
+
+    Args:
+        expression: Over `input`, which is `data`, and the variables.
+        data: Any value that travels as JSON.
+        variables: Further values by name.
+    """
+    return await Transform.call({"cel": expression, "variables": variables or {}}, input=data)
+
+
+async def jq(
+    program: str, data: object, *, variables: Mapping[str, object] | None = None, outputs: Outputs = "one"
+) -> JsonValue:
+    """Run a jq program: a step in a workflow, at once elsewhere.
+
+    Args:
+        program: The program.
+        data: What it gets: any value that travels as JSON.
+        variables: Its `$names`.
+        outputs: See `TransformConfig.outputs`.
+    """
+    config = {"jq": program, "variables": variables or {}, "outputs": outputs}
+    return await Transform.call(config, input=data)
+
+
+def _only(outputs: list[JsonValue], program: str) -> JsonValue:
+    if len(outputs) != 1:
+        raise InvalidInput(
+            f"jq program {program[:200]!r} gave {len(outputs)} outputs: make it give one, or set outputs: list"
+        )
+    return outputs[0]
+
+
+def _evaluate(expression: str, values: dict[str, JsonValue]) -> JsonValue:
+    from holdfast.spec.expressions import compile, evaluate_anywhere
+
+    found: JsonValue = evaluate_anywhere(compile(expression), values)
+    return found
+
+
+def _unknown(expression: str, known: set[str]) -> list[str]:
+    from holdfast.spec.expressions import compile
+
+    try:
+        unknown = compile(expression).names - known
+    except InvalidInput as error:
+        return [f"cel: {error.message}"]
+    return [f"cel: there is no {name!r}; there is: {', '.join(sorted(known))}" for name in sorted(unknown)]

@@ -1,0 +1,109 @@
+"""`transform`: templates, CEL and jq."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from holdfast import Client, InvalidInput, RunFailed, Worker, workflow
+from holdfast.testing import ContractCheck, ExecutorCase, executor_contract
+from holdfast_executors.transform import Transform, cel, jq
+
+ROWS = {"rows": [{"name": "ada", "price": 3}, {"name": "bob", "price": 4}]}
+FOREVER = "def f: f; f"
+
+CHECKS = executor_contract(
+    Transform,
+    good=[
+        {"value": {"a": [1, "two", None]}},
+        {"value": "key {{ secrets.KEY }}"},
+        {"value": None},
+        ExecutorCase({"cel": "input.rows.map(row, row.price * 2)"}, ROWS),
+        {"cel": "input + more", "data": 1, "variables": {"more": 2}},
+        ExecutorCase({"jq": "[.rows[] | select(.name == $who)]", "variables": {"who": "bob"}}, ROWS),
+        ExecutorCase({"jq": ".rows[].name", "outputs": "list"}, ROWS),
+    ],
+    bad=[
+        {},
+        {"value": 1, "cel": "1"},
+        {"value": 1, "data": 2},
+        {"cel": "1 +"},
+        {"cel": "unknown + 1"},
+        {"cel": "input.missing", "data": {}},
+        {"jq": ".["},
+        {"jq": ".[]", "data": [1, 2]},
+        {"jq": "empty"},
+        {"jq": 'error("no")'},
+        {"jq": ". as {$x} ?// $x | $y"},
+        {"jq": 'import "x" as x; .'},
+        {"jq": '# first\n include "x"; .'},
+        {"jq": '"a" | modulemeta'},
+        {"jq": ".", "variables": {"ENV": 1}},
+        {"jq": ".", "seconds": 1000},
+    ],
+    slow={"jq": FOREVER, "seconds": 60},
+    secrets={"KEY": "s3cr3t-value"},
+)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=str)
+def test_it_keeps_the_contract(check: ContractCheck) -> None:
+    check()
+
+
+@pytest.mark.parametrize(
+    ("config", "input", "output"),
+    [
+        ({"value": {"a": ["x", 1]}}, None, {"a": ["x", 1]}),
+        ({"cel": "input.rows.filter(row, row.price > 3)[0].name"}, ROWS, "bob"),
+        ({"cel": "input", "data": None}, 7, None),
+        ({"jq": "[.rows[].price] | add"}, ROWS, 7),
+        ({"jq": ".rows[].price", "outputs": "list"}, ROWS, [3, 4]),
+        ({"jq": ".", "data": None}, 7, None),
+        ({"jq": "$a + $b", "variables": {"a": "x", "b": '" | error'}}, None, 'x" | error'),
+    ],
+)
+async def test_what_it_gives(config: dict[str, Any], input: object, output: object) -> None:
+    assert await Transform.call(config, input=input) == output
+
+
+@pytest.mark.parametrize("program", ["env", "$ENV"])
+async def test_a_program_does_not_see_the_environment(program: str) -> None:
+    assert os.environ
+    seen = await jq(program, None)
+    assert isinstance(seen, dict)
+    assert not {"PATH", "HOME"} & seen.keys()
+
+
+async def test_a_program_that_does_not_end_is_ended() -> None:
+    with pytest.raises(InvalidInput, match=r"was not ready after 0\.5 s"):
+        await Transform.call({"jq": FOREVER, "seconds": 0.5})
+
+
+async def test_a_program_that_fills_the_memory_is_ended() -> None:
+    with pytest.raises(InvalidInput, match="memory"):
+        await Transform.call({"jq": 'reduce range(60) as $n ("x"; . + .)', "seconds": 60})
+
+
+@workflow
+async def prices(rows: dict[str, Any]) -> list[Any]:
+    return [
+        await jq("[.rows[].price]", rows),
+        await cel("size(input.rows) > few", rows, variables={"few": 1}),
+    ]
+
+
+@workflow
+async def wrong(rows: dict[str, Any]) -> Any:
+    return await jq(".rows[]", rows)
+
+
+async def test_in_a_workflow_its_functions_are_steps(holdfast_client: Client) -> None:
+    async with Worker(holdfast_client, [prices, wrong]):
+        run = await holdfast_client.start(prices, ROWS)
+        assert await run.result() == [[3, 4], True]
+        assert [step.name for step in (await run.describe()).steps] == ["executor:transform"] * 2
+        with pytest.raises(RunFailed, match="gave 2 outputs: make it give one, or set outputs: list"):
+            await holdfast_client.run(wrong, ROWS)
