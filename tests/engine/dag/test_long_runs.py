@@ -137,7 +137,10 @@ async def test_large_outputs_go_along_as_references(client: Client) -> None:
     for number in range(60):
         add(dag, f"n{number}", *([f"n{number - 1}"] if number else []))
     dag.add_step(
-        long_size, id="size", arguments={"text": "{{ text }}", "after": "{{ n59 }}"}, depends_on=["text", "n59"]
+        long_size,
+        id="size",
+        arguments={"text": "{{ text }}", "after": "{{ n59 }}"},
+        depends_on=["text", "n59"],
     )
     run = await client.start(dag)
     assert await run.result() == 1_000_000

@@ -223,9 +223,7 @@ async def test_lists_and_outputs_that_do_not_pass_through_the_run(client: Client
 @pytest.mark.usefixtures("small")
 async def test_a_list_made_by_a_large_expression(client: Client) -> None:
     dag = Dag("filtered", output="size(kept)")
-    dag.add_map(
-        map_double, id="kept", over="input.filter(n, n % 100 == 0)", arguments={"item": "{{ item }}"}
-    )
+    dag.add_map(map_double, id="kept", over="input.filter(n, n % 100 == 0)", arguments={"item": "{{ item }}"})
     assert await client.run(dag, list(range(2_000))) == 20
 
 
