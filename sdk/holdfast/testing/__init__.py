@@ -7,7 +7,14 @@ from holdfast.testing.debug import debug_run as debug_run
 from holdfast.testing.executor_contract import ContractCheck as ContractCheck
 from holdfast.testing.executor_contract import ExecutorCase as ExecutorCase
 from holdfast.testing.executor_contract import executor_contract as executor_contract
+from holdfast.testing.fake_llm import FakeLLM as FakeLLM
 from holdfast.testing.idempotency import check_idempotent as check_idempotent
+from holdfast.testing.llm_answers import LLMAnswer as LLMAnswer
+from holdfast.testing.llm_answers import LLMFault as LLMFault
+from holdfast.testing.llm_answers import LLMToolCall as LLMToolCall
+from holdfast.testing.llm_answers import LLMUsage as LLMUsage
+from holdfast.testing.llm_limits import LLMRateLimit as LLMRateLimit
+from holdfast.testing.llm_request import LLMRequest as LLMRequest
 from holdfast.testing.mocks import StepCall as StepCall
 from holdfast.testing.mocks import StepMock as StepMock
 from holdfast.testing.mocks import StepMocks as StepMocks
@@ -22,6 +29,13 @@ from holdfast.testing.replay import save_history as save_history
 __all__ = [
     "ContractCheck",
     "ExecutorCase",
+    "FakeLLM",
+    "LLMAnswer",
+    "LLMFault",
+    "LLMRateLimit",
+    "LLMRequest",
+    "LLMToolCall",
+    "LLMUsage",
     "ReplayDiffers",
     "Replayed",
     "StepCall",

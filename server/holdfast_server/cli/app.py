@@ -16,6 +16,7 @@ from holdfast_server.cli import (
     demo,
     dev,
     doctor,
+    fake_llm,
     gc,
     runs,
     stop,
@@ -56,7 +57,7 @@ def shared(
     """What goes before any command; `--version` has printed and ended by then."""
 
 
-for module in (demo, dev, run_command, worker, stuck, audit, debug, doctor, gc, codec, stop):
+for module in (demo, dev, run_command, worker, stuck, audit, debug, doctor, gc, codec, fake_llm, stop):
     module.add(app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(approvals.app, name="approvals")
