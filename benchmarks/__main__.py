@@ -4,37 +4,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import math
-import platform
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import measure, processes
+from benchmarks import dag, measure, processes
 from benchmarks.holdfast_side import holdfast_side
 from benchmarks.measure import Pair, Row
 from benchmarks.raw_side import raw_side
+from benchmarks.report import Verdict, at_least, at_most, print_verdicts, section, write
 from benchmarks.side import Side
 from benchmarks.stock import stock_server
 from holdfast import Client
 from holdfast.engine.embedded import stop
-
-RESULTS = Path(__file__).parent / "results" / "latest.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """A figure beside what it must reach."""
-
-    name: str
-    value: float
-    target: str
-    reached: bool
 
 
 async def _main(rounds: int, *, quick: bool) -> int:
@@ -43,26 +28,24 @@ async def _main(rounds: int, *, quick: bool) -> int:
         try:
             async with Client.embedded(home) as client:
                 async with raw_side(client.address) as raw, holdfast_side(client) as ours:
-                    plain = await _section("plain steps, against raw", _plain(ours, raw), rounds)
-                    local = await _section("local steps, against raw-local", _local(ours, raw), rounds)
-                    gain = await _section("local steps, against raw plain", _gain(ours, raw), rounds)
-                    wide = await _section(
+                    plain = await section("plain steps, against raw", _plain(ours, raw), rounds)
+                    local = await section("local steps, against raw-local", _local(ours, raw), rounds)
+                    gain = await section("local steps, against raw plain", _gain(ours, raw), rounds)
+                    wide = await section(
                         "imports 30 models and 50 steps, against one function", _wide(ours), rounds
                     )
                 tuned = await _servers(client.address, rounds)
                 memory = await _memory(client.address, home, rounds=1 if quick else 3)
+                dags = await dag.measured(client, home, rounds, quick=quick)
             imports = _imports(3 if quick else rounds)
             first = processes.first_result_seconds(1 if quick else 3)
         finally:
             await stop(home)
     verdicts = _verdicts(plain, gain, wide, tuned, memory, imports, first)
-    print("\nwhat it must reach")
-    for verdict in verdicts:
-        print(
-            f"  {'ok  ' if verdict.reached else 'MISS'} {verdict.name:<52} {verdict.value:8.2f}   {verdict.target}"
-        )
-    sections = {"plain": plain, "local": local, "gain": gain, "wide": wide, "server": tuned}
-    _write(sections, verdicts, rounds)
+    verdicts += dags.verdicts
+    print_verdicts(verdicts)
+    sections = {"plain": plain, "local": local, "gain": gain, "wide": wide, "server": tuned, "dag": dags.rows}
+    write("latest", sections, verdicts, rounds)
     return 0
 
 
@@ -73,28 +56,7 @@ async def _servers(address: str, rounds: int) -> list[Row]:
         raw_side(address, eager=False) as ours,
         raw_side(stock_address, eager=False) as stock,
     ):
-        return await _section("embedded server, against stock on a file", _stock(ours, stock), rounds)
-
-
-async def _section(title: str, pairs: Sequence[Pair], rounds: int) -> list[Row]:
-    print(f"\n{title}", flush=True)
-
-    def report(done: int) -> None:
-        if sys.stderr.isatty():
-            print(f"\r  round {done} of {rounds}", end="", file=sys.stderr, flush=True)
-
-    rows = await measure.paired(pairs, rounds, report)
-    if sys.stderr.isatty():
-        print("\r" + " " * 40 + "\r", end="", file=sys.stderr)
-    print(f"  {'':<34}{'ours':>10}{'theirs':>10}{'ratio':>8}   quartiles")
-    for row in rows:
-        low, high = row.quartiles()
-        ours, theirs = 1000 * statistics.median(row.ours), 1000 * statistics.median(row.theirs)
-        print(
-            f"  {row.name:<34}{ours:>8.1f}ms{theirs:>8.1f}ms{row.ratio:>8.2f}   {low:.2f}-{high:.2f}",
-            flush=True,
-        )
-    return rows
+        return await section("embedded server, against stock on a file", _stock(ours, stock), rounds)
 
 
 def _plain(ours: Side, raw: Side) -> list[Pair]:
@@ -183,12 +145,6 @@ def _verdicts(
     mean = math.exp(statistics.fmean(math.log(row.ratio) for row in plain))
     worst = min(row.ratio for row in plain)
 
-    def at_least(name: str, value: float, bound: float) -> Verdict:
-        return Verdict(name=name, value=value, target=f">= {bound}", reached=value >= bound)
-
-    def at_most(name: str, value: float, bound: float) -> Verdict:
-        return Verdict(name=name, value=value, target=f"<= {bound}", reached=value <= bound)
-
     return [
         at_least("plain steps / raw, geometric mean", mean, 0.90),
         at_least("plain steps / raw, worst row", worst, 0.80),
@@ -201,24 +157,6 @@ def _verdicts(
         at_most("import holdfast / import temporalio.worker", imports, 1.3),
         at_most("embedded start to first result, seconds", first, 2.5),
     ]
-
-
-def _write(sections: dict[str, list[Row]], verdicts: Sequence[Verdict], rounds: int) -> None:
-    RESULTS.parent.mkdir(exist_ok=True)
-    content = {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "rounds": rounds,
-        "sections": {name: [row.to_dict() for row in rows] for name, rows in sections.items()},
-        "targets": [
-            {"name": v.name, "value": round(v.value, 3), "target": v.target, "reached": v.reached}
-            for v in verdicts
-        ],
-    }
-    RESULTS.write_text(json.dumps(content, indent=2) + "\n")
-    print(
-        f"\nwritten to {RESULTS.relative_to(Path.cwd()) if RESULTS.is_relative_to(Path.cwd()) else RESULTS}"
-    )
 
 
 def main() -> None:

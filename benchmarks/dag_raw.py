@@ -1,0 +1,76 @@
+"""The raw peer of DAGs: the same graphs written by hand on temporalio, with the options of Holdfast's steps."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from temporalio import activity, workflow
+from temporalio.client import Client as TemporalClient
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Worker as TemporalWorker
+
+from benchmarks.dag_graphs import Plan
+from benchmarks.raw_flows import OPTIONS, RawChain, RawFan, beating, raw_increment
+
+QUEUE = "bench-raw-dag"
+
+RawRun = Callable[..., Awaitable[Any]]
+"""Runs a workflow with one argument to its end."""
+
+
+@activity.defn
+@beating
+async def raw_add(terms: list[int]) -> int:
+    """One more than all terms."""
+    return 1 + sum(terms)
+
+
+@workflow.defn
+class RawGraph:
+    """Starts each step the moment its sources have ended."""
+
+    @workflow.run
+    async def run(self, sources: Mapping[str, Sequence[str]]) -> dict[str, int]:
+        """Run it."""
+        tasks: dict[str, asyncio.Task[int]] = {}
+
+        async def node(before: Sequence[str]) -> int:
+            terms = [await tasks[source] for source in before]
+            result: int = await workflow.execute_activity(raw_add, terms, **OPTIONS)
+            return result
+
+        for name, before in sources.items():
+            tasks[name] = asyncio.create_task(node(before))
+        needed = {source for before in sources.values() for source in before}
+        return {name: await task for name, task in tasks.items() if name not in needed}
+
+
+@asynccontextmanager
+async def raw_dags(address: str) -> AsyncIterator[RawRun]:
+    """A raw worker, and what runs a workflow on it."""
+    client = await TemporalClient.connect(address, data_converter=pydantic_data_converter)
+
+    async def run(flow: Any, argument: Any) -> Any:
+        handle = await client.start_workflow(
+            flow.run, argument, id=f"raw-{uuid.uuid4().hex}", task_queue=QUEUE, request_eager_start=True
+        )
+        return await handle.result()
+
+    async with TemporalWorker(
+        client,
+        task_queue=QUEUE,
+        workflows=[RawChain, RawFan, RawGraph],
+        activities=[raw_increment, raw_add],
+        max_concurrent_activities=100,
+        max_concurrent_workflow_tasks=100,
+    ):
+        yield run
+
+
+def raw_argument(plan: Plan) -> Mapping[str, Sequence[str]]:
+    """A graph as `RawGraph` takes it."""
+    return plan.sources
