@@ -119,3 +119,19 @@ def test_stop_ends_the_server_of_a_home(cli: Cli, tmp_path: Path) -> None:
     assert own.json("stop") == {"home": str(own.home), "stopped": True}
     assert own.json("stop")["stopped"] is False
     assert own("runs", "list").returncode == 4
+
+
+def test_a_node_of_a_dag_is_skipped_by_hand(cli: Cli) -> None:
+    (cli.folder / "flows.py").write_text(
+        "from holdfast import Dag\nasks = Dag('asks')\nasks.add_wait('answer', 'answer')\n", "utf-8"
+    )
+    run = f"asks-{uuid.uuid4().hex}"
+    with cli.background("run", "flows.py:asks", "--id", run, "--queue", run, "--worker") as waiting:
+        waiting.until(lambda output: f"run {run}" in output)
+        # A run waits before it answers anything: its first task has no other work.
+        assert cli.json("runs", "state", run)["nodes"]["answer"]["state"] == "waiting"
+        unknown = cli("runs", "update", run, "skip_node", '"other"')
+        assert (unknown.returncode, "has no node 'other'; it has answer" in unknown.stderr) == (2, True)
+        assert cli("runs", "update", run, "skip_node", '"answer"').returncode == 0
+        assert waiting.process.wait(30) == 0
+    assert cli.json("runs", "show", run)["state"] == "completed"

@@ -45,6 +45,9 @@ _TICK = 0.5
 _FIRST_BEAT = 1.5
 """Steps shorter than this (in seconds) cost no beat."""
 
+_OFTEN, _SELDOM, _MANY = 4, 2.5, 50
+"""Beats within a heartbeat timeout; fewer once so many steps are open, since each costs the server a call."""
+
 _BLOCKED = 1.0
 """Seconds after which a step that holds the loop is reported."""
 
@@ -113,8 +116,9 @@ class HeartbeatInterceptor(Interceptor):
         self, token: bytes, step: str, timeout: float, record: Callable[..., None], *, begun: bool = True
     ) -> None:
         """A step has started, or waits for the loop."""
-        interval = max(timeout / 4, 0.2)
         with self._lock:
+            often = _OFTEN if len(self._running) < _MANY else _SELDOM
+            interval = max(timeout / often, 0.2)
             self._running[token] = _Running(
                 step=step,
                 record=record,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -21,6 +21,9 @@ from holdfast_server.cli.values import read_json
 app = typer.Typer(help="Look at runs, and act on them.", no_args_is_help=True, rich_markup_mode=None)
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", show_default=False)]
+_PATIENCE = timedelta(seconds=30)
+"""For an update: it needs a worker."""
+
 By = Annotated[str, typer.Option(help="Who does it, for the record.")]
 
 
@@ -164,6 +167,35 @@ async def send(
         with busy("sending"):
             sent = await client.get(run).send(name, message)
     _done(run, sent, target)
+
+
+@command(app, "update")
+async def update(
+    run: RunId,
+    name: Annotated[str, typer.Argument(help="The update's name.", show_default=False)],
+    target: Target,
+    values: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[JSON|@FILE|-]...", help="Its arguments.", show_default=False),
+    ] = None,
+) -> None:
+    """Call an update of a run and print its answer: of a DAG skip_node or retry_node with the node's id."""
+    arguments = [read_json(value, option="the argument") for value in values or []]
+    async with target.connect(start=False) as client:
+        with busy("waiting for the run"):
+            answer = await client.get(run).update(name, *arguments, timeout=_PATIENCE)
+    if answer is None:
+        _done(run, f"{name} done", target)
+    else:
+        print_json(answer)
+
+
+@command(app, "state")
+async def state(run: RunId, target: Target) -> None:
+    """Print what a run shows of itself as JSON: of a DAG every node. It needs a worker."""
+    async with target.connect(start=False) as client:
+        with busy("asking the run"):
+            print_json(await client.get(run).state())
 
 
 def _done(run: str, what: str, target: Target) -> None:

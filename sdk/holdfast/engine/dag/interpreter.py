@@ -136,7 +136,12 @@ class Interpreter:
             self._left[dependent] -= 1
             if not self._left[dependent]:
                 released.append(dependent)
-        return released
+        return self._urgent_first(released)
+
+    def _urgent_first(self, node_ids: list[str]) -> list[str]:
+        """What many others wait for is scheduled before what stands beside it, also where places are free: workers
+        take it first."""
+        return sorted(node_ids, key=lambda node_id: -self._work.urgency[node_id])
 
     async def _node(self, node: NodeSpec) -> None:
         """From the moment when it may start until it has ended, and what depends on it has started."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 
-from holdfast.authoring.execution import EXECUTOR
+from holdfast.authoring.executors import EXECUTOR
 from holdfast.authoring.waits import Decision
 from holdfast.engine.calls import Calls
 from holdfast.engine.compensation import Undo
@@ -63,6 +63,10 @@ class Work:
         waiting: How the run waits for messages and people.
         progress: How far the run has come.
         limits: Of this execution.
+
+    Attributes:
+        waits: The nodes that wait for a message, a person or a time.
+        urgency: How many nodes follow each one, itself included, on the longest way.
     """
 
     def __init__(
@@ -83,7 +87,7 @@ class Work:
         self._evaluation = Evaluation(calls)
         self._slots = Slots(spec.options.max_parallel)
         # What many others wait for goes first.
-        self._urgency = Graph.of(spec).remaining(dict.fromkeys(spec.by_id, 1.0))
+        self.urgency = Graph.of(spec).remaining(dict.fromkeys(spec.by_id, 1.0))
         self._values: dict[str, Payload] = {"input": input, "variables": as_payload(spec.variables)}
         self._mappers: dict[str, Mapper] = {}
 
@@ -181,7 +185,7 @@ class Work:
     ) -> Payload:
         if self._slots.crowded:
             view.waits_for = f"one of the {self._slots.count} places of max_parallel"
-        async with self._slots.hold(self._urgency[node.id]):
+        async with self._slots.hold(self.urgency[node.id]):
             view.waits_for = None
             call_id = self._numbered(label)
             undo = self._undo(node, call_id, scope)
@@ -309,7 +313,7 @@ class Work:
             plan,
             self._scope({}),
             slots=self._slots,
-            urgency=self._urgency[node.id],
+            urgency=self.urgency[node.id],
             progress=progress,
         )
         return mapper
