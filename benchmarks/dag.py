@@ -23,8 +23,8 @@ from benchmarks.measure import Pair, Row
 from benchmarks.raw_flows import RawChain, RawFan
 from benchmarks.report import Verdict, at_least, print_verdicts, section, write
 from holdfast import Client, Worker
+from holdfast.authoring.dag import Dag
 from holdfast.engine.embedded import stop
-from holdfast.spec.model import DagSpec
 
 QUEUE = "bench-dag"
 
@@ -57,7 +57,7 @@ async def measured(client: Client, home: Path, rounds: int, *, quick: bool = Fal
 def _pairs(client: Client, raw: RawRun) -> list[Pair]:
     plan = random_plan(300, seed=1)
 
-    def pair(name: str, ours: DagSpec, flow: Any, argument: Any) -> Pair:
+    def pair(name: str, ours: Dag, flow: Any, argument: Any) -> Pair:
         return Pair(
             name=name,
             ours=lambda: _seconds(client.run(ours, None, queue=QUEUE)),

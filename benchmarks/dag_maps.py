@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,6 @@ from benchmarks.dag_ours import LEDGER, additions, notes
 from benchmarks.processes import ROOT
 from benchmarks.report import Verdict, at_most
 from holdfast import Client, Run
-from holdfast.spec.model import DagSpec, NodeSpec
 
 QUEUE = "bench-maps"
 
@@ -130,7 +129,7 @@ async def _mapped(client: Client, process: _Process, count: int) -> Mapped:
 
 
 @asynccontextmanager
-async def _repeated(run: Run[object], asked: list[float]) -> AsyncIterator[None]:
+async def _repeated(run: Run[object], asked: list[float]) -> AsyncGenerator[None]:
     """Ask for the state of a run, again and again, and note how long each answer takes."""
 
     async def ask() -> None:
@@ -158,10 +157,10 @@ async def _longest_history(client: Client, run_id: str) -> int:
 
 async def _state_ms(client: Client) -> float:
     """The 95th percentile of state queries to a run of 1,000 nodes of which all but one have ended."""
-    worked = additions(random_plan(999, seed=2))
-    wait = NodeSpec(id="wait", type="wait", config={"event": "end"}, depends_on=tuple(worked.by_id))
-    spec: DagSpec = worked.model_copy(update={"nodes": (*worked.nodes, wait)})
-    run = await client.start(spec, None, queue=QUEUE)
+    plan = random_plan(999, seed=2)
+    dag = additions(plan)
+    dag.add_wait("wait", event="end", depends_on=list(plan.sources))
+    run = await client.start(dag, None, queue=QUEUE)
     while (await run.state())["nodes"]["wait"]["state"] != "waiting":  # noqa: ASYNC110 - the run is elsewhere
         await asyncio.sleep(0.5)
     asked: list[float] = []

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks.dag_graphs import Plan
-from holdfast import step
-from holdfast.spec.document import load_value
-from holdfast.spec.model import DagSpec
+from holdfast import Step, step
+from holdfast.authoring.dag import Dag
 
 LEDGER = "BENCH_LEDGER"
 """The environment variable that names the file to which a map writes what it does."""
@@ -42,48 +42,40 @@ async def dag_note(item: int) -> int:
     return item
 
 
-def increments(plan: Plan) -> DagSpec:
+def increments(plan: Plan) -> Dag:
     """Each node adds one to the value of its only source, or to 0."""
-    return _spec(plan, "bench.increment", lambda node, sources: {"value": sources[0] if sources else 0})
+    return _dag(plan, dag_increment, lambda node: {"value": (_outputs(plan, node) or [0])[0]})
 
 
-def additions(plan: Plan) -> DagSpec:
+def additions(plan: Plan) -> Dag:
     """Each node adds one to the sum of its sources."""
-    return _spec(plan, "bench.add", lambda node, sources: {"terms": sources})
+    return _dag(plan, dag_add, lambda node: {"terms": _outputs(plan, node)})
 
 
-def naps(plan: Plan, *, max_parallel: int = 500) -> DagSpec:
+def naps(plan: Plan, *, max_parallel: int = 500) -> Dag:
     """Each node sleeps as long as the plan says."""
-    return _spec(
-        plan, "bench.nap", lambda node, sources: {"seconds": plan.seconds[node]}, max_parallel=max_parallel
-    )
+    return _dag(plan, dag_nap, lambda node: {"seconds": plan.seconds[node]}, max_parallel=max_parallel)
 
 
-def notes() -> DagSpec:
+def notes() -> Dag:
     """A map of local steps over a count, the run's input."""
-    mapped = {"over": "input", "concurrency": 500}
-    arguments = {"item": "{{ item }}"}
-    node = {"id": "all", "type": "step", "config": {"step": "bench.note", "arguments": arguments}}
-    return load_value(
-        {
-            "name": "bench.map",
-            "nodes": [{**node, "map": mapped, "local": True}],
-            "output": "size(all)",
-            "options": {"max_parallel": 500},
-        }
-    )
+    dag = Dag("bench.map", output="size(all)", max_parallel=500)
+    dag.add_map(dag_note, id="all", over="input", concurrency=500)
+    return dag
 
 
-def _spec(plan: Plan, step_name: str, arguments: Any, *, max_parallel: int = 500) -> DagSpec:
-    nodes: list[dict[str, Any]] = []
+def _outputs(plan: Plan, node: str) -> list[Any]:
+    return [f"{{{{ {source} }}}}" for source in plan.sources[node]]
+
+
+def _dag(
+    plan: Plan,
+    step: Step[..., Any],
+    arguments: Callable[[str], dict[str, Any]],
+    *,
+    max_parallel: int = 500,
+) -> Dag:
+    dag = Dag("bench.dag", max_parallel=max_parallel)
     for node, sources in plan.sources.items():
-        given = arguments(node, [f"{{{{ {source} }}}}" for source in sources])
-        nodes.append(
-            {
-                "id": node,
-                "type": "step",
-                "config": {"step": step_name, "arguments": given},
-                "depends_on": list(sources),
-            }
-        )
-    return load_value({"name": "bench.dag", "nodes": nodes, "options": {"max_parallel": max_parallel}})
+        dag.add_step(step, id=node, arguments=arguments(node), depends_on=list(sources))
+    return dag

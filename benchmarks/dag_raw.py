@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,7 +13,6 @@ from temporalio.client import Client as TemporalClient
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker as TemporalWorker
 
-from benchmarks.dag_graphs import Plan
 from benchmarks.raw_flows import OPTIONS, RawChain, RawFan, beating, raw_increment
 
 QUEUE = "bench-raw-dag"
@@ -50,7 +49,7 @@ class RawGraph:
 
 
 @asynccontextmanager
-async def raw_dags(address: str) -> AsyncIterator[RawRun]:
+async def raw_dags(address: str) -> AsyncGenerator[RawRun]:
     """A raw worker, and what runs a workflow on it."""
     client = await TemporalClient.connect(address, data_converter=pydantic_data_converter)
 
@@ -69,8 +68,3 @@ async def raw_dags(address: str) -> AsyncIterator[RawRun]:
         max_concurrent_workflow_tasks=100,
     ):
         yield run
-
-
-def raw_argument(plan: Plan) -> Mapping[str, Sequence[str]]:
-    """A graph as `RawGraph` takes it."""
-    return plan.sources
