@@ -41,6 +41,10 @@ class Settings:
     secrets_dir: Path | None
     """`HOLDFAST_SECRETS_DIR`: a folder whose files are secrets. Default: none."""
 
+    http_allow: str | None
+    """`HOLDFAST_HTTP_ALLOW`: hosts and networks that the http executor reaches besides public addresses, such as
+    `localhost:8080, 10.1.0.0/16`. Default: none."""
+
 
 def load(home: str | Path | None = None) -> Settings:
     """Read the environment.
@@ -60,6 +64,7 @@ def load(home: str | Path | None = None) -> Settings:
         compress=_switch("HOLDFAST_COMPRESS", env.get("HOLDFAST_COMPRESS", "")),
         storage=env.get("HOLDFAST_STORAGE") or None,
         secrets_dir=Path(folder).expanduser() if (folder := env.get("HOLDFAST_SECRETS_DIR")) else None,
+        http_allow=env.get("HOLDFAST_HTTP_ALLOW") or None,
     )
 
 

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar, cast, overload
 
 from pydantic_core import to_jsonable_python
 
 from holdfast.authoring.depends import Depends, Providers
 from holdfast.authoring.info import StepInfo
+from holdfast.errors import InvalidInput
 from holdfast.redaction import Redactor
 from holdfast.secrets import Secrets, secret_sources
 
+if TYPE_CHECKING:
+    from holdfast.engine.data.refs import Ref
+
 T = TypeVar("T")
+
+_PIECE_BYTES: Final = 1024 * 1024
+_OVERLAP_CHARS: Final = 8 * 1024
+"""A secret across the border of two pieces is seen if it is not longer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +69,28 @@ class ExecutorContext:
         """Whether the run asked this attempt to stop. It also gets `asyncio.CancelledError` where it awaits."""
         return self._info.cancelled
 
+    def hide(self, value: str) -> None:
+        """From now on treat a value as a secret, though it comes from elsewhere: a token that a service gave out."""
+        self._redactor.add(value)
+
+    async def keep(self, file: BinaryIO) -> Ref[str] | None:
+        """Put what a file holds into the worker's storage for large payloads, as Base64 text. In the output stands what
+        this returns, and whoever uses that gets the text.
+
+        Args:
+            file: Open for reading and seeking; a temporary file.
+
+        Returns:
+            None without a storage, outside a worker for example: let the output hold the text itself.
+
+        Raises:
+            InvalidInput: It holds a secret that this attempt asked for.
+            PayloadTooLarge: It is over 50 MiB as Base64.
+        """
+        if self._redactor.knows_any and await asyncio.to_thread(_holds_secret, file, self._redactor):
+            raise InvalidInput(f"what {self.node!r} wants to keep holds a secret, which is never recorded")
+        return await self._info.keep(file)
+
     def add_usage(self, *, cost_usd: float = 0.0, tokens: int = 0) -> None:
         """Count what this attempt spends towards the run's budget.
 
@@ -85,6 +116,17 @@ class ExecutorContext:
         """
         Depends(provider)  # the same checks
         return await self._providers.get(provider)
+
+
+def _holds_secret(file: BinaryIO, redactor: Redactor) -> bool:
+    file.seek(0)
+    before = ""
+    while piece := file.read(_PIECE_BYTES):
+        text = before + piece.decode("latin-1")
+        if redactor.value(text) != text:
+            return True
+        before = text[-_OVERLAP_CHARS:]
+    return False
 
 
 async def context_of(

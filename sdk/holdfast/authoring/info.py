@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
 
 from holdfast.errors import InvalidInput, NotInWorkflow
+
+if TYPE_CHECKING:
+    from holdfast.engine.data.refs import Ref
 
 USAGE: Final = "holdfast-usage"
 """In the metadata of a step's result: what it used up, as JSON numbers by unit."""
@@ -79,6 +82,9 @@ class StepInfo:
     _heartbeat: Callable[..., None] = field(repr=False, compare=False, default=lambda *_: None)
     _is_cancelled: Callable[[], bool] = field(repr=False, compare=False, default=lambda: False)
     _defer: Callable[[], NoReturn] | None = field(repr=False, compare=False, default=None)
+    _keep: Callable[[BinaryIO], Awaitable[Ref[str] | None]] | None = field(
+        repr=False, compare=False, default=None
+    )
 
     def heartbeat(self, *details: Any) -> None:
         """Record progress that the next attempt finds in `heartbeat_details`. Beats without details are sent by
@@ -101,6 +107,17 @@ class StepInfo:
     def cancelled(self) -> bool:
         """Whether the run asked this step to stop. Async steps also get `asyncio.CancelledError`."""
         return self._is_cancelled()
+
+    async def keep(self, file: BinaryIO) -> Ref[str] | None:
+        """Put what a file holds into the worker's storage for large payloads, as Base64 text.
+
+        Returns:
+            None where no worker runs the step, or the worker has no storage.
+
+        Raises:
+            PayloadTooLarge: It is over what may travel.
+        """
+        return None if self._keep is None else await self._keep(file)
 
     def complete_later(self) -> NoReturn:
         """End the function but not the step: it ends with `client.steps.complete(token, result)`.

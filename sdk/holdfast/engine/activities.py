@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import inspect
 import logging
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -350,6 +351,7 @@ class Call:
             _heartbeat=self._heartbeat(temporal.task_token),
             _is_cancelled=activity.is_cancelled,
             _defer=activity.raise_complete_async if self.options.deferred else None,
+            _keep=functools.partial(self.host.data.keep_base64, step=self.name),
         )
         enter(info)
         return info

@@ -7,15 +7,18 @@ read proves itself, and a claim can name nothing but a hash: never a path, a buc
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO, Final
 from urllib.parse import urlsplit
 
 from temporalio.api.common.v1 import Payload
@@ -31,6 +34,9 @@ from holdfast.errors import InvalidConfiguration, InvalidInput, Unavailable
 DRIVER_NAME = "holdfast"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _THREADS = 8
+_PIECE_BYTES: Final = 3 * 64 * 1024
+_DATA_FIELD: Final = b"\x12"
+"""The tag of `Payload.data`: field 2, with a length."""
 
 
 class ContentStorage(StorageDriver):
@@ -82,9 +88,27 @@ class ContentStorage(StorageDriver):
             Unavailable: The storage cannot be reached or is full.
         """
         data = payload.SerializeToString(deterministic=True)
-        sha256 = hashlib.sha256(data).hexdigest()
+        return self._put(hashlib.sha256(data).hexdigest(), data, len(data))
+
+    def put_base64(self, file: BinaryIO) -> str:
+        """Store what a file holds as a payload with its Base64 text, and return its SHA-256. Takes little memory,
+        however large the file is. Blocks: call it from a thread.
+
+        Raises:
+            Unavailable: The storage cannot be reached or is full.
+        """
+        digest = hashlib.sha256()
+        with tempfile.TemporaryFile() as encoded:
+            for part in _payload_of_base64(file):
+                digest.update(part)
+                encoded.write(part)
+            size_bytes = encoded.tell()
+            encoded.seek(0)
+            return self._put(digest.hexdigest(), encoded, size_bytes)
+
+    def _put(self, sha256: str, data: bytes | BinaryIO, size_bytes: int) -> str:
         try:
-            self._write(sha256, data)
+            self._write(sha256, data, size_bytes)
         except OSError as error:
             raise Unavailable(f"Blob {sha256} cannot be written to {self.location}: {error}") from error
         return sha256
@@ -118,8 +142,8 @@ class ContentStorage(StorageDriver):
         )
 
     @abstractmethod
-    def _write(self, sha256: str, data: bytes) -> None:
-        """Write a blob; when it exists, make it look new so that a garbage collection keeps it."""
+    def _write(self, sha256: str, data: bytes | BinaryIO, size_bytes: int) -> None:
+        """Write a blob of so many bytes; when it exists, make it look new so that a garbage collection keeps it."""
 
     @abstractmethod
     def _read(self, sha256: str) -> bytes:
@@ -181,11 +205,11 @@ class DirectoryStorage(ContentStorage):
                 except FileNotFoundError:
                     continue
 
-    def _write(self, sha256: str, data: bytes) -> None:
+    def _write(self, sha256: str, data: bytes | BinaryIO, size_bytes: int) -> None:
         path = self.blob_path(sha256)
         try:
             os.utime(path)
-            if path.stat().st_size == len(data):
+            if path.stat().st_size == size_bytes:
                 return
         except (FileNotFoundError, PermissionError):
             pass  # not there, or another user's, whose age only a new file can renew
@@ -193,7 +217,10 @@ class DirectoryStorage(ContentStorage):
         descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
+                if isinstance(data, bytes):
+                    file.write(data)
+                else:
+                    shutil.copyfileobj(data, file)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(aside, path)
@@ -207,6 +234,30 @@ class DirectoryStorage(ContentStorage):
             return self.blob_path(sha256).read_bytes()
         except FileNotFoundError:
             raise self.missing(sha256) from None
+
+
+def base64_size(size_bytes: int) -> int:
+    """How long so many bytes are as a JSON string of Base64."""
+    return 4 * -(-size_bytes // 3) + 2
+
+
+def _payload_of_base64(file: BinaryIO) -> Iterator[bytes]:
+    """The bytes of a serialised payload whose data is the Base64 text of a file, as a JSON string."""
+    yield Payload(metadata={"encoding": b"json/plain"}).SerializeToString(deterministic=True)
+    yield _DATA_FIELD + _varint(base64_size(file.seek(0, os.SEEK_END))) + b'"'
+    file.seek(0)
+    while piece := file.read(_PIECE_BYTES):
+        yield base64.b64encode(piece)
+    yield b'"'
+
+
+def _varint(number: int) -> bytes:
+    """A number as protobuf writes lengths."""
+    written = bytearray()
+    while number > 0x7F:
+        written.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes((*written, number))
 
 
 def check_sha256(text: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from holdfast.engine.data.blobs import ContentStorage
@@ -66,10 +66,10 @@ class S3Storage(ContentStorage):
             raise InvalidConfiguration(f"boto3 cannot open {location!r}: {error}") from error
         return cls(client, parts.netloc, parts.path.strip("/"))
 
-    def _write(self, sha256: str, data: bytes) -> None:
+    def _write(self, sha256: str, data: bytes | BinaryIO, size_bytes: int) -> None:
         key = self._key(sha256)
         try:
-            if not self._is_fresh(key, len(data)):
+            if not self._is_fresh(key, size_bytes):
                 self._client.put_object(Bucket=self._bucket, Key=key, Body=data)
         except self._errors as error:
             raise self._unavailable("written", sha256, error) from error

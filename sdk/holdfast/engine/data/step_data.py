@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+import base64
+import os
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import (
@@ -13,7 +15,7 @@ from temporalio.converter import (
     StorageDriverStoreContext,
 )
 
-from holdfast.engine.data.blobs import ContentStorage
+from holdfast.engine.data.blobs import ContentStorage, base64_size
 from holdfast.engine.data.refdoc import RefDocument, root_ref
 from holdfast.engine.data.refs import Ref, RefContext, genuine_refs, mentions_ref
 from holdfast.engine.data.values import from_payload, megabytes, to_payload
@@ -88,6 +90,31 @@ class StepData:
             PayloadTooLarge: It is over 50 MiB, or over what may travel without a storage.
         """
         return await self._limited(payload, f"The result of step {step!r}", step, ref_bytes)
+
+    async def keep_base64(self, file: BinaryIO, *, step: str) -> Ref[str] | None:
+        """Store what a file holds as Base64 text, without holding it in memory unless a codec needs all of it at once.
+
+        Args:
+            file: Open for reading and seeking.
+            step: The step's name, for messages.
+
+        Returns:
+            None if there is no storage.
+
+        Raises:
+            PayloadTooLarge: The text is over 50 MiB.
+            Unavailable: The storage cannot be reached or is full.
+        """
+        if self._storage is None:
+            return None
+        size_bytes = base64_size(file.seek(0, os.SEEK_END))
+        _check_size(size_bytes, f"The result of step {step!r}")
+        if self._codec is None:
+            return Ref(await asyncio.to_thread(self._storage.put_base64, file), size_bytes, step=step)
+        file.seek(0)
+        data = b'"%b"' % base64.b64encode(await asyncio.to_thread(file.read))
+        payload = Payload(metadata={"encoding": b"json/plain"}, data=data)
+        return await self._stored(self._storage, payload, step)
 
     async def encode_input(self, value: Any, adapter: TypeAdapter[Any], *, where: str) -> Payload:
         """Make the payload of an argument that a client sends; over 4 MiB, the workflow receives a Ref.
@@ -168,23 +195,17 @@ class StepData:
 
     async def _limited(self, payload: Payload, where: str, step: str, ref_bytes: int) -> Payload:
         size_bytes = len(payload.data)
-        if size_bytes > LIMIT_BYTES:
-            raise PayloadTooLarge(
-                f"{where} has {megabytes(size_bytes)}, more than the {megabytes(LIMIT_BYTES)} that may travel. "
-                "Write it to a file or a database and pass where it is.",
-                size_bytes=size_bytes,
-            )
+        _check_size(size_bytes, where)
         if self._storage is not None and size_bytes > ref_bytes:
-            return await self._store(self._storage, payload, step)
+            return self._converter.to_payload(await self._stored(self._storage, payload, step))
         if self._storage is None and size_bytes > INLINE_BYTES:
             await self._check_inline(payload, where)
         return payload
 
-    async def _store(self, storage: ContentStorage, payload: Payload, step: str) -> Payload:
+    async def _stored(self, storage: ContentStorage, payload: Payload, step: str) -> Ref[Any]:
         encoded = await self._codec.encode([payload]) if self._codec else [payload]
         [claim] = await storage.store(StorageDriverStoreContext(), encoded)
-        ref: Ref[Any] = Ref(claim.claim_data["sha256"], len(payload.data), step=step)
-        return self._converter.to_payload(ref)
+        return Ref(claim.claim_data["sha256"], len(payload.data), step=step)
 
     async def _check_inline(self, payload: Payload, where: str) -> None:
         encoded = (await self._codec.encode([payload]))[0] if self._codec else payload
@@ -204,6 +225,15 @@ class StepData:
             return from_payload(payload, adapter, self._converter, where=where, refs=context)
 
         return await asyncio.to_thread(work) if len(payload.data) > _THREAD_BYTES else work()
+
+
+def _check_size(size_bytes: int, where: str) -> None:
+    if size_bytes > LIMIT_BYTES:
+        raise PayloadTooLarge(
+            f"{where} has {megabytes(size_bytes)}, more than the {megabytes(LIMIT_BYTES)} that may travel. "
+            "Write it to a file or a database and pass where it is.",
+            size_bytes=size_bytes,
+        )
 
 
 def _check_total(size_bytes: int, where: str) -> None:

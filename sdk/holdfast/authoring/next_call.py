@@ -1,0 +1,40 @@
+"""Calls of an executor that follow from its output: further pages, further looks until something holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, Field, JsonValue
+
+from holdfast.spec.cel_values import is_map
+from holdfast.spec.duration import Duration
+
+
+class NextCall(BaseModel, extra="forbid", use_attribute_docstrings=True):
+    """The call that is to follow one. Each is a step of its own, made by whoever made the first."""
+
+    patch: dict[str, JsonValue] = {}
+    """What is different in the config of the first call, as a JSON Merge Patch (RFC 7396)."""
+    delay: Duration | None = None
+    """The time to wait before. Default: none."""
+    max_calls: int = Field(ge=1)
+    """How many calls there may be, the first one included."""
+    repeats: bool = False
+    """Whether the same is asked again, so that only the last output counts. Otherwise every output counts, and a patch
+    that was there before means that the calls go round in a circle."""
+
+
+def merge_patch(value: Any, patch: Any) -> Any:
+    """A JSON value with a merge patch applied: null takes a field away.
+
+    Source: RFC 7396, section 2.
+    """
+    if not is_map(patch):
+        return patch
+    kept: Mapping[str, Any] = value if is_map(value) else {}
+    merged = {name: item for name, item in kept.items() if patch.get(name, item) is not None}
+    for name, item in patch.items():
+        if item is not None:
+            merged[name] = merge_patch(kept.get(name), item)
+    return merged
