@@ -52,9 +52,9 @@ clean-venv: ## Remove .venv
 	@touch $@
 
 .venv/.installed-test: $(PINS)
-	@$(SETUP) demo,compression,encryption,s3,http,jq test
+	@$(SETUP) demo,compression,encryption,s3,http,jq,llm test
 	@touch $@ .venv/.installed-demo
 
 .venv/.installed-dev: $(PINS)
-	@$(SETUP) demo,compression,encryption,s3,http,jq test lint
+	@$(SETUP) demo,compression,encryption,s3,http,jq,llm test lint
 	@touch $@ .venv/.installed-test .venv/.installed-demo
