@@ -12,25 +12,25 @@ rain = Dag("rain", description="Which year had most rainy days?")
 
 
 @rain.step
-async def years(input: str) -> list[int]:
+def years(input: str) -> list[int]:
     with Path(input).open(encoding="utf-8") as file:
         return sorted({int(row["date"][:4]) for row in csv.DictReader(file)})
 
 
 @rain.map(over="years", item_name="year")
-async def rainy(input: str, year: int) -> dict[str, int]:
+def rainy(input: str, year: int) -> dict[str, int]:
     with Path(input).open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["date"].startswith(str(year))]
     return {"year": year, "days": sum(float(row["precipitation"]) > 0 for row in rows)}
 
 
 @rain.step
-async def wettest(rainy: list[dict[str, int]]) -> dict[str, int]:
+def wettest(rainy: list[dict[str, int]]) -> dict[str, int]:
     return max(rainy, key=lambda found: found["days"])
 
 
 @rain.step(when="wettest.days > 150")
-async def warn(wettest: dict[str, int]) -> str:
+def warn(wettest: dict[str, int]) -> str:
     return f"take an umbrella: {wettest['days']} rainy days in {wettest['year']}"
 
 

@@ -83,11 +83,6 @@ class MapPlan:
         mine = encode_argument(item, workflow.payload_converter(), where=where)
         return {**values, self.item_name: mine, "index": as_payload(index)}
 
-    @property
-    def task_timeout(self) -> timedelta | None:
-        """Of the workflow tasks of a child run: local steps must not hold up its queries for long."""
-        return timedelta(seconds=2) if self.options.local else None
-
     def names(self) -> set[str]:
         """The values beside item and index that the calls name."""
         found = {*(template_names(self.config) if self.config else ()), *(self.takes or ())}
