@@ -286,6 +286,6 @@ async def test_what_cannot_be_run_is_refused_before_anything_runs(client: Client
     dag = Dag("unknown")
     note(dag, "first")
     dag.node("last", executor="teleport", depends_on=["first"])
-    with pytest.raises(RunFailed, match="no executor .teleport."):
+    with pytest.raises(RunFailed, match="no executor 'teleport'"):
         await client.run(dag)
     assert not TRACE

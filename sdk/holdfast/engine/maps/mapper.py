@@ -243,10 +243,9 @@ class Mapper:
                 queue=None,
                 caller=asyncio.current_task(),
             )
-        child = map_workflow.with_options(task_timeout=plan.task_timeout)
         try:
             raw = await self._calls.start_child(
-                child, child_id, [as_payload(RUN), *payloads, NULL], undo=undo
+                map_workflow, child_id, [as_payload(RUN), *payloads, NULL], undo=undo
             )
         except RunFailed as exc:
             message = exc.message.removeprefix(f"child run {child_id!r} failed: ")
