@@ -128,9 +128,14 @@ def _url(text: str) -> httpx.URL:
 
 
 async def _followed(web: httpx.AsyncClient, request: httpx.Request, max_redirects: int) -> httpx.Response:
+    import httpx
+
     hops = [str(request.url)]
     while True:
-        response = await web.send(request, stream=True)
+        try:
+            response = await web.send(request, stream=True)
+        except httpx.InvalidURL as error:
+            raise NotAllowed(f"the redirect from {hops[-1]:.500} leads to what is no URL: {error}") from None
         following = response.next_request
         if following is None or max_redirects == 0:
             return response

@@ -123,8 +123,8 @@ def parse_allowed(setting: str) -> tuple[Allowed, ...]:
 def _entry(text: str) -> Allowed:
     host, port = text, None
     if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        port = rest.removeprefix(":") or None
+        host, closed, rest = text[1:].partition("]")
+        host, port = host if closed else "", rest.removeprefix(":") or None
     elif text.count(":") == 1:
         host, _, port = text.partition(":")
     try:

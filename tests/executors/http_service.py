@@ -91,11 +91,11 @@ async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
 
 @asynccontextmanager
 async def serving(
-    handler: Handler, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+    handler: Handler, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncGenerator[Service]:
-    """A service on a free port."""
+    """A service, by default on a free port."""
     service = Service(handler, "https" if tls else "http")
-    server = await asyncio.start_server(service.serve, host, 0, ssl=tls)
+    server = await asyncio.start_server(service.serve, host, port, ssl=tls)
     service.port = server.sockets[0].getsockname()[1]
     try:
         yield service
