@@ -1,11 +1,11 @@
-"""`transform`: makes a value of other values, by templates, an expression or a jq program."""
+"""`transform`: makes a value of other values, by templates, expressions or a jq program."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, Field, JsonValue
 
@@ -16,20 +16,26 @@ Outputs = Literal["one", "list"]
 
 
 class TransformConfig(BaseModel, extra="forbid", use_attribute_docstrings=True):
-    """Give one of `value`, `cel` and `jq`."""
+    """Give one of `template`, `expression`, `mapping`, `jq` and `passthrough`."""
 
-    value: JsonValue = None
+    template: JsonValue = None
     """What to give back: objects, lists and text with `{{ }}` anywhere inside."""
 
-    cel: str | None = Field(default=None, min_length=1, max_length=10_000)
+    expression: str | None = Field(default=None, min_length=1, max_length=10_000)
     """A CEL expression over `input` and the `variables`; its value is the output."""
+
+    mapping: dict[str, str] | None = Field(default=None, min_length=1, max_length=1_000)
+    """An object, field by field: for each one a CEL expression, as for `expression`."""
 
     jq: str | None = Field(default=None, min_length=1, max_length=10_000)
     """A jq program, which gets `input`; `variables` are its `$names`. It has no access to files, modules and the
     environment."""
 
+    passthrough: Literal[True] | None = None
+    """Gives back what it gets."""
+
     data: JsonValue = None
-    """What `cel` and `jq` get as `input`. Default: the input of the node."""
+    """What `expression`, `mapping`, `jq` and `passthrough` get as `input`. Default: the input of the node."""
 
     variables: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
     """Further values by name. Put values here rather than into the text of a program, where they would be code."""
@@ -41,8 +47,19 @@ class TransformConfig(BaseModel, extra="forbid", use_attribute_docstrings=True):
     """How long a jq program may run, in seconds."""
 
 
+_WAYS: Final = ("template", "expression", "mapping", "jq", "passthrough")
+_NOT_USED: Final[Mapping[str, tuple[str, ...]]] = {
+    "template": ("data", "variables", "outputs", "seconds"),
+    "expression": ("outputs", "seconds"),
+    "mapping": ("outputs", "seconds"),
+    "jq": (),
+    "passthrough": ("variables", "outputs", "seconds"),
+}
+"""The fields that have no meaning for each way."""
+
+
 class Transform(Executor[TransformConfig, JsonValue]):
-    """Makes a value of other values: by templates, a CEL expression or a jq program. The value is the output."""
+    """Makes a value of other values: by templates, CEL expressions or a jq program. The value is the output."""
 
     type = "transform"
     options = ExecutorOptions(timeout=timedelta(minutes=2), has_effects=False, idempotent=True, local=True)
@@ -54,27 +71,31 @@ class Transform(Executor[TransformConfig, JsonValue]):
             async with await ctx.get(open_turns):
                 found = await run_jq(config.jq, data, config.variables, timedelta(seconds=config.seconds))
             return found if config.outputs == "list" else _only(found, config.jq)
-        if config.cel is not None:
-            return await asyncio.to_thread(_evaluate, config.cel, {**config.variables, "input": data})
-        return config.value
+        if config.expression is not None:
+            return await asyncio.to_thread(_evaluate, config.expression, {**config.variables, "input": data})
+        if config.mapping is not None:
+            return await asyncio.to_thread(_mapped, config.mapping, {**config.variables, "input": data})
+        return data if config.passthrough else config.template
 
     def validate(self, config: TransformConfig) -> list[str]:
         """See base class."""
         given = config.model_fields_set
         ways = [
-            way for way in ("value", "cel", "jq") if way in given and (way == "value" or getattr(config, way))
+            way for way in _WAYS if way in given and (way == "template" or getattr(config, way) is not None)
         ]
         problems: list[str] = []
         if len(ways) != 1:
-            problems.append(f"give one of value, cel and jq, not {' and '.join(ways) or 'none'}")
-        if ways == ["value"] and (unused := given & {"data", "variables", "outputs"}):
-            problems.append(f"{', '.join(sorted(unused))}: a value has its templates, nothing else is put in")
+            problems.append(f"give one of {', '.join(_WAYS)}, not {' and '.join(ways) or 'none'}")
+        elif unused := sorted(given & {*_NOT_USED[ways[0]]}):
+            problems.append(f"{', '.join(unused)}: {ways[0]} does not use that")
         if "input" in config.variables:
             problems.append("variables: 'input' is what is worked on; choose another name")
         if config.jq is not None and (refused := refusal(config.jq, config.variables)):
             problems.append(f"jq: {refused}")
-        if config.cel is not None:
-            problems += _unknown(config.cel, {*config.variables, "input"})
+        expressions = {"expression": config.expression} if config.expression is not None else {}
+        expressions |= {f"mapping.{name}": text for name, text in (config.mapping or {}).items()}
+        for place, text in expressions.items():
+            problems += [f"{place}: {what}" for what in _unknown(text, {*config.variables, "input"})]
         return problems
 
 
@@ -86,7 +107,7 @@ async def cel(expression: str, data: object, *, variables: Mapping[str, object] 
         data: Any value that travels as JSON.
         variables: Further values by name.
     """
-    return await Transform.call({"cel": expression, "variables": variables or {}}, input=data)
+    return await Transform.call({"expression": expression, "variables": variables or {}}, input=data)
 
 
 async def jq(
@@ -119,11 +140,21 @@ def _evaluate(expression: str, values: dict[str, JsonValue]) -> JsonValue:
     return found
 
 
+def _mapped(expressions: Mapping[str, str], values: dict[str, JsonValue]) -> JsonValue:
+    found: dict[str, JsonValue] = {}
+    for name, expression in expressions.items():
+        try:
+            found[name] = _evaluate(expression, values)
+        except InvalidInput as error:
+            raise InvalidInput(f"mapping.{name}: {error.message}") from error
+    return found
+
+
 def _unknown(expression: str, known: set[str]) -> list[str]:
     from holdfast.spec.expressions import compile
 
     try:
         unknown = compile(expression).names - known
     except InvalidInput as error:
-        return [f"cel: {error.message}"]
-    return [f"cel: there is no {name!r}; there is: {', '.join(sorted(known))}" for name in sorted(unknown)]
+        return [error.message]
+    return [f"there is no {name!r}; there is: {', '.join(sorted(known))}" for name in sorted(unknown)]
