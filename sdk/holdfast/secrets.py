@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib.metadata
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
-from holdfast.errors import InvalidInput, NotFound, Unavailable
+from holdfast.errors import InvalidConfiguration, InvalidInput, NotFound, Unavailable
 from holdfast.redaction import Redactor
 from holdfast.settings import PREFIX_OF_SECRETS, load, read_secret
 
@@ -19,8 +22,14 @@ MAX_CHARS: Final = 64 * 1024
 """No secret is longer."""
 
 
+GROUP: Final = "holdfast.secrets"
+"""The group of entry points in which packages name what makes their `SecretSource`: a class or a function without
+parameters."""
+
+
+@runtime_checkable
 class SecretSource(Protocol):
-    """A place that has secrets, such as a vault. Give one to `Worker(secrets=...)`."""
+    """A place that has secrets, such as a vault. Give one to `Worker(secrets=...)`, or install a package with one."""
 
     async def find(self, name: str) -> str | None:
         """The secret of that name; None if it is not here. What it raises fails the attempt, which is made again."""
@@ -99,19 +108,65 @@ class GivenSecrets:
         return "the secrets given to the worker"
 
 
+class InstalledSecrets:
+    """Secrets of an installed package. It is imported when the places before it do not have a secret.
+
+    Args:
+        entry: Its entry point.
+    """
+
+    def __init__(self, entry: EntryPoint) -> None:
+        self._entry = entry
+        self._package = entry.dist.name if entry.dist is not None else entry.module
+        self._source: SecretSource | None = None
+
+    async def find(self, name: str) -> str | None:
+        """See `SecretSource`.
+
+        Raises:
+            InvalidConfiguration: The package cannot be used.
+        """
+        if self._source is None:
+            self._source = await asyncio.to_thread(self._make)
+        return await self._source.find(name)
+
+    def place(self, name: str) -> str:
+        """See `SecretSource`."""
+        there = self._source.place(name) if self._source is not None else self._entry.name
+        return f"{there} (package {self._package!r})"
+
+    def _make(self) -> SecretSource:
+        what = f"the secrets {self._entry.name!r} of package {self._package!r}"
+        try:
+            made: object = self._entry.load()()
+        except BaseException as error:
+            # Whatever a package does when it is imported must not end the worker, `sys.exit` included.
+            if isinstance(error, KeyboardInterrupt | GeneratorExit):
+                raise
+            raise InvalidConfiguration(
+                f"{what} cannot be loaded from {self._entry.value!r}: {type(error).__name__}: {error}"
+            ) from None
+        if not isinstance(made, SecretSource):
+            raise InvalidConfiguration(
+                f"{what}: {self._entry.value!r} makes {made!r}, which is no SecretSource"
+            )
+        return made
+
+
 Given = Mapping[str, str] | SecretSource
 
 
 def secret_sources(given: Given | None = None) -> list[SecretSource]:
     """The places to look into, in this order: what code gives, the environment, the folder that
-    `HOLDFAST_SECRETS_DIR` names."""
+    `HOLDFAST_SECRETS_DIR` names, installed packages by the names of their entry points."""
     folder = load().secrets_dir
     sources: list[SecretSource] = [EnvironmentSecrets()]
     if given is not None:
         sources.insert(0, GivenSecrets(given) if isinstance(given, Mapping) else given)
     if folder is not None:
         sources.append(FolderSecrets(folder))
-    return sources
+    entries = sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name)
+    return sources + [InstalledSecrets(entry) for entry in entries]
 
 
 class Secrets:
