@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -167,7 +168,8 @@ async def execute_here(kind: type[Executor[Any, Any]], call: Mapping[str, Any]) 
         )
     else:
         around.executor_calls[kind.type] += 1
-        key, info = f"{around.idempotency_key}/{kind.type}-{around.executor_calls[kind.type]}", around
+        key = f"{around.idempotency_key}/{kind.type}-{around.executor_calls[kind.type]}"
+        info = dataclasses.replace(around, _record=None)  # two calls would overwrite each other's records
     async with providers_here() as providers:
         with redacting_logs(redactor):
             ctx = await context_of(

@@ -64,6 +64,16 @@ class ExecutorContext:
         plain: list[Any] = to_jsonable_python(details)
         self._info.heartbeat(*(self._redactor.value(item) for item in plain))
 
+    async def record(self, *details: object) -> None:
+        """As `heartbeat`, and wait until the server has it: for what cost money, so that no crash loses it. It does
+        nothing where the executor is called inside of a step, whose progress is its own, or outside a worker.
+
+        Raises:
+            Unavailable: The server does not have it.
+        """
+        plain: list[Any] = to_jsonable_python(details)
+        await self._info.record(*(self._redactor.value(item) for item in plain))
+
     @property
     def is_cancelled(self) -> bool:
         """Whether the run asked this attempt to stop. It also gets `asyncio.CancelledError` where it awaits."""

@@ -80,6 +80,7 @@ class StepInfo:
     """How often this attempt called each executor itself: part of the idempotency keys of those calls."""
 
     _heartbeat: Callable[..., None] = field(repr=False, compare=False, default=lambda *_: None)
+    _record: Callable[..., Awaitable[None]] | None = field(repr=False, compare=False, default=None)
     _is_cancelled: Callable[[], bool] = field(repr=False, compare=False, default=lambda: False)
     _defer: Callable[[], NoReturn] | None = field(repr=False, compare=False, default=None)
     _keep: Callable[[BinaryIO], Awaitable[Ref[str] | None]] | None = field(
@@ -90,6 +91,15 @@ class StepInfo:
         """Record progress that the next attempt finds in `heartbeat_details`. Beats without details are sent by
         themselves; this is for steps that can go on where they were."""
         self._heartbeat(*details)
+
+    async def record(self, *details: Any) -> None:
+        """As `heartbeat`, and wait until the server has it. Does nothing in steps that are no executor's own.
+
+        Raises:
+            Unavailable: The server does not have it.
+        """
+        if self._record is not None:
+            await self._record(*details)
 
     def add_usage(self, *, cost_usd: float = 0.0, tokens: int = 0) -> None:
         """Count what this step spends towards the run's budget.

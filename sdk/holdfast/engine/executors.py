@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import dataclasses
 import inspect
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, Final
 
 from pydantic_core import to_jsonable_python
 from temporalio import activity
+from temporalio.client import AsyncActivityCancelledError
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, CancelledError
+from temporalio.service import RPCError
 
 from holdfast.authoring.depends import providing
 from holdfast.authoring.execution import prepare, without_secrets
 from holdfast.authoring.executor import Executor
 from holdfast.authoring.executor_context import ExecutorContext, context_of
 from holdfast.authoring.executors import EXECUTOR
-from holdfast.authoring.info import StepInfo
+from holdfast.authoring.info import StepInfo, enter
+from holdfast.authoring.next_call import NextCall
 from holdfast.authoring.registry import registry
 from holdfast.engine.activities import Call, StepHost
+from holdfast.engine.dag.following import note_next
 from holdfast.engine.data.adapters import make_adapter
 from holdfast.engine.failures import step_failure
+from holdfast.errors import Permanent, Unavailable
 from holdfast.options import RetryPolicy
 from holdfast.redaction import Redactor, redacting_logs, text_of
+
+_RECORD_TIMEOUT: Final = timedelta(seconds=10)
 
 
 def executor_activities(host: StepHost) -> list[Callable[..., Any]]:
@@ -81,7 +90,7 @@ class ExecutorCall(Call):
                 called = True
                 result = await self.executor.execute(ctx, config, call.get("input"))
                 kept = without_secrets(result, self.signature.result, redactor, self.executor.type)
-                return await encode(kept, info)
+                return self._with_next(await encode(kept, info), kept, call)
             except (asyncio.CancelledError, CancelledError):
                 raise
             except (Exception, SystemExit) as exc:  # noqa: BLE001 - the boundary to executors, reported below
@@ -90,6 +99,23 @@ class ExecutorCall(Call):
             self._log(shown, info)
             # Nothing of the exception itself may follow: it quotes what it likes.
             raise failure from shown
+
+    def _enter(self) -> StepInfo:
+        info = dataclasses.replace(super()._enter(), _record=_record)
+        enter(info)
+        return info
+
+    def _with_next(self, encoded: RawValue, result: Any, call: Mapping[str, Any]) -> RawValue:
+        """The result of a node, with a note of the call that is to follow it."""
+        following = getattr(result, "next", None)
+        if isinstance(following, NextCall) and not call.get("code"):
+            if "patch" not in call:
+                raise Permanent(
+                    f"further calls of {self.executor.type!r} would have to follow, and a map makes one per item: map "
+                    "over a DAG that has the node"
+                )
+            note_next(encoded.payload, following)
+        return encoded
 
     async def _call(self, asked: RawValue, own: RawValue) -> dict[str, Any]:
         data = self.host.data
@@ -128,3 +154,19 @@ class ExecutorCall(Call):
             next_retry_delay=failure.next_retry_delay,
             category=failure.category,
         )
+
+
+async def _record(*details: Any) -> None:
+    """Record progress as a beat does, and wait until the server has it."""
+    activity.heartbeat(*details)  # the beats that follow would otherwise bring older details back
+    try:
+        client = activity.client()
+    except RuntimeError:  # no worker: an attempt that a test makes
+        return
+    handle = client.get_async_activity_handle(task_token=activity.info().task_token)
+    try:
+        await handle.heartbeat(*details, rpc_timeout=_RECORD_TIMEOUT)
+    except AsyncActivityCancelledError:
+        pass  # the server has it; the cancel comes by itself
+    except RPCError as error:
+        raise Unavailable(f"the server did not take what was to be kept: {error.message}") from error
