@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import typer.main
 
+from holdfast.authoring.catalogue import ExecutorEntry, catalogue
 from holdfast.errors import error_types
+from holdfast.spec.names import CONTROL_TYPES, STEP_TYPE
 from holdfast_server.cli.app import app
 from holdfast_server.cli.exits import ExitCode
 
@@ -64,6 +66,37 @@ def test_every_command_and_exit_code_is_documented() -> None:
     assert sorted(documented) == sorted(commands(typer.main.get_command(app)))
     codes = re.findall(r"^\| (\d+) \|", page, re.MULTILINE)
     assert [int(code) for code in codes] == [code.value for code in ExitCode]
+
+
+def section(title: str) -> str:
+    """What stands in the guide about it: a page of that name, or what follows this title, with its subsections."""
+    if (page := GUIDE / f"{title}.md").exists():
+        return page.read_text("utf-8")
+    for page in sorted(GUIDE.glob("*.md")):
+        text = page.read_text("utf-8")
+        found = re.search(rf"^(#+) `?{re.escape(title)}`?$", text, re.MULTILINE | re.IGNORECASE)
+        if found is not None:
+            rest = text[found.end() :]
+            end = re.search(rf"^#{{1,{len(found[1])}}} ", rest, re.MULTILINE)
+            return rest[: end.start()] if end else rest
+    return ""
+
+
+def fields(entry: ExecutorEntry) -> set[str]:
+    return {
+        name for schema in (entry.config_schema, entry.output_schema) for name in schema.get("properties", {})
+    }
+
+
+@pytest.mark.parametrize("entry", catalogue().values(), ids=lambda entry: entry.type)
+def test_every_field_of_an_executor_is_documented(entry: ExecutorEntry) -> None:
+    rows = set(re.findall(r"^\| `(\w+)`", section(entry.type), re.MULTILINE))
+    assert fields(entry) - rows == set(), f"under the title {entry.type!r}"
+
+
+def test_every_type_that_the_run_carries_out_is_documented() -> None:
+    rows = re.findall(r"^\| `(\w+)`", section("Types that the run carries out"), re.MULTILINE)
+    assert sorted(rows) == sorted({*CONTROL_TYPES, STEP_TYPE})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
