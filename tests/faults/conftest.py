@@ -23,6 +23,7 @@ from holdfast.engine import embedded
 
 with fresh_registry():
     # Only the worker processes serve these; other tests of this process may use the same names.
+    from . import dag_flows as dag_flows
     from . import served as served
 
 from .ledger import VARIABLE, Ledger
