@@ -20,6 +20,7 @@ from holdfast.engine import embedded
 from holdfast.engine.embedded import ports
 from holdfast.errors import HoldfastError
 from holdfast.settings import Settings
+from holdfast_server import executors
 
 MIN_PYTHON = (3, 11)
 _WARN_FREE_BYTES = 2 * 1024**3
@@ -52,8 +53,11 @@ class Finding:
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Check this machine, from the simple to the whole; the last check is a real run on a server in memory."""
-    for check in (_python, _versions, _binary, _home, _disk, _ports, _server, _run):
+    for check in (_python, _versions, _binary, _home, _disk, _ports, _server):
         yield await check(settings)
+    async for finding in _executors():
+        yield finding
+    yield await _run(settings)
 
 
 async def examine_cluster(settings: Settings, client: Client) -> AsyncIterator[Finding]:
@@ -65,6 +69,8 @@ async def examine_cluster(settings: Settings, client: Client) -> AsyncIterator[F
     """
     yield await _python(settings)
     yield await _versions(settings)
+    async for finding in _executors():
+        yield finding
     try:
         open_count = await client.runs.count(state="running")
     except HoldfastError as error:
@@ -211,6 +217,20 @@ async def _server(settings: Settings) -> Finding:
         return Finding(check="server", verdict=Verdict.FAIL, found=error.message, advice=advice)
     found = f"{info.address}, process {info.server_pid}, {open_count} open runs, {info.ui_url}"
     return Finding(check="server", verdict=Verdict.OK, found=found)
+
+
+async def _executors() -> AsyncIterator[Finding]:
+    here = await asyncio.to_thread(executors.installed)
+    for problem in here.problems:
+        advice = f"mend, upgrade or remove {problem.package}; until then nodes of type {problem.type!r} fail"
+        yield Finding(check="executors", verdict=Verdict.FAIL, found=problem.message, advice=advice)
+    for extra, packages in executors.missing_extras().items():
+        kinds = ", ".join(kind for kind, needed in executors.EXTRAS.items() if needed == extra)
+        found = f"{kinds} misses {' and '.join(packages)}"
+        advice = f"pip install 'holdfast[{extra}]', if you use it"
+        yield Finding(check="executors", verdict=Verdict.WARN, found=found, advice=advice)
+    found = ", ".join(entry.type for entry in here.entries)
+    yield Finding(check="executors", verdict=Verdict.OK, found=found)
 
 
 @step

@@ -11,7 +11,7 @@ from tests.server.conftest import Cli
 from holdfast.settings import load
 from holdfast_server.doctor import Finding, Verdict, examine
 
-CHECKS = ["python", "versions", "binary", "home", "disk", "ports", "server", "run"]
+CHECKS = ["python", "versions", "binary", "home", "disk", "ports", "server", "executors", "run"]
 
 
 def test_a_good_machine_passes(cli: Cli) -> None:

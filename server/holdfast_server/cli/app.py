@@ -16,6 +16,7 @@ from holdfast_server.cli import (
     demo,
     dev,
     doctor,
+    executors,
     fake_llm,
     gc,
     runs,
@@ -62,6 +63,7 @@ for module in (demo, dev, run_command, worker, stuck, audit, debug, doctor, gc, 
 app.add_typer(runs.app, name="runs")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(workflows.app, name="workflows")
+app.add_typer(executors.app, name="executors")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -20,14 +20,14 @@ _STYLES = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"
 
 def add(app: typer.Typer) -> None:
     """Register the command."""
-    command(app, "doctor")(doctor)
+    command(app, "doctor", imports=True)(doctor)
 
 
 async def doctor(target: Target) -> int:
     """Say what is wrong with this machine.
 
-    Checks Python, versions, the Temporal binary, home, disk, ports and server, and does a real run; with --address, the
-    cluster. Exit code 1 if anything fails.
+    Checks Python, versions, the Temporal binary, home, disk, ports, server and executors, and does a real run; with
+    --address, the cluster. Exit code 1 if anything fails.
     """
     settings = load(target.home)
     found: list[Finding] = []
