@@ -15,7 +15,7 @@ from .dag_flows import SERVED, double, double_locally, random_plan, sums
 from .dag_history import acknowledged, begun_again, executions, until_ended
 
 NODES = 200
-ITEMS = 6_000 if THOROUGH else 2_000
+ITEMS = 6_000 if THOROUGH else 1_500
 
 
 @pytest.mark.parametrize("round", range(10 if THOROUGH else 1))
