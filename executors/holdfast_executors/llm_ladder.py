@@ -40,6 +40,7 @@ class Shape:
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._problems = compile_schema(schema, templates=False)
         self._wrapped = schema.get("type") != "object"
+        schema = _closed(schema)
         self.sent: dict[str, Any] = dict(schema)
         if self._wrapped:
             inner = {key: part for key, part in schema.items() if key not in ("$defs", "$schema")}
@@ -138,6 +139,20 @@ def is_strict(schema: object) -> bool:
     for key in ("properties", "$defs"):
         parts += known.get(key, {}).values()
     return all(map(is_strict, parts))
+
+
+def _closed(schema: Any) -> Any:
+    """The same, where objects whose properties are all required take no others: endpoints demand that of a schema that
+    they enforce, and what was written for Python seldom says it."""
+    if is_list(schema):
+        return [_closed(part) for part in schema]
+    if not is_map(schema):
+        return schema
+    made = {key: _closed(part) for key, part in schema.items()}
+    properties = schema.get("properties")
+    if is_map(properties) and set(properties) == set(schema.get("required", ())):
+        made.setdefault("additionalProperties", False)
+    return made
 
 
 def _json_in(text: str) -> list[JsonValue] | None:

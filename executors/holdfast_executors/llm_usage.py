@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from holdfast_executors.llm_models import LlmPrice, LlmUsage
+from holdfast_executors.llm_models import LlmOutput, LlmPrice, LlmUsage
 
 _MILLION: Final = 1_000_000
 
@@ -62,3 +62,13 @@ def _cost(usage: LlmUsage | None, price: LlmPrice | None) -> float | None:
         + cached * cached_usd
         + usage.output_tokens * price.output_usd
     ) / _MILLION
+
+
+def total(outputs: Sequence[LlmOutput]) -> tuple[LlmUsage | None, float | None]:
+    """What several calls spent together; None where one of them is not known."""
+    usage: LlmUsage | None = LlmUsage()
+    for output in outputs:
+        usage = _sum(usage, output.usage)
+    costs = [output.cost_usd for output in outputs]
+    known = [cost for cost in costs if cost is not None]
+    return usage, sum(known) if len(known) == len(costs) else None
