@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from urllib.parse import urlencode, urlsplit
 
-from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class HttpPart(BaseModel, extra="forbid", use_attribute_docstrings=True):
     """What it holds, as Base64; instead of `text`."""
     filename: str | None = None
     """The file's name, if it is a file."""
-    content_type: str | None = None
+    content_type: str | None = Field(default=None, pattern=r"^[\x20-\x7e]+$")
     """Its type. Default: none for a field, guessed from the name for a file."""
 
 

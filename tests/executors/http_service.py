@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
+import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -142,5 +144,33 @@ def by_path(answers: dict[str, bytes]) -> Handler:
 
     async def handler(asked: Asked, writer: asyncio.StreamWriter) -> None:
         writer.write(answers.get(asked.path, reply("no such page", 404)))
+
+    return handler
+
+
+def cut_off(sent: bytes, *, reset: bool = False) -> Handler:
+    """Sends a part of an answer and ends the connection, or resets it."""
+
+    async def handler(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(sent)
+        await writer.drain()
+        if reset:
+            sock: socket.socket = writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+        writer.close()
+
+    return handler
+
+
+def dripping(sent: bytes, each: bytes, seconds: float) -> Handler:
+    """Begins an answer, and goes on with a few bytes at a time until the other side leaves."""
+
+    async def handler(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(sent)
+        while not writer.is_closing():
+            await writer.drain()
+            await asyncio.sleep(seconds)
+            writer.write(each)
 
     return handler

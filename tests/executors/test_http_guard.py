@@ -80,7 +80,10 @@ def test_what_is_public_is_not(address: str) -> None:
 
 
 def test_a_public_address_of_this_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket.socket, "bind", lambda self, address: None)
+    def bind(self: socket.socket, address: object) -> None:
+        """As on a machine that has every address."""
+
+    monkeypatch.setattr(socket.socket, "bind", bind)
     assert why_not(ip_address(PUBLIC)) == "this machine's own"
 
 
