@@ -98,4 +98,5 @@ if __name__ == "__main__":
     if len(sys.argv) == 1:
         asyncio.run(_main())
     else:
-        asyncio.run(_refuse(*sys.argv[1:3], "bytes" if sys.argv[3] == "bytes" else "text"))
+        url, path, wanted = sys.argv[1:]
+        asyncio.run(_refuse(url, path, "bytes" if wanted == "bytes" else "text"))

@@ -106,7 +106,7 @@ class Bench:
             self._environment.info, activity_id="node", workflow_id="contract", attempt=number
         )
         self._environment.on_heartbeat = lambda *details: beats.append(details)
-        call = {"config": dict(config), "values": {}, "own": None, "input": input}
+        call = {"config": dict(config), "values": {}, "own": None, "input": input, "patch": {}}
         asked = Payload(metadata={"encoding": b"json/plain"}, data=to_json(call))
         stdout, logged = io.StringIO(), _Logged()
         with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stdout), logged.listening():
