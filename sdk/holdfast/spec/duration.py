@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from functools import lru_cache
 from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
@@ -46,6 +47,7 @@ def parse_duration(value: Any) -> timedelta:
     return found
 
 
+@lru_cache(maxsize=1024)  # every node of a complete document states the same few
 def _seconds(text: str) -> float:
     if _SHORT.fullmatch(text):
         seconds = sum(float(number) * _UNITS[unit] for number, unit in _SHORT_PART.findall(text))
