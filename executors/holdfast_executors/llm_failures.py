@@ -7,6 +7,7 @@ from typing import Final
 import openai
 
 from holdfast import Permanent, RetryAfter, Unavailable
+from holdfast.spec.cel_values import is_map
 from holdfast_executors.llm_reply import QUOTED_CHARS
 from holdfast_executors.llm_retry_after import retry_after
 
@@ -54,7 +55,7 @@ def failure(error: openai.APIError, where: str) -> Exception:
         error: What the client raised.
         where: The endpoint, for messages.
     """
-    said = (error.message or type(error).__name__)[:QUOTED_CHARS]
+    said = _said(error)[:QUOTED_CHARS]
     if isinstance(error, openai.APITimeoutError):
         return Unavailable(f"{where} did not answer in time")
     if isinstance(error, openai.APIConnectionError):
@@ -77,3 +78,9 @@ def failure(error: openai.APIError, where: str) -> Exception:
         of_schema = error.code == "invalid_json_schema" or "invalid schema" in said.lower()
         return FormatRefused(message, of_schema=of_schema)
     return Permanent(message)
+
+
+def _said(error: openai.APIError) -> str:
+    """What the endpoint said, without what the client puts around it."""
+    told: object = error.body.get("message") if is_map(error.body) else None
+    return told if isinstance(told, str) and told else error.message or type(error).__name__

@@ -127,19 +127,25 @@ class Sender:
                 raise Unavailable(f"{self._where} began a response without an id")
             await memo.begin(request, begun)
         else:
-            try:
-                found = _body(await self._api.with_raw_response.retrieve(begun, extra_headers=self._headers))
-            except openai.NotFoundError:
-                await memo.begin(request, None)
-                return await self._background(body, memo, request, None)
+            found = await self._look(begun, memo, request)
         pause, most = _POLL_SECONDS
         while found.get("status") in _OPEN:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, most)
-            found = _body(await self._api.with_raw_response.retrieve(begun, extra_headers=self._headers))
+            found = await self._look(begun, memo, request)
         if found.get("status") in ("failed", "cancelled"):
             await memo.begin(request, None)  # the next attempt begins anew
         return read_response(found)
+
+    async def _look(self, begun: str, memo: Memo, request: str) -> dict[str, Any]:
+        """A response in the background as it is now."""
+        try:
+            return _body(await self._api.with_raw_response.retrieve(begun, extra_headers=self._headers))
+        except openai.NotFoundError as error:
+            await memo.begin(request, None)
+            raise Unavailable(
+                f"{self._where} knows nothing of the response {begun!r} that it began"
+            ) from error
 
     def _asked(self, body: Body) -> Mapping[str, Any]:
         named = ("model", "messages", "input", "stream")
