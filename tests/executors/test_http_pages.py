@@ -43,10 +43,8 @@ def listing(items: list[str], failures: Mapping[int, int] | None = None) -> Hand
             return
         more = number * 2 < len(items)
         body = {"items": items[2 * number - 2 : 2 * number], "next": number + 1 if more else None}
-        links = (
-            {"Link": f'</list?page={number + 1}>; rel="next", </list?page=1>; rel="first"'} if more else {}
-        )
-        writer.write(reply(body, **links))
+        link = f'</list?page={number + 1}>; rel="next", </list?page=1>; rel="first"'
+        writer.write(reply(body, Link=link) if more else reply(body))
 
     return handler
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qsl, urlsplit
 
-from .conftest import Scene, until
+from .conftest import Scene, thorough, until
 from .served_http import all_pages, until_it_holds
 
 PAGES = 12
@@ -64,6 +64,7 @@ async def test_the_pages_that_are_there_are_not_fetched_again(scene: Scene) -> N
     assert max(times.values()) <= 2
 
 
+@thorough
 async def test_a_poll_goes_on_counting(scene: Scene) -> None:
     asked: list[int] = []
 
