@@ -162,10 +162,16 @@ class Run(Generic[R]):
         except RPCError as exc:
             raise self._error(exc) from exc
 
-    async def send(self, name: str, value: Any = None) -> Sent:
+    async def send(self, name: str, value: Any = None, *, message_id: str | None = None) -> Sent:
         """Send a message for `wait_for(name, ...)` or `approval(...)`.
 
         It is checked by the run when a worker is there; otherwise it is kept in the run's history for later.
+
+        Args:
+            name: What the run waits for.
+            value: The message.
+            message_id: A run takes one message of each id: give one to send again what may have been sent. The last
+                1,000 ids are remembered. Default: a new one.
 
         Returns:
             `"delivered"` when the run took it, `"queued"` when it will.
@@ -178,7 +184,7 @@ class Run(Generic[R]):
         """
         check_message_name(name)
         # The envelope's id lets the run drop the signal when the update arrived after all.
-        args = [value, {"id": uuid.uuid4().hex}]
+        args = [value, {"id": message_id or uuid.uuid4().hex}]
         try:
             await self._update(name, args, timeout=_UPDATE_PATIENCE)
             return "delivered"

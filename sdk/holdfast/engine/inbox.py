@@ -85,6 +85,8 @@ class Inbox:
         Raises:
             ApplicationError: Of type `InvalidInput` or `AlreadyDecided`.
         """
+        if envelope_id(args) in self._seen:
+            return  # it was taken before, and `put` drops this one
         wait = next((wait for wait in self._waits if wait.name == name), None)
         if wait is None:
             if name in self._decided:
@@ -92,7 +94,7 @@ class Inbox:
                     AlreadyDecided(f"{name!r} of run {workflow.info().workflow_id!r} was decided before")
                 )
             return
-        if wait.kind == "approval" and self.has(name) and envelope_id(args) not in self._seen:
+        if wait.kind == "approval" and self.has(name):
             raise _refused(
                 AlreadyDecided(f"{name!r} of run {workflow.info().workflow_id!r} was decided before")
             )

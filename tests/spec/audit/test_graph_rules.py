@@ -171,6 +171,7 @@ def test_retries_without_end_are_found_unless_the_run_ends() -> None:
         ),
         ({"type": "http", "config": {"url": "x"}}, False),
         ({"type": "transform", "config": {}}, False),
+        ({"type": "emit", "config": {"run": "x", "event": "y"}}, False),
         ({"type": "mail", "config": {}}, True),
     ],
 )
@@ -257,3 +258,9 @@ def test_many_findings_of_a_kind_are_counted() -> None:
 def test_a_graph_that_is_too_large_is_only_told_so() -> None:
     nodes = [{"id": f"w{index}", "type": "wait", "config": {"event": "go"}} for index in range(10_001)]
     assert [finding.code for finding in audit_spec(load_value({"name": "x", "nodes": nodes}))] == ["HF-D020"]
+
+
+def test_a_local_executor_is_idempotent_by_contract() -> None:
+    node = {"id": "a", "type": "transform", "config": {"template": 1}, "local": True}
+    spec = load_value({"name": "x", "nodes": [node]})
+    assert [finding.code for finding in audit_spec(spec, level="strict")] == []

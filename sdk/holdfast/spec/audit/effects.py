@@ -8,8 +8,9 @@ from holdfast.spec.audit.remark import Remark, placed
 from holdfast.spec.model import DagSpec, NodeSpec
 from holdfast.spec.names import CONTROL_TYPES, STEP_TYPE
 
-_WITHOUT_EFFECT = frozenset({*CONTROL_TYPES, "transform", "llm"})
-"""Types of nodes that change nothing outside the run; a sub-workflow undoes its own steps."""
+_WITHOUT_EFFECT = frozenset({*CONTROL_TYPES, "transform", "convert", "merge", "llm", "emit"})
+"""Types of nodes that change nothing outside the run, or are safe to repeat by themselves; a sub-workflow undoes its own
+steps."""
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """HTTP methods that may be repeated (RFC 9110, section 9.2.2)."""
@@ -24,7 +25,9 @@ def check_effects(spec: DagSpec, safe_steps: Collection[str]) -> Iterator[Remark
     """
     for path, node in placed(spec):
         safe = node.config.get("step") in safe_steps if node.type == STEP_TYPE else False
-        if node.local and not safe:
+        if (
+            node.local and not safe and node.type == STEP_TYPE
+        ):  # executors may be local only if they are idempotent
             yield Remark(
                 "HF-A013",
                 f"{node.id!r} is local: after a crash it may run again, also when it had completed",
