@@ -1,8 +1,8 @@
 """Workers are killed in the middle of llm calls, and the endpoint counts what was paid for.
 
 A request of a chain that has been followed by the next one is on record, and must never come again: not while its
-worker lives, and not after it was killed. What may come again is the one request whose answer was on its way, or had come
-and was not on record yet.
+worker lives, and not after it was killed. What may come again is the one request whose answer was on its way, or had
+come and was not on record yet.
 """
 
 from __future__ import annotations
