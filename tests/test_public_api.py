@@ -13,7 +13,7 @@ from holdfast.errors import HoldfastError, error_types
 
 PUBLIC = """
 AlreadyDecided AlreadyStarted BudgetExceeded Client Dag Decision Depends Executor ExecutorContext ExecutorOptions
-HoldfastError InvalidConfiguration InvalidExecutor InvalidInput InvalidStep InvalidWorkflow NonDeterministic
+HoldfastError InvalidConfiguration InvalidExecutor InvalidInput InvalidStep InvalidWorkflow Limit NonDeterministic
 NotAllowed NotFound NotInWorkflow PayloadTooLarge Permanent Plugin RateLimited Ref RetryAfter RetryPolicy Run
 RunCancelled RunClosed RunFailed RunState RunTerminated RunTimedOut SecretSource Step StepFailed StepInfo StepOptions
 StepState Unavailable WaitTimeout Worker Workflow WorkflowOptions approval continue_as_new map_steps now patched

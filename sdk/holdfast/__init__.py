@@ -66,6 +66,7 @@ from holdfast.errors import StepFailed as StepFailed
 from holdfast.errors import Unavailable as Unavailable
 from holdfast.errors import WaitTimeout as WaitTimeout
 from holdfast.options import ExecutorOptions as ExecutorOptions
+from holdfast.options import Limit as Limit
 from holdfast.options import RetryPolicy as RetryPolicy
 from holdfast.options import StepOptions as StepOptions
 from holdfast.options import WorkflowOptions as WorkflowOptions
@@ -111,6 +112,7 @@ __all__ = [
     "InvalidInput",
     "InvalidStep",
     "InvalidWorkflow",
+    "Limit",
     "NonDeterministic",
     "NotAllowed",
     "NotFound",

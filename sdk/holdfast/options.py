@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -119,6 +120,52 @@ def retry_policy(value: RetryPolicy | str) -> RetryPolicy:
         ) from None
 
 
+_RATE: Final = re.compile(r"(\d+)/(s|min|h)", re.ASCII)
+_PERIODS: Final = {"s": timedelta(seconds=1), "min": MINUTE, "h": timedelta(hours=1)}
+_MOST: Final = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """What all workers together let through at a time, or in a time, for one key."""
+
+    key: str
+    """Whatever has the same key shares the limit. `{name}` stands for the step's argument of that name, attributes
+    included: `"tenant-{order.tenant}"`."""
+
+    concurrency: int | None = None
+    """How many run at the same time, 1 to 1,000. Default: no limit."""
+
+    rate: str | None = None
+    """How many begin in a second, a minute or an hour: `"10/s"`, `"600/min"`, `"1000/h"`, 1 to 1,000. Default: no
+    limit."""
+
+    def __post_init__(self) -> None:
+        if not self.key:
+            raise InvalidConfiguration("key='': a limit has a key")
+        if self.concurrency is None and self.rate is None:
+            raise InvalidConfiguration(
+                f"the limit {self.key!r} limits nothing: give it concurrency= or rate="
+            )
+        if self.concurrency is not None and not 1 <= self.concurrency <= _MOST:
+            raise InvalidConfiguration(f"concurrency={self.concurrency!r}: use 1 to {_MOST}")
+        if self.rate is not None and not (_RATE.fullmatch(self.rate) and 1 <= (self.count or 0) <= _MOST):
+            raise InvalidConfiguration(
+                f"rate={self.rate!r}: write '10/s', '600/min' or '1000/h', with 1 to {_MOST}; what is more in an "
+                "hour is less in a minute"
+            )
+
+    @property
+    def count(self) -> int | None:
+        """How many begin within `period`."""
+        return None if self.rate is None else int(self.rate.partition("/")[0])
+
+    @property
+    def period(self) -> timedelta:
+        """The time of `rate`."""
+        return _PERIODS[(self.rate or "1/s").partition("/")[2]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class StepOptions:
     """What may be set on a step. Safe to change for open runs, except `local`."""
@@ -157,6 +204,9 @@ class StepOptions:
     summary: str | None = None
     """One line that Temporal's UI and `runs show` print beside the step."""
 
+    limit: Limit | None = None
+    """How many of it, and of what else has the key, run or begin over all workers."""
+
     def __post_init__(self) -> None:
         check_duration("timeout", self.timeout)
         check_duration("heartbeat", self.heartbeat)
@@ -167,6 +217,11 @@ class StepOptions:
         if self.local and (self.deferred or self.process or self.queue):
             raise InvalidConfiguration(
                 "local=True runs inside the workflow task: drop deferred, process and queue"
+            )
+        if self.limit is not None and (self.local or self.deferred):
+            raise InvalidConfiguration(
+                "a step with limit= waits before it begins and gives its place back when its function ends: drop local "
+                "and deferred"
             )
         if self.deferred and self.process:
             raise InvalidConfiguration("a deferred step is completed from outside: drop process=True")
@@ -208,6 +263,10 @@ class ExecutorOptions:
     local: bool = False
     """Whether it may run inside the workflow task, where a crash runs it again: only with `idempotent`, and for work
     under a second."""
+
+    code_fields: tuple[str, ...] = ()
+    """The fields of the config that hold code, such as SQL. Templates in them are refused in documents: what they put in
+    could come from anywhere, and would be carried out."""
 
     def __post_init__(self) -> None:
         check_duration("timeout", self.timeout)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.authoring.execution import checked
+from holdfast.authoring.execution import checked, templates_in_code
 from holdfast.authoring.executor import Executor
 from holdfast.authoring.registry import registry
 from holdfast.errors import InvalidExecutor, InvalidInput
@@ -49,6 +49,7 @@ class ExecutorEntry:
                 "has_effects": options.has_effects,
                 "idempotent": options.idempotent,
                 "local": options.local,
+                "code_fields": list(options.code_fields),
             },
             "config_schema": dict(self.config_schema),
             "output_schema": dict(self.output_schema),
@@ -143,6 +144,8 @@ def _refused(
     known: Mapping[str, type[Executor[Any, Any]]],
 ) -> Iterator[Finding]:
     try:
+        if kind in known and (problem := templates_in_code(known[kind], config)):
+            raise InvalidInput(f"the config of {node.id!r}: {problem}")
         if kind not in known or names(config):
             return
         checked(known[kind](), config, f"the config of {node.id!r}", Redactor())

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar, Unpack, cast, overload
 
-from holdfast.authoring.dag_compile import Compiler, Draft
+from holdfast.authoring.dag_compile import Compiler, Draft, check_spec
 from holdfast.authoring.dag_options import (
     NODE_AND_STEP,
     STEP_ONLY,
@@ -26,6 +26,7 @@ from holdfast.authoring.workflow import Workflow
 from holdfast.errors import InvalidWorkflow, NotInWorkflow
 from holdfast.options import retry_policy
 from holdfast.spec.check_expressions import Expressions
+from holdfast.spec.document import load_value, load_yaml
 from holdfast.spec.model import BudgetSpec, DagSpec, OnError, OnFailure, RetrySpec
 from holdfast.spec.names import STEP_TYPE
 
@@ -81,9 +82,28 @@ class Dag:
         self._drafts: list[Draft] = []
         self._first: dict[str, int] = {}
         self._edges: list[tuple[NodeRef, NodeRef]] = []
+        self._loaded: DagSpec | None = None
+
+    @classmethod
+    def load(cls, document: str | bytes | Mapping[str, Any] | DagSpec) -> Dag:
+        """The DAG that a document describes; it is as it stands there, and takes no more nodes.
+
+        Args:
+            document: YAML or JSON text, a JSON value that was parsed already, or a spec.
+
+        Raises:
+            InvalidInput: The document is wrong; with `findings`.
+        """
+        if not isinstance(document, DagSpec):
+            document = load_yaml(document) if isinstance(document, str | bytes) else load_value(document)
+        check_spec(document)
+        dag = cls(document.name)
+        dag._loaded = document
+        return dag
 
     def __repr__(self) -> str:
-        return f"<dag {self.name}: {len(self._drafts)} nodes>"
+        count = len(self._drafts if self._loaded is None else self._loaded.nodes)
+        return f"<dag {self.name}: {count} nodes>"
 
     async def __call__(self, input: Any = None, /) -> Any:
         """Run it as a child and wait for its result. Only inside a workflow.
@@ -317,6 +337,7 @@ class Dag:
 
     def add_edge(self, source: NodeRef, target: NodeRef) -> None:
         """Make `target` wait for `source`."""
+        self._refuse_if_loaded("an edge")
         self._edges.append((source, target))
 
     def compile(self, *, expressions: Expressions | None = None) -> DagSpec:
@@ -330,6 +351,8 @@ class Dag:
                 in this DAG.
             InvalidInput: The document is wrong; with `findings`.
         """
+        if self._loaded is not None:
+            return self._loaded
         return Compiler(self.name, self._drafts, self._edges).compile(self._head, expressions)
 
     def _draft(self, node_id: str, kind: str, config: dict[str, Any], options: Mapping[str, Any]) -> Draft:
@@ -340,6 +363,7 @@ class Dag:
         return Draft(node_id, kind, config, fields, depends_on)
 
     def _put(self, draft: Draft) -> str:
+        self._refuse_if_loaded(f"node {draft.id!r}")
         index = self._first.setdefault(draft.id, len(self._drafts))
         old = self._drafts[index] if index < len(self._drafts) else None
         if old and old.step and draft.step and identity(old.step.fn) == identity(draft.step.fn):
@@ -348,6 +372,12 @@ class Dag:
         else:
             self._drafts.append(draft)
         return draft.id
+
+    def _refuse_if_loaded(self, more: str) -> None:
+        if self._loaded is not None:
+            raise InvalidWorkflow(
+                f"dag {self.name!r} is a loaded document and takes nothing more, as {more}: write it there"
+            )
 
 
 def _given(**values: Any) -> dict[str, Any]:

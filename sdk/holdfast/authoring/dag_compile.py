@@ -66,12 +66,7 @@ class Compiler:
         for document in documents:
             document["depends_on"] = list(dict.fromkeys(document["depends_on"]))
         spec = load_value({**head, "nodes": documents})
-        if scope.current_run() is None:
-            from holdfast.authoring.catalogue import ensure_valid_here
-
-            ensure_valid_here(spec, expressions=expressions)
-        else:  # executors are imported outside workflow code, and checked by the worker
-            ensure_valid(spec, expressions=expressions)
+        check_spec(spec, expressions)
         return spec
 
     def _id(self, ref: NodeRef) -> str:
@@ -139,3 +134,17 @@ def _compensation(step: Step[..., Any], node_id: str, arguments: Mapping[str, An
     }
     config = {"step": step.compensation.name, "arguments": {**taken, result: f"{{{{ {node_id} }}}}"}}
     return {"type": "step", "config": config}
+
+
+def check_spec(spec: DagSpec, expressions: Expressions | None = None) -> None:
+    """Refuse a document that is wrong, as far as this process knows.
+
+    Raises:
+        InvalidInput: It is wrong; with `findings`.
+    """
+    if scope.current_run() is None:
+        from holdfast.authoring.catalogue import ensure_valid_here
+
+        ensure_valid_here(spec, expressions=expressions)
+    else:  # executors are imported outside workflow code, and checked by the worker
+        ensure_valid(spec, expressions=expressions)

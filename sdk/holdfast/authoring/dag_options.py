@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, TypeAlias, TypedDict
 
 from holdfast.authoring.step import Step
-from holdfast.options import RetryPolicy, StepOptions
+from holdfast.options import Limit, RetryPolicy, StepOptions
 from holdfast.spec.model import CompensateSpec, LoopSpec, MapSpec, WhenExhausted, WhenUnmet
 
 NodeRef: TypeAlias = str | Step[..., Any]
@@ -55,12 +55,15 @@ class DeclaredStepOptions(StepNodeOptions, total=False):
     queue: str | None
     priority: int | None
     summary: str | None
+    limit: Limit | None
 
 
 NODE_AND_STEP = frozenset({"timeout", "retry", "local"})
 """Options that a node and a step both have."""
 
-STEP_ONLY = frozenset({"heartbeat", "idempotent", "deferred", "process", "queue", "priority", "summary"})
+STEP_ONLY = frozenset(
+    {"heartbeat", "idempotent", "deferred", "process", "queue", "priority", "summary", "limit"}
+)
 """Options that only a step has."""
 
 

@@ -16,6 +16,7 @@ from holdfast.authoring.depends import providers_here
 from holdfast.authoring.executor_context import ExecutorContext, context_of
 from holdfast.authoring.executors import EXECUTOR
 from holdfast.authoring.info import StepInfo, current_info
+from holdfast.authoring.next_call import merge_patch
 from holdfast.errors import InvalidInput, StepFailed
 from holdfast.misfit import invalid
 from holdfast.redaction import Redactor, redacting_logs, text_of
@@ -106,10 +107,33 @@ async def prepare(
     from holdfast.spec.templates import secrets as names_of_secrets
 
     config = call["config"]
+    if not call.get("code") and (found := templates_in_code(type(executor), config)):
+        raise InvalidInput(f"the config of {ctx.node!r} (executor {executor.type!r}): {found}")
     if names(config):
         found = {name: await ctx.secrets.get(name) for name in sorted(names_of_secrets(config))}
         config = await asyncio.to_thread(render, config, call["values"], secrets=found.__getitem__)
+    # After the rendering: what a service said is no template.
+    config = merge_patch(config, call.get("patch", {}))
     return checked(executor, config, f"The config of {ctx.node!r} (executor {executor.type!r})", redactor)
+
+
+def templates_in_code(executor: type[Executor[Any, Any]], config: Mapping[str, Any]) -> str:
+    """What is wrong with a config whose code holds templates; empty for any other."""
+    fields = [field for field in executor.options.code_fields if _has_template(config.get(field))]
+    if not fields:
+        return ""
+    return (
+        f"{', '.join(fields)}: this is code, and a template would make code of values; give values to it by the fields "
+        "that are meant for them"
+    )
+
+
+def _has_template(value: Any) -> bool:
+    if isinstance(value, str):
+        return "{{" in value
+    if is_map(value):
+        return any(map(_has_template, value.values()))
+    return is_list(value) and any(map(_has_template, value))
 
 
 def checked(executor: Executor[Any, Any], config: object, where: str, redactor: Redactor) -> BaseModel:

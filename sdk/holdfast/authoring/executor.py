@@ -17,7 +17,7 @@ from holdfast.authoring.executor_context import ExecutorContext
 from holdfast.authoring.executors import EXECUTOR
 from holdfast.authoring.step import Step
 from holdfast.errors import InvalidExecutor, InvalidInput
-from holdfast.options import ExecutorOptions, RetryPolicy
+from holdfast.options import ExecutorOptions, Limit, RetryPolicy
 from holdfast.spec.names import CONTROL_TYPES, STEP_TYPE
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
@@ -108,6 +108,12 @@ class Executor(Generic[ConfigT, OutputT]):
         has no templates, and before every attempt; so it does no I/O."""
         del config
         return ()
+
+    def limit(self, config: ConfigT) -> Limit | None:
+        """What calls with this config share with others on all workers: an attempt waits for its turn before it
+        begins. Default: nothing."""
+        del config
+        return None
 
     @classmethod
     def call(

@@ -15,7 +15,7 @@ from holdfast.authoring.depends import Dependency, resolve_outside
 from holdfast.authoring.registry import registry
 from holdfast.authoring.signature import Signature, where
 from holdfast.errors import InvalidStep
-from holdfast.options import UNSET, RetryPolicy, StepOptions, changed
+from holdfast.options import UNSET, Limit, RetryPolicy, StepOptions, changed
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -268,6 +268,7 @@ def step(
     queue: str | None = None,
     priority: int | None = None,
     summary: str | None = None,
+    limit: Limit | None = None,
 ) -> StepDecorator: ...
 def step(
     fn: Callable[..., Any] | None = None,
@@ -286,7 +287,7 @@ def step(
         aliases: Former names, so that open runs find a renamed step.
         **options: The fields of `StepOptions`: `timeout` (of one attempt, default 5 minutes), `retry` (default 3
             attempts), `heartbeat` (default 6 s), `local`, `idempotent`, `deferred`, `process`, `queue`, `priority`,
-            `summary`.
+            `summary`, `limit`.
 
     Raises:
         InvalidStep: The function is a lambda, a generator, or misses a type; or a local step has a compensation

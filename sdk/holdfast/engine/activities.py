@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import inspect
 import logging
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractAsyncContextManager
 from types import CodeType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,16 +25,17 @@ from holdfast.authoring.info import USAGE, StepInfo, enter
 from holdfast.authoring.registry import registry
 from holdfast.authoring.signature import Signature
 from holdfast.authoring.step import Step
-from holdfast.engine.budget import LOCAL_RESULT_BYTES
 from holdfast.engine.calls import CHECKPOINT
 from holdfast.engine.dag.nodes import NODE, evaluator, node_arguments
 from holdfast.engine.data.step_data import NODE_REF_BYTES, REF_BYTES, StepData
 from holdfast.engine.failures import step_failure
+from holdfast.engine.keyed_limits import KeyedLimits, NotYet, filled_in
 from holdfast.engine.payloads import ATTEMPT
 from holdfast.engine.process_pool import ProcessPool
+from holdfast.engine.task_budget import LOCAL_RESULT_BYTES
 from holdfast.engine.tokens import make_token
 from holdfast.errors import HoldfastError, InvalidStep, PayloadTooLarge, Permanent, RetryAfter, Unavailable
-from holdfast.options import RetryPolicy, StepOptions
+from holdfast.options import Limit, RetryPolicy, StepOptions
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -76,6 +79,7 @@ class StepHost:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.codes: dict[CodeType, str] = {}
         """The code of what runs here, to name what blocks the loop."""
+        self.limits: KeyedLimits | None = None
         self.record_progress: Callable[[bytes, Sequence[Any]], bool] = lambda token, details: False
 
     def activities(self, steps: Mapping[str, Step[..., Any]]) -> list[Callable[..., Any]]:
@@ -191,14 +195,15 @@ class Call:
             values = await self._decode(args)
             stand_in = registry().stand_in(self.signature.fn)
             dependencies = {} if stand_in else await self._dependencies()
-            called = True
-            if stand_in is not None:
-                result = await stand_in(values)
-            elif self.options.process:
-                result = await self.host.processes.call(self.step, values)
-            else:
-                with providing(self.host.providers):
-                    result = await self.signature.call(values, dependencies, self.instance)
+            async with self._turn(self._limit(values), info):
+                called = True
+                if stand_in is not None:
+                    result = await stand_in(values)
+                elif self.options.process:
+                    result = await self.host.processes.call(self.step, values)
+                else:
+                    with providing(self.host.providers):
+                        result = await self.signature.call(values, dependencies, self.instance)
             return await self._encode(result, info)
         except (asyncio.CancelledError, CancelledError):
             raise
@@ -217,18 +222,37 @@ class Call:
             dependencies = (
                 self._on_loop(self._dependencies()) if self.signature.dependencies and not stand_in else {}
             )
-            called = True
-            if stand_in is not None:
-                return self._on_loop(self._encode(self._on_loop(stand_in(values)), info))
-            with providing(self.host.providers):
-                result = self.signature.call(values, dependencies, self.instance)
+            turn = self._turn(self._limit(values), info)
+            self._on_loop(turn.__aenter__())
+            try:
+                called = True
+                if stand_in is not None:
+                    return self._on_loop(self._encode(self._on_loop(stand_in(values)), info))
+                with providing(self.host.providers):
+                    result = self.signature.call(values, dependencies, self.instance)
+            finally:
+                self._on_loop(turn.__aexit__(None, None, None))
             return self._on_loop(self._encode(result, info))
         except (asyncio.CancelledError, CancelledError):
             raise
         except (Exception, SystemExit) as exc:  # the boundary to user code, which must not end the worker
             raise self._failed(exc, info, called=called) from exc
 
+    def _limit(self, values: Sequence[Any]) -> Limit | None:
+        limit = self.options.limit
+        return limit and filled_in(limit, dict(zip(self.signature.names, values, strict=True)))
+
+    def _turn(self, limit: Limit | None, info: StepInfo) -> AbstractAsyncContextManager[None]:
+        """A place under a limit, if there is one."""
+        if limit is None or self.host.limits is None:
+            return contextlib.nullcontext()
+        holder = f"{info.idempotency_key}/{info.attempt}"
+        # An attempt that leaves is made anew as the first one: later ones, which count, wait where they are.
+        return self.host.limits.place(limit, holder, may_leave=info.attempt == 1)
+
     def _failed(self, exc: BaseException, info: StepInfo, *, called: bool) -> ApplicationError:
+        if isinstance(exc, NotYet):
+            return exc.failure
         self._log(exc, info)
         return step_failure(exc, self._retry(), info.attempt, called=called)
 

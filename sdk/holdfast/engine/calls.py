@@ -18,14 +18,15 @@ from temporalio.exceptions import ActivityError, FailureError
 from holdfast.authoring.registry import registry
 from holdfast.authoring.step import COMPENSATION_RETRY, Step
 from holdfast.authoring.workflow import Workflow
-from holdfast.engine.budget import LocalBudget, TaskBudget
 from holdfast.engine.children import MAP_WORKFLOW, child_run_id, run_child
 from holdfast.engine.compensation import Compensations, Undo
 from holdfast.engine.data.in_workflow import decode_in_workflow, encode_argument
 from holdfast.engine.data.step_data import INLINE_BYTES, LIMIT_BYTES
 from holdfast.engine.data.values import megabytes
-from holdfast.engine.failures import is_unregistered, outcome_unknown, step_failed
+from holdfast.engine.failures import is_unregistered, not_its_turn, outcome_unknown, step_failed
 from holdfast.engine.inbox import PAUSED, searchable
+from holdfast.engine.payloads import take_usage
+from holdfast.engine.task_budget import LocalBudget, TaskBudget
 from holdfast.errors import PayloadTooLarge, RunTerminated
 from holdfast.options import MINUTE, RetryPolicy, StepOptions
 
@@ -47,6 +48,7 @@ class Calls:
     Attributes:
         ordinals: How often each step, child and approval was called; part of ids, and carried over continue-as-new.
         paused: Why new calls are held, or None.
+        usage: What steps and children report to have used up, by unit.
 
     Args:
         stored: Whether large payloads go to a storage.
@@ -56,6 +58,7 @@ class Calls:
     def __init__(self, *, stored: bool, restart: str | None = None) -> None:
         self.ordinals: Counter[str] = Counter()
         self.paused: str | None = None
+        self.usage: dict[str, float] = {}
         self.compensations = Compensations(self._compensate)
         self._stored = stored
         self._restart = restart
@@ -78,6 +81,7 @@ class Calls:
         call_id = self.own(f"{step.name}-{self.ordinals[step.name]}")
         undo = self._undo(step, call_id, payloads)
         payload = await self.call(step.name, call_id, payloads, step.options, undo=undo, step=step.name)
+        payload = take_usage(payload, self.usage)
         return decode_in_workflow(
             payload, step.signature.result, converter, where=f"The result of step {step.name!r}"
         )
@@ -216,6 +220,9 @@ class Calls:
                 )
                 return result
             except ActivityError as exc:
+                if (seconds := not_its_turn(exc)) is not None:
+                    await workflow.sleep(seconds, summary=f"{activity_id} waits for its turn under a limit")
+                    continue
                 if not is_unregistered(exc):
                     raise
             await workflow.sleep(delay, summary=f"no worker found that knows step {name}")
@@ -253,7 +260,12 @@ class Calls:
             raise failed from failed.__cause__
 
     async def call_child(
-        self, child: Workflow[..., Any], values: Sequence[Any], *, undo: Undo | None = None
+        self,
+        child: Workflow[..., Any],
+        values: Sequence[Any],
+        *,
+        undo: Undo | None = None,
+        used: dict[str, float] | None = None,
     ) -> Any:
         """Start a child run and wait for its result.
 
@@ -261,6 +273,7 @@ class Calls:
             child: The workflow.
             values: Its arguments.
             undo: What undoes it once it has completed; a child that fails undoes itself.
+            used: Where to count what it used up. Default: with the rest of this run.
         """
         converter, info = workflow.payload_converter(), workflow.info()
         self.ordinals[f"child {child.name}"] += 1
@@ -274,8 +287,9 @@ class Calls:
             )
         ]
         result = await self.start_child(child, child_id, payloads, undo=undo)
+        payload = take_usage(result.payload, self.usage if used is None else used)
         return decode_in_workflow(
-            result.payload, child.signature.result, converter, where=f"The result of workflow {child.name!r}"
+            payload, child.signature.result, converter, where=f"The result of workflow {child.name!r}"
         )
 
     async def start_child(

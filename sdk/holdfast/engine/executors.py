@@ -29,6 +29,7 @@ from holdfast.engine.activities import Call, StepHost
 from holdfast.engine.dag.following import note_next
 from holdfast.engine.data.adapters import make_adapter
 from holdfast.engine.failures import step_failure
+from holdfast.engine.keyed_limits import NotYet
 from holdfast.errors import Permanent, Unavailable
 from holdfast.options import RetryPolicy
 from holdfast.redaction import Redactor, redacting_logs, text_of
@@ -87,12 +88,15 @@ class ExecutorCall(Call):
                     return await encode(await stand_in([call, None]), info)
                 ctx = await self._context(info, redactor)
                 config = await prepare(self.executor, call, ctx, redactor)
-                called = True
-                result = await self.executor.execute(ctx, config, call.get("input"))
+                async with self._turn(self.executor.limit(config), info):
+                    called = True
+                    result = await self.executor.execute(ctx, config, call.get("input"))
                 kept = without_secrets(result, self.signature.result, redactor, self.executor.type)
                 return self._with_next(await encode(kept, info), kept, call)
             except (asyncio.CancelledError, CancelledError):
                 raise
+            except NotYet as exc:
+                raise exc.failure from exc
             except (Exception, SystemExit) as exc:  # noqa: BLE001 - the boundary to executors, reported below
                 shown = redactor.exception(exc)
                 failure = self._failure(exc, shown, info, redactor, called=called)

@@ -42,6 +42,9 @@ from holdfast.options import RetryPolicy
 ATTEMPT = "attempt"
 """Key of the attempt number in the details of a step's failure."""
 
+LIMITED = "holdfast.limited"
+"""The type of the failure with which a step that waits for its turn leaves its worker; the detail is for how long."""
+
 NOTHING_DONE = "nothing_done"
 """Key in those details for an attempt without effect: it raised `Permanent`, or its function was not called."""
 
@@ -150,6 +153,15 @@ def is_unregistered(error: ActivityError) -> bool:
         and cause.type == "NotFoundError"
         and "is not registered on this worker" in cause.message
     )
+
+
+def not_its_turn(error: ActivityError) -> float | None:
+    """The seconds for which a step left its worker, since it has to wait for its turn under a limit; its code did not
+    begin. None for what failed otherwise."""
+    cause = error.__cause__
+    if isinstance(cause, ApplicationError) and cause.type == LIMITED:
+        return float(cause.details[0])
+    return None
 
 
 def attempt_of(error: ApplicationError) -> int | None:

@@ -23,6 +23,7 @@ from holdfast.engine.executors import executor_activities
 from holdfast.engine.heartbeat import HeartbeatInterceptor
 from holdfast.engine.process_pool import ProcessPool
 from holdfast.engine.sandbox import can_sandbox, runner
+from holdfast.engine.semaphore import Semaphore
 from holdfast.engine.shell import workflow_class
 from holdfast.errors import InvalidWorkflow, NotFound
 from holdfast.secrets import Given, secret_sources
@@ -78,6 +79,7 @@ class Parts:
         self.classes: list[type] = [
             workflow_class(workflow, sandboxed=False) for workflow in (dag_workflow, map_workflow)
         ]
+        self.classes.append(Semaphore)
         for workflow in self.workflows.values():
             workflow.check()
             guarded = can_sandbox(workflow)

@@ -73,6 +73,13 @@ def plain(payload: Payload, where: str) -> Any:
     return decode_in_workflow(payload, plain_adapter(), workflow.payload_converter(), where=where)
 
 
+def note_usage(payload: Payload, spent: Mapping[str, float]) -> None:
+    """Write down with a run's result what its steps report to have used up."""
+    reported = {unit: amount for unit, amount in spent.items() if amount and unit not in ("calls", "seconds")}
+    if reported:
+        payload.metadata[USAGE] = to_json(reported)
+
+
 def take_usage(payload: Payload, spent: dict[str, float]) -> Payload:
     """Add what a step used up to what was spent, and give back its output without that note."""
     noted = payload.metadata.get(USAGE)

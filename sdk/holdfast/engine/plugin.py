@@ -28,6 +28,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from holdfast.authoring.registry import registry
 from holdfast.engine.data.adopt import adopt, can_carry
 from holdfast.engine.heartbeat import HeartbeatInterceptor
+from holdfast.engine.keyed_limits import KeyedLimits
 from holdfast.engine.parts import Parts
 from holdfast.engine.shell import Shell
 from holdfast.errors import InvalidConfiguration
@@ -125,6 +126,7 @@ class Plugin(temporal_client.Plugin, temporal_worker.Plugin):
             secrets=self._secrets,
         )
         host = parts.host(converter)
+        host.limits = KeyedLimits(given["client"], given["task_queue"])
         beats = parts.heartbeats(host)
         self._workers[beats] = (parts, threads)
         own: list[type] = list(given.get("workflows") or ())
@@ -146,6 +148,8 @@ class Plugin(temporal_client.Plugin, temporal_worker.Plugin):
             await next(worker)
         finally:
             beats.stop()
+            if beats.host.limits is not None:
+                await beats.host.limits.close()
             await parts.close()
             if threads is not None:
                 threads.shutdown(wait=False)

@@ -20,6 +20,7 @@ from holdfast.engine.data.in_workflow import decode_in_workflow
 from holdfast.engine.data.values import is_object
 from holdfast.engine.failures import run_failure
 from holdfast.engine.inbox import WAITS_MEMO, Inbox
+from holdfast.engine.payloads import note_usage
 from holdfast.engine.waiting import Waiting
 from holdfast.errors import InvalidInput, InvalidWorkflow, RunTimedOut
 
@@ -51,13 +52,10 @@ class Run:
         try:
             values = self._decode_input(args)
             result = await self._in_time(values)
-            return RawValue(
-                self.calls.encode(
-                    result,
-                    self.definition.signature.result,
-                    f"The result of workflow {self.definition.name!r}",
-                )
-            )
+            where = f"The result of workflow {self.definition.name!r}"
+            payload = self.calls.encode(result, self.definition.signature.result, where)
+            note_usage(payload, self.calls.usage)
+            return RawValue(payload)
         except (Exception, SystemExit, asyncio.CancelledError) as exc:
             failed = await self.calls.compensations.run_all()
             if isinstance(exc, asyncio.CancelledError) and not failed:
@@ -179,6 +177,7 @@ class Run:
             "inbox": self.inbox.carry(),
             "compensations": self.calls.compensations.carry(),
             "ordinals": dict(self.calls.ordinals),
+            "usage": self.calls.usage,
             "deadline": self._deadline.isoformat() if self._deadline else None,
             "paused": self.calls.paused,
         }
@@ -198,6 +197,7 @@ class Run:
         self.inbox.restore(carried["inbox"])
         self.calls.compensations.restore(carried.get("compensations", []))
         self.calls.ordinals.update(carried.get("ordinals", {}))
+        self.calls.usage.update(carried.get("usage", {}))
         deadline = carried.get("deadline")
         self._deadline = datetime.fromisoformat(deadline) if deadline else None
         self.calls.paused = carried.get("paused")

@@ -20,6 +20,7 @@ from temporalio.worker import Worker as TemporalWorker
 
 from holdfast.engine import blocked as blocked  # its report of blocked workflows is set up by importing it
 from holdfast.engine.health import HealthServer
+from holdfast.engine.keyed_limits import KeyedLimits
 from holdfast.engine.parts import Parts
 from holdfast.errors import InvalidConfiguration, Unavailable
 from holdfast.options import DEFAULT_QUEUE, check_duration
@@ -105,6 +106,7 @@ class Worker:
         self.queues = sorted(set(chosen)) or [DEFAULT_QUEUE]
         self._threads = ThreadPoolExecutor(max_steps, thread_name_prefix="holdfast-step")
         host = self._parts.host(client.temporal.data_converter)
+        host.limits = self._limits = KeyedLimits(client.temporal, self.queues[0])
         self._heartbeats = self._parts.heartbeats(host)
         activities = self._parts.activities(host)
         self._health = HealthServer(health_port) if health_port is not None else None
@@ -191,6 +193,7 @@ class Worker:
             await self._drained(asyncio.gather(*(worker.shutdown() for worker in self._workers)))
             results = await asyncio.gather(*runs, return_exceptions=True)
             self._heartbeats.stop()
+            await self._limits.close()
             try:
                 await self._parts.close()
             finally:  # closing dependencies is the user's code

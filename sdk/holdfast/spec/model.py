@@ -25,6 +25,7 @@ Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
 
 WhenUnmet: TypeAlias = Literal["skip", "skip_cascade", "fail"]
 WhenExhausted: TypeAlias = Literal["fail", "skip", "skip_cascade"]
+WhenExceeded: TypeAlias = Literal["pause", "fail"]
 OnFailure: TypeAlias = Literal["compensate", "fail", "pause"]
 OnError: TypeAlias = Literal["fail_fast", "collect"]
 
@@ -188,14 +189,18 @@ class EdgeSpec(Document):
 
 
 class BudgetSpec(Document):
-    """What one run may use up; the run ends with `BudgetExceeded` before it starts a node beyond it."""
+    """What one run may use up. Before a call beyond it, the run waits for a person to raise it."""
 
     max_cost_usd: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Money that the executors report, in US dollars."""
     max_tokens: int | None = Field(default=None, gt=0)
     """Tokens that the executors report, in and out."""
+    max_calls: int | None = Field(default=None, gt=0)
+    """Calls of steps and executors; each item, page and run of a loop is one."""
     max_time: Duration | None = None
-    """Time of running nodes, added up."""
+    """Time of calls, added up."""
+    when_exceeded: WhenExceeded = "pause"
+    """`pause`: wait for the decision `budget`. `fail`: end the run with `BudgetExceeded`."""
 
 
 class DagOptions(Document):

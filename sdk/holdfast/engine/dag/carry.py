@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from temporalio.api.common.v1 import Payload
 
+from holdfast.engine.dag.following import Chain
 from holdfast.engine.dag.state import DagView
 from holdfast.engine.data.adapters import make_adapter
 from holdfast.engine.data.refs import genuine_refs, list_refs
@@ -31,6 +32,8 @@ class Progress:
     """Of the nodes that have ended; null for a skipped one."""
     rounds: dict[str, Payload] = field(default_factory=dict[str, Payload])
     """The last outputs of loops that go on."""
+    chains: dict[str, Chain] = field(default_factory=dict[str, Chain])
+    """Of nodes whose calls follow from one another."""
     chosen: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
     """The ways that switches chose."""
 
@@ -44,10 +47,14 @@ class Progress:
                 "ended": sorted(self.outputs),
                 "outputs": _written(outputs),
                 "rounds": _written(self.rounds),
+                "chains": {
+                    name: [chain.to_json(), *map(_hex, chain.outputs)] for name, chain in self.chains.items()
+                },
                 "chosen": {name: sorted(ways) for name, ways in self.chosen.items()},
             }
         )
-        every = [*outputs.values(), *self.rounds.values()]
+        chained = [one for chain in self.chains.values() for one in chain.outputs]
+        every = [*outputs.values(), *self.rounds.values(), *chained]
         list_refs(payload, sorted({sha256 for one in every for sha256 in genuine_refs(one)}))
         return payload
 
@@ -59,6 +66,10 @@ class Progress:
             view=_view_adapter().validate_python(carried["view"]),
             outputs=outputs,
             rounds=_read(carried["rounds"]),
+            chains={
+                name: Chain.of_json(chain, [_unhex(one) for one in outputs])
+                for name, (chain, *outputs) in carried["chains"].items()
+            },
             chosen={name: frozenset(ways) for name, ways in carried["chosen"].items()},
         )
 
@@ -78,8 +89,16 @@ def _needed(spec: DagSpec, ended: Iterable[str]) -> frozenset[str]:
 
 
 def _written(payloads: Mapping[str, Payload]) -> dict[str, str]:
-    return {name: payload.SerializeToString().hex() for name, payload in payloads.items()}
+    return {name: _hex(payload) for name, payload in payloads.items()}
 
 
 def _read(written: Mapping[str, str]) -> dict[str, Payload]:
-    return {name: Payload.FromString(bytes.fromhex(text)) for name, text in written.items()}
+    return {name: _unhex(text) for name, text in written.items()}
+
+
+def _hex(payload: Payload) -> str:
+    return payload.SerializeToString().hex()
+
+
+def _unhex(text: str) -> Payload:
+    return Payload.FromString(bytes.fromhex(text))

@@ -37,6 +37,7 @@ async def run_dag(document: dict[str, Any], input: Any, carried: dict[str, Any] 
     spec = load_value(document)
     interpreter = Interpreter(spec, payload, scope.calls, scope.waiting, carried)
     scope.set_state(interpreter.view)
+    scope.calls.usage = interpreter.view.usage
     if carried is None:
         if not has_refs(payload):
             check_input(spec, input)

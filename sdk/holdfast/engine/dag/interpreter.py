@@ -49,7 +49,7 @@ class Interpreter:
         else:
             nodes = {node.id: NodeView() for node in spec.nodes}
             self.progress = Progress(view=DagView(dag=spec.name, nodes=nodes))
-        self._limits = Limits(spec.options.budget, self.view.usage)
+        self._limits = Limits()
         self._work = Work(spec, input, calls, waiting, self.progress, self._limits)
         self._left = {node.id: len(spec.dependencies[node.id]) for node in spec.nodes}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -183,7 +183,6 @@ class Interpreter:
         if self._skipped_by_hand(view):
             self._skip(node, "node")
             return
-        self._limits.check(node.id)
         view.state, view.started = StepState.RUNNING, view.started or workflow.now()
         output = await self._until_decided(node, view)
         view.waits_for = None
@@ -191,7 +190,6 @@ class Interpreter:
             self._skip(node, "cascade" if node.when_exhausted == "skip_cascade" else "node")
             return
         view.state, view.closed = StepState.COMPLETED, workflow.now()
-        self._limits.spend_time(view)
         self.progress.outputs[node.id] = output
         self.progress.rounds.pop(node.id, None)
 
@@ -247,6 +245,7 @@ class Interpreter:
             None,
         )
         self.progress.outputs[node.id] = NULL
+        self.progress.chains.pop(node.id, None)
 
     def _failed(self, view: NodeView, error: str) -> None:
         view.state, view.error, view.closed, view.waits_for = StepState.FAILED, error, workflow.now(), None

@@ -30,7 +30,7 @@ class NodeView:
     closed: datetime | None = None
     error: str | None = None
     done: int = 0
-    """Items of a map or runs of a loop that have completed."""
+    """Items of a map, runs of a loop, or pages and looks of an executor that have completed."""
     total: int | None = None
     """Items of a map."""
     failed: int = 0
@@ -49,4 +49,6 @@ class DagView:
     dag: str
     nodes: dict[str, NodeView] = field(default_factory=dict[str, NodeView])
     usage: dict[str, float] = field(default_factory=dict[str, float])
-    """What its nodes used up so far: `seconds`, and what they report, as `cost_usd` and `tokens`."""
+    """What its calls used up so far: `calls`, `seconds`, and what they report, as `cost_usd` and `tokens`."""
+    budget: dict[str, float] = field(default_factory=dict[str, float])
+    """How much of each it may use up, as far as that is limited; a person may have raised it."""

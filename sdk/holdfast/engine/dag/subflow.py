@@ -28,6 +28,7 @@ async def call_workflow(
     *,
     label: str,
     undo: Undo | None = None,
+    used: dict[str, float] | None = None,
     evaluation: Evaluation | None = None,
 ) -> Payload:
     """Run the workflow that a node names, or holds as a document, and give its result.
@@ -38,6 +39,7 @@ async def call_workflow(
         payloads: The raw values that its `input` and `id` name.
         label: Names the call; part of the child's id unless the config has one.
         undo: What undoes it once it has completed.
+        used: Where to count what it used up.
         evaluation: Where values are decoded.
 
     Raises:
@@ -52,7 +54,7 @@ async def call_workflow(
         suffix = "".join(c if c.isalnum() or c in "._-" else ":" for c in label).strip(":")
         run_id = child_run_id(workflow.info().workflow_id, suffix)
     child = child.with_options(id=run_id, queue=str(config.get("queue", child.options.queue)))
-    result = await calls.call_child(child, values, undo=undo)
+    result = await calls.call_child(child, values, undo=undo, used=used)
     return encode_argument(result, workflow.payload_converter(), where=f"The output of {label!r}")
 
 

@@ -13,10 +13,12 @@ from temporalio.api.common.v1 import Payload
 
 from holdfast.authoring.executors import EXECUTOR
 from holdfast.authoring.waits import Decision
+from holdfast.engine.budget import Budget
 from holdfast.engine.calls import Calls
 from holdfast.engine.compensation import Undo
 from holdfast.engine.dag.carry import Progress
 from holdfast.engine.dag.config import map_items, schema_type, step_options, switch_ids, timer_duration
+from holdfast.engine.dag.following import Chain, take_next
 from holdfast.engine.dag.limits import Limits
 from holdfast.engine.dag.nodes import NODE
 from holdfast.engine.dag.state import NodeView
@@ -25,10 +27,10 @@ from holdfast.engine.data.in_workflow import encode_argument
 from holdfast.engine.data.refs import Ref
 from holdfast.engine.ending import ended
 from holdfast.engine.evaluation import Evaluation
-from holdfast.engine.maps.data import CUT
+from holdfast.engine.maps.data import CUT, KEEP, KEPT_BYTES
 from holdfast.engine.maps.mapper import MAX_ITEMS, Mapper
 from holdfast.engine.maps.plan import MapPlan, node_call
-from holdfast.engine.payloads import NULL, as_payload, attempts_of, object_of, plain, take_usage
+from holdfast.engine.payloads import NULL, as_payload, attempts_of, list_of, object_of, plain, take_usage
 from holdfast.engine.slots import Slots
 from holdfast.engine.waiting import Waiting
 from holdfast.errors import InvalidInput, StepFailed
@@ -43,7 +45,7 @@ WAITS = frozenset({"wait", "approval", "timer"})
 
 
 class Suspended(Exception):
-    """A loop goes on in the next execution."""
+    """A node goes on in the next execution."""
 
 
 class Chunks(NamedTuple):
@@ -86,6 +88,8 @@ class Work:
         self._limits = limits
         self._evaluation = Evaluation(calls)
         self._slots = Slots(spec.options.max_parallel)
+        view = progress.view
+        self._budget = Budget(spec.options.budget, view.usage, view.budget, waiting)
         # What many others wait for goes first.
         self.urgency = Graph.of(spec).remaining(dict.fromkeys(spec.by_id, 1.0))
         self._values: dict[str, Payload] = {"input": input, "variables": as_payload(spec.variables)}
@@ -182,36 +186,121 @@ class Work:
 
     async def _call(
         self, node: NodeSpec, label: str, scope: Mapping[str, Payload], view: NodeView
+    ) -> Payload | None:
+        """The output of a call, or of all the calls that follow from it; None when somebody skips the rest."""
+        chain = self._progress.chains.get(node.id)
+        if chain is not None and not await self._due(node, view):
+            return None
+        while True:
+            output, following = take_next(await self._once(node, label, scope, view, chain))
+            if chain is None:
+                if following is None:
+                    return output
+                chain = self._progress.chains[node.id] = Chain()
+            chain.add(node.id, output, following)
+            if node.loop is None:
+                view.done = chain.count
+            if following is None:
+                return await self._chained(node, self._progress.chains.pop(node.id))
+            if following.delay is not None:
+                view.until = workflow.now() + following.delay
+            if self._limits.full(only_waits=False):
+                raise Suspended
+            if not await self._due(node, view):
+                return None
+
+    async def _due(self, node: NodeSpec, view: NodeView) -> bool:
+        """Wait until the next call may be made; False when somebody skips it."""
+        if view.until is None:
+            return True
+        view.state, view.waits_for = StepState.WAITING, "the time of its next call"
+        self.waits.add(node.id)
+        try:
+            await workflow.wait_condition(
+                lambda: view.decision == "skip",
+                timeout=max(view.until - workflow.now(), timedelta(0)),
+                timeout_summary=f"{node.id} asks again",
+            )
+        except TimeoutError:
+            view.until = view.waits_for = None
+            view.state = StepState.RUNNING
+            return True
+        finally:
+            self.waits.discard(node.id)
+        return False
+
+    async def _chained(self, node: NodeSpec, chain: Chain) -> Payload:
+        if chain.repeats:
+            return chain.outputs[-1]
+        outputs = list_of(chain.outputs, node.id)
+        if len(outputs.data) <= KEPT_BYTES:
+            return outputs
+        return await self._calls.call(KEEP, self._numbered(f"{KEEP}:{node.id}"), [outputs], StepOptions())
+
+    async def _once(
+        self,
+        node: NodeSpec,
+        label: str,
+        scope: Mapping[str, Payload],
+        view: NodeView,
+        chain: Chain | None,
     ) -> Payload:
         if self._slots.crowded:
             view.waits_for = f"one of the {self._slots.count} places of max_parallel"
+        kind = _kind(node)
         async with self._slots.hold(self.urgency[node.id]):
-            view.waits_for = None
+            await self._admitted(node, kind, view)
             call_id = self._numbered(label)
-            undo = self._undo(node, call_id, scope)
-            if node.type == "workflow":
-                return await self._child(node, call_id, scope, undo)
-            config = _sent(node.type, node.config)
-            output = await self._calls.call(
-                _activity(node.type, node.config),
-                call_id,
-                [node_call(config, scope, takes=self._takes(node)), NULL],
-                step_options(node),
-                undo=undo,
-                step=label,
-            )
+            # What only asks again is undone once.
+            undo = None if chain is not None and chain.repeats else self._undo(node, call_id, scope)
+            with self._budget.hold(kind) as used:
+                if node.type == "workflow":
+                    return await self._child(node, call_id, scope, undo, used)
+                config = _sent(node.type, node.config)
+                takes = self._takes(node)
+                patch = None if takes is None else {} if chain is None else chain.patch
+                output = await self._calls.call(
+                    kind,
+                    call_id,
+                    [node_call(config, scope, takes=takes, patch=patch), NULL],
+                    step_options(node),
+                    undo=undo,
+                    step=label,
+                )
+                output = take_usage(output, used)
         view.attempts = attempts_of(output)
-        return take_usage(output, self._limits.usage)
+        return output
+
+    async def _admitted(self, node: NodeSpec, kind: str, view: NodeView) -> None:
+        if self._budget.lacks(kind):
+            view.waits_for = "the budget"
+            self.waits.add(node.id)
+            try:
+                await self._budget.admit(kind, f"node {node.id!r}")
+            finally:
+                self.waits.discard(node.id)
+        view.waits_for = None
 
     async def _child(
-        self, node: NodeSpec, label: str, scope: Mapping[str, Payload], undo: Undo | None
+        self,
+        node: NodeSpec,
+        label: str,
+        scope: Mapping[str, Payload],
+        undo: Undo | None,
+        used: dict[str, float],
     ) -> Payload:
         seconds = node.timeout.total_seconds() if node.timeout else None
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
                 return await call_workflow(
-                    self._calls, node.config, scope, label=label, undo=undo, evaluation=self._evaluation
+                    self._calls,
+                    node.config,
+                    scope,
+                    label=label,
+                    undo=undo,
+                    used=used,
+                    evaluation=self._evaluation,
                 )
         except TimeoutError as exc:
             if not limit.expired():
@@ -263,8 +352,6 @@ class Work:
         finally:
             view.failed = len(mapper.failed)
             del self._limits.expected[node.id]
-        for unit, amount in mapper.usage.items():
-            self._limits.usage[unit] = self._limits.usage.get(unit, 0) + amount
         return output
 
     async def _over(self, expression: Expression, mapper: Mapper) -> Any:
@@ -312,20 +399,21 @@ class Work:
             self._calls,
             plan,
             self._scope({}),
+            budget=self._budget,
             slots=self._slots,
             urgency=self.urgency[node.id],
             progress=progress,
         )
         return mapper
 
-    async def _loop(self, node: NodeSpec, spec: LoopSpec, view: NodeView) -> Payload:
+    async def _loop(self, node: NodeSpec, spec: LoopSpec, view: NodeView) -> Payload | None:
         condition = compile(spec.while_)
         while True:
-            output = self._progress.rounds.get(node.id, NULL)
-            local = {node.id: output, "iteration": as_payload(view.done)}
+            last = self._progress.rounds.get(node.id, NULL)
+            local = {node.id: last, "iteration": as_payload(view.done)}
             if view.done:
                 if not await self._evaluation.condition(condition, self._scope(local)):
-                    return output
+                    return last
                 if view.done >= spec.max_iterations:
                     raise InvalidInput(
                         f"node {node.id!r}: its loop still went on after {spec.max_iterations} runs"
@@ -333,8 +421,19 @@ class Work:
                 if self._limits.full(only_waits=False):
                     raise Suspended
             label = f"{node.id}[{view.done + 1}]"
-            self._progress.rounds[node.id] = await self._call(node, label, self._scope(local), view)
+            output = await self._call(node, label, self._scope(local), view)
+            if output is None:
+                return None
+            self._progress.rounds[node.id] = output
             view.done += 1
+
+
+def _kind(node: NodeSpec) -> str:
+    """What a budget counts as one kind of call."""
+    if node.type != "workflow":
+        return _activity(node.type, node.config)
+    named = node.config["workflow"]
+    return f"workflow:{named if isinstance(named, str) else node.id}"
 
 
 def _activity(kind: str, config: Mapping[str, Any]) -> str:

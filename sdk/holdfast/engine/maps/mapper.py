@@ -10,6 +10,7 @@ from typing import Any
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 
+from holdfast.engine.budget import Budget
 from holdfast.engine.calls import Calls
 from holdfast.engine.children import MAP_WORKFLOW, child_run_id
 from holdfast.engine.compensation import Undo
@@ -68,6 +69,7 @@ class Mapper:
         calls: How the run calls steps and children.
         plan: What is done with each item.
         values: The raw values beside the item that the calls name.
+        budget: Of the run, shared with others. Default: one that only counts.
         slots: The places of the run, shared with others.
         urgency: Against others that wait for a place.
         progress: Called with how many items have completed so far.
@@ -79,6 +81,7 @@ class Mapper:
         plan: MapPlan,
         values: Mapping[str, Payload],
         *,
+        budget: Budget | None = None,
         slots: Slots | None = None,
         urgency: float = 0.0,
         progress: Callable[[int], None] = lambda done: None,
@@ -86,7 +89,7 @@ class Mapper:
         self.plan = plan
         self.failed: dict[int, Failed] = {}
         self.done = 0
-        self.usage: dict[str, float] = {}
+        self._budget = budget or Budget()
         self._calls = calls
         self._values = values
         self._slots = slots or Slots(plan.concurrency)
@@ -94,6 +97,11 @@ class Mapper:
         self._progress = progress
         self._outputs: dict[int, Payload] = {}
         self._parts: dict[int, Any] = {}
+
+    @property
+    def usage(self) -> Mapping[str, float]:
+        """What was used up, by unit."""
+        return self._budget.usage
 
     @property
     def leaf_items(self) -> int:
@@ -152,7 +160,7 @@ class Mapper:
             return range(first, first + items)
         if not isinstance(items, Ref):
             return items  # type: ignore[no-any-return]
-        asked = encode_argument(items, workflow.payload_converter())
+        asked = encode_argument(items, workflow.payload_converter())  # pyright: ignore[reportUnknownArgumentType]
         found = await self._calls.call(LOAD, self._calls.own(LOAD), [asked], StepOptions())
         return plain(found, "The items of a map")  # type: ignore[no-any-return]
 
@@ -169,6 +177,7 @@ class Mapper:
 
         async def one(index: int) -> None:
             async with places.hold(), self._slots.hold(self._urgency):
+                await self._budget.admit(self.plan.kind, f"item {first + index} of {self.plan.label!r}")
                 self._outputs[index] = await self._one(items[index], first + index)
             self._count(1)
 
@@ -192,12 +201,16 @@ class Mapper:
         undo = plan.undoing(item, index, self._values, call_id)
         if undo is not None:
             undo.caller = asyncio.current_task()
-        if plan.activity is None:
-            named = plan.named(item, index, self._values)
-            return await call_workflow(self._calls, plan.config or {}, named, label=call_id, undo=undo)
-        payloads = plan.arguments(item, index, self._values)
-        output = await self._calls.call(plan.activity, call_id, payloads, plan.options, undo=undo, step=label)
-        return take_usage(output, self.usage)
+        with self._budget.hold(plan.kind) as used:
+            if plan.activity is None:
+                named = plan.named(item, index, self._values)
+                config = plan.config or {}
+                return await call_workflow(self._calls, config, named, label=call_id, undo=undo, used=used)
+            payloads = plan.arguments(item, index, self._values)
+            output = await self._calls.call(
+                plan.activity, call_id, payloads, plan.options, undo=undo, step=label
+            )
+            return take_usage(output, used)
 
     def _numbered(self, label: str) -> str:
         self._calls.ordinals[label] += 1
@@ -213,14 +226,17 @@ class Mapper:
         async def lane(share: int) -> None:
             for first, count, items in waiting:
                 async with self._slots.hold(self._urgency, share):
-                    self._parts[first] = await self._part(first, count, items, share)
+                    where = f"part {first} to {first + count - 1} of {self.plan.label!r}"
+                    await self._budget.admit(self.plan.kind, where, count)
+                    with self._budget.hold(self.plan.kind, count) as used:
+                        self._parts[first] = await self._part(first, count, items, share, used)
                 self._count(count)
 
         whole, more = divmod(self.plan.concurrency, lanes)
         await _together(lane(whole + (number < more)) for number in range(lanes))
         return await self._joined([self._parts[first] for first, _, _ in parts])
 
-    async def _part(self, first: int, count: int, items: Any, share: int) -> Any:
+    async def _part(self, first: int, count: int, items: Any, share: int, used: dict[str, float]) -> Any:
         from holdfast.engine.maps.flow import map_workflow  # which itself stands on this module
 
         plan, where = self.plan, f"Part {first} of map {self.plan.label!r}"
@@ -254,8 +270,7 @@ class Mapper:
         assert is_object(result)
         for index, failed in result["failed"].items():
             self.failed[int(index)] = Failed(**failed)
-        for unit, amount in result["usage"].items():
-            self.usage[unit] = self.usage.get(unit, 0) + amount
+        used.update(result["usage"])
         return result["outputs"]
 
     async def _joined(self, parts: Sequence[Any]) -> Payload:

@@ -50,6 +50,11 @@ class MapPlan:
     undo: Mapping[str, Any] | None = None
     """What undoes one call: `activity`, and for a node `config` and `own`, its id."""
 
+    @property
+    def kind(self) -> str:
+        """What a budget counts as one kind of call."""
+        return self.activity or f"workflow:{self.label}"
+
     def arguments(self, item: Any, index: int, values: Mapping[str, Payload]) -> list[Payload]:
         """The arguments of the activity for one item."""
         if self.config is None:
@@ -98,7 +103,8 @@ class MapPlan:
     @classmethod
     def of_json(cls, document: Mapping[str, Any]) -> Self:
         """The plan that `to_json` wrote."""
-        return cls(**{**document, "options": options_of_json(document["options"])})
+        fields: dict[str, Any] = {**document, "options": options_of_json(document["options"])}
+        return cls(**fields)
 
 
 def node_call(
@@ -107,14 +113,17 @@ def node_call(
     *,
     own: str | None = None,
     takes: Sequence[str] | None = None,
+    patch: Mapping[str, Any] | None = None,
 ) -> Payload:
     """The first argument of a node's activity: its config as written, the raw outputs that it names, and of an executor
-    the ones that are its input."""
+    the ones that are its input. A patch says that calls that follow are made, and what is different in this one."""
     named = template_names(config) - ({own} if own else set())
     found = {name: values[name] for name in sorted(named) if name in values}
     parts = {key: as_payload(value) for key, value in config.items()}
     if takes is not None:
         parts["input"] = object_of({name: values[name] for name in takes})
+    if patch is not None:
+        parts["patch"] = as_payload(patch)
     return object_of({**parts, "values": object_of(found), "own": as_payload(own)})
 
 
@@ -145,14 +154,14 @@ def options_of_json(document: Mapping[str, Any]) -> StepOptions:
     retry: object = document["retry"]
     assert is_object(retry)
     delays = {name: timedelta(seconds=retry[name]) for name in ("first_delay", "max_delay")}
-    return StepOptions(
-        **{
-            **document,
-            "timeout": _duration(document["timeout"]),
-            "heartbeat": _duration(document["heartbeat"]),
-            "retry": RetryPolicy(**{**retry, **delays, "non_retryable": tuple(retry["non_retryable"])}),
-        }
-    )
+    policy: dict[str, Any] = {**retry, **delays, "non_retryable": tuple(retry["non_retryable"])}
+    options: dict[str, Any] = {
+        **document,
+        "timeout": _duration(document["timeout"]),
+        "heartbeat": _duration(document["heartbeat"]),
+        "retry": RetryPolicy(**policy),
+    }
+    return StepOptions(**options)
 
 
 def _seconds(duration: timedelta | None) -> float | None:

@@ -8,9 +8,11 @@ from typing import Any
 from temporalio import workflow
 
 from holdfast.authoring.step import Step
+from holdfast.engine.budget import Budget
 from holdfast.engine.calls import Calls
 from holdfast.engine.data.adapters import make_adapter
 from holdfast.engine.data.in_workflow import decode_in_workflow
+from holdfast.engine.data.refs import is_list
 from holdfast.engine.maps.mapper import Mapper
 from holdfast.engine.maps.plan import MapPlan, OnError
 from holdfast.errors import StepFailed
@@ -31,13 +33,13 @@ async def map_steps(
         on_error=on_error,
         undo={"activity": step.compensation.name} if step.compensation else None,
     )
-    mapper = Mapper(calls, plan, {})
+    mapper = Mapper(calls, plan, {}, budget=Budget(usage=calls.usage))
     outputs = await mapper.run(items)
     kind: Any = step.signature.hints.get("return", Any)
     adapter = make_adapter(list[kind | None] if mapper.failed else list[kind])
     converter = workflow.payload_converter()
-    results = decode_in_workflow(outputs, adapter, converter, where=f"The results of step {step.name!r}")
-    if isinstance(results, list):
+    results: Any = decode_in_workflow(outputs, adapter, converter, where=f"The results of step {step.name!r}")
+    if is_list(results):
         for index, failed in mapper.failed.items():
             results[index] = StepFailed(failed.message, step=step.name, error_type=failed.error_type)
     return results

@@ -9,8 +9,8 @@ from holdfast.spec.model import DagSpec, NodeSpec
 from holdfast.spec.names import CONTROL_TYPES, STEP_TYPE
 
 _WITHOUT_EFFECT = frozenset({*CONTROL_TYPES, "transform", "convert", "merge", "llm", "emit"})
-"""Types of nodes that change nothing outside the run, or are safe to repeat by themselves; a sub-workflow undoes its own
-steps."""
+"""Types of nodes that change nothing outside the run, or are safe to repeat by themselves; a sub-workflow undoes its
+own steps."""
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """HTTP methods that may be repeated (RFC 9110, section 9.2.2)."""

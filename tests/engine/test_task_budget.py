@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from holdfast import Client, Permanent, RetryPolicy, RunFailed, Worker, continue_as_new, step, workflow
-from holdfast.engine.budget import MAX_OPEN_STEPS
+from holdfast.engine.task_budget import MAX_OPEN_STEPS
 
 from .support import replay, until
 
@@ -172,7 +172,7 @@ async def test_more_steps_than_may_be_open_complete(
     holdfast_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert MAX_OPEN_STEPS == 500
-    monkeypatch.setattr("holdfast.engine.budget.MAX_OPEN_STEPS", 10)
+    monkeypatch.setattr("holdfast.engine.task_budget.MAX_OPEN_STEPS", 10)
     async with Worker(holdfast_client, [wide_run]):
         assert await holdfast_client.run(wide_run, 25, 10, False) == 25
 
