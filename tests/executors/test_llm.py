@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -348,9 +349,17 @@ def test_a_good_config_has_no_problems() -> None:
     assert problems_of(llm.LlmConfig(model="m", prompt="Hi", images=[PNG])) == []
 
 
+CONTRACT = FakeLLM(api_key=KEY)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _end_the_endpoint_of_the_contract() -> Iterator[None]:
+    yield
+    CONTRACT.__exit__(None, None, None)
+
+
 def contract() -> list[ContractCheck]:
-    fake = FakeLLM(api_key=KEY)
-    fake.__enter__()  # for as long as the tests run
+    fake = CONTRACT.__enter__()  # the checks name its port
     fake.rule("slowly", LLMAnswer("late", latency=timedelta(seconds=5)))
 
     def case(**config: Any) -> dict[str, Any]:
