@@ -62,7 +62,13 @@ class Transform(Executor[TransformConfig, JsonValue]):
     """Makes a value of other values: by templates, CEL expressions or a jq program. The value is the output."""
 
     type = "transform"
-    options = ExecutorOptions(timeout=timedelta(minutes=2), has_effects=False, idempotent=True, local=True)
+    options = ExecutorOptions(
+        timeout=timedelta(minutes=2),
+        has_effects=False,
+        idempotent=True,
+        local=True,
+        code_fields=("expression", "mapping", "jq"),
+    )
 
     async def execute(self, ctx: ExecutorContext, config: TransformConfig, input: JsonValue) -> JsonValue:
         """See base class."""

@@ -265,8 +265,8 @@ class ExecutorOptions:
     under a second."""
 
     code_fields: tuple[str, ...] = ()
-    """The fields of the config that hold code, such as SQL. Templates in them are refused in documents: what they put in
-    could come from anywhere, and would be carried out."""
+    """The fields of the config that hold code, such as SQL. Templates in them are refused in documents: what they put
+    in could come from anywhere, and would be carried out."""
 
     def __post_init__(self) -> None:
         check_duration("timeout", self.timeout)

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from holdfast import Client, InvalidInput, RunFailed, Worker, workflow
+from holdfast.authoring.catalogue import validate_here
+from holdfast.spec.document import load_value
 from holdfast.testing import ContractCheck, ExecutorCase, executor_contract
 from holdfast_executors.transform import Transform, cel, jq
 
@@ -47,6 +49,8 @@ CHECKS = executor_contract(
         {"jq": 'import "x" as x; .'},
         {"jq": '# first\n include "x"; .'},
         {"jq": '"a" | modulemeta'},
+        {"jq": '.[] | select(.name == "{{ input.who }}")'},
+        {"mapping": {"a": "{{ input.a }}"}},
         {"jq": ".", "variables": {"ENV": 1}},
         {"jq": ".", "seconds": 1000},
     ],
@@ -102,6 +106,17 @@ async def test_a_program_that_does_not_end_is_ended() -> None:
 async def test_a_program_that_fills_the_memory_is_ended() -> None:
     with pytest.raises(InvalidInput, match="memory"):
         await Transform.call({"jq": 'reduce range(60) as $n ("x"; . + .)', "seconds": 60})
+
+
+async def test_a_program_of_a_document_with_a_template_is_refused_before_the_start() -> None:
+    node = {"id": "a", "type": "transform", "config": {"jq": ".[{{ input.index }}]", "data": [1]}}
+    [found] = validate_here(load_value({"name": "x", "nodes": [node]}))
+    assert (found.code, found.path) == ("HF-D031", "nodes[0].config")
+    assert "jq: this is code, and a template would make code of values" in found.message
+
+
+async def test_a_program_in_code_is_taken_as_it_is() -> None:
+    assert await jq('"{{ input }}"', None) == "{{ input }}"
 
 
 @workflow

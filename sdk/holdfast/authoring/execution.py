@@ -107,14 +107,15 @@ async def prepare(
     from holdfast.spec.templates import secrets as names_of_secrets
 
     config = call["config"]
-    if not call.get("code") and (found := templates_in_code(type(executor), config)):
-        raise InvalidInput(f"the config of {ctx.node!r} (executor {executor.type!r}): {found}")
+    where = f"The config of {ctx.node!r} (executor {executor.type!r})"
+    if not call.get("code") and (problem := templates_in_code(type(executor), config)):
+        raise InvalidInput(f"{where}: {problem}")
     if names(config):
         found = {name: await ctx.secrets.get(name) for name in sorted(names_of_secrets(config))}
         config = await asyncio.to_thread(render, config, call["values"], secrets=found.__getitem__)
     # After the rendering: what a service said is no template.
     config = merge_patch(config, call.get("patch", {}))
-    return checked(executor, config, f"The config of {ctx.node!r} (executor {executor.type!r})", redactor)
+    return checked(executor, config, where, redactor)
 
 
 def templates_in_code(executor: type[Executor[Any, Any]], config: Mapping[str, Any]) -> str:
@@ -123,8 +124,8 @@ def templates_in_code(executor: type[Executor[Any, Any]], config: Mapping[str, A
     if not fields:
         return ""
     return (
-        f"{', '.join(fields)}: this is code, and a template would make code of values; give values to it by the fields "
-        "that are meant for them"
+        f"{', '.join(fields)}: this is code, and a template would make code of values; give values by the fields that "
+        "are meant for them"
     )
 
 

@@ -33,7 +33,7 @@ def merge_patch(value: Any, patch: Any) -> Any:
     if not is_map(patch):
         return patch
     kept: Mapping[str, Any] = value if is_map(value) else {}
-    merged = {name: item for name, item in kept.items() if patch.get(name, item) is not None}
+    merged = {name: item for name, item in kept.items() if name not in patch or patch[name] is not None}
     for name, item in patch.items():
         if item is not None:
             merged[name] = merge_patch(kept.get(name), item)
