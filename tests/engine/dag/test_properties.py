@@ -73,7 +73,6 @@ def conditional_dags(draw: st.DrawFn) -> dict[str, Any]:
             node["config"]["default"] = ways[1:]
         else:
             node["config"] = {"step": "properties.note", "arguments": arguments}
-            node["local"] = draw(st.booleans())
         if node["type"] == "step" and draw(st.integers(0, 3)) == 0:
             node["when"] = draw(st.sampled_from(["true", "false", *(f"{one} != null" for one in sources)]))
             node["when_unmet"] = draw(st.sampled_from(["skip", "skip_cascade"]))
