@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 
 from holdfast import Client, InvalidInput, RetryAfter, RunFailed, Worker
-from holdfast.testing import ContractCheck, FakeLLM, LLMFault, executor_contract, override
+from holdfast.testing import FakeLLM, LLMFault, override
 from holdfast.testing.llm_answers import LLMAnswer, LLMToolCall, LLMUsage
 from holdfast.testing.llm_limits import LLMRateLimit
 from holdfast_executors import llm
 from holdfast_executors.llm_client import Endpoints
-from holdfast_executors.llm_executor import Llm
 from holdfast_executors.llm_limits import Bucket, seconds_of
-from holdfast_executors.llm_request import problems_of
 
 from . import llm_flows as flows
 from .llm_attempts import asking, attempt, output, postponed, refused
@@ -320,81 +316,6 @@ async def test_a_bucket_refills_with_time_and_refuses_long_waits() -> None:
         await bucket.take(500)
     now = 60.0
     await asyncio.wait_for(bucket.take(500), 1)
-
-
-GOOD_SHAPE = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
-BAD: list[tuple[dict[str, Any], str]] = [
-    ({"prompt": None}, "a prompt, or messages"),
-    ({"images": ["file:///etc/passwd"]}, "images"),
-    ({"background": True}, "background"),
-    ({"params": {"stream": True}}, "params"),
-    ({"params": {"n": 2}}, "one answer"),
-    ({"output": {"type": "nothing"}}, "no JSON Schema"),
-    ({"output": GOOD_SHAPE, "params": {"response_format": {}}}, "response_format"),
-    ({"messages": [{"role": "tool", "content": "4"}]}, "tool_call_id"),
-    ({"tools": [{"name": "a"}, {"name": "a"}]}, "same name"),
-]
-
-
-@pytest.mark.parametrize(("config", "says"), BAD)
-async def test_a_config_that_cannot_work_is_refused_before_anything_is_sent(
-    config: dict[str, Any], says: str
-) -> None:
-    with FakeLLM() as fake:
-        assert says in await refused(asking(fake, **config))
-        assert fake.requests == []
-
-
-def test_a_good_config_has_no_problems() -> None:
-    assert problems_of(llm.LlmConfig(model="m", prompt="Hi", images=[PNG])) == []
-
-
-CONTRACT = FakeLLM(api_key=KEY)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _end_the_endpoint_of_the_contract() -> Iterator[None]:
-    yield
-    CONTRACT.__exit__(None, None, None)
-
-
-def contract() -> list[ContractCheck]:
-    fake = CONTRACT.__enter__()  # the checks name its port
-    fake.rule("slowly", LLMAnswer("late", latency=timedelta(seconds=5)))
-
-    def case(**config: Any) -> dict[str, Any]:
-        return asking(fake, api_key_secret="LLM_KEY", **config)
-
-    return executor_contract(
-        Llm,
-        good=[
-            case(),
-            case(api="responses", output=GOOD_SHAPE),
-            case(stream=True, images=[PNG]),
-            case(api="responses", background=True),
-        ],
-        bad=[case(**config) for config, _ in BAD]
-        + [case(model=""), case(base_url="ftp://example.com"), case(seconds=0), case(colour="red")],
-        slow=case(prompt="slowly"),
-        secrets={"LLM_KEY": KEY},
-    )
-
-
-@pytest.mark.parametrize("check", contract(), ids=str)
-def test_contract(check: ContractCheck) -> None:
-    check()
-
-
-def test_the_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "openai", None)
-
-    async def ask() -> None:
-        with FakeLLM() as fake:
-            said = await refused(asking(fake))
-        assert "pip install 'holdfast[llm]'" in said
-        assert "openai" in said
-
-    asyncio.run(ask())
 
 
 async def test_outside_a_workflow_a_call_is_made_at_once() -> None:
