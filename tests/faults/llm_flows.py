@@ -18,7 +18,7 @@ async def chain(base_url: str, label: str, count: int) -> int:
         )
         answer = await Llm.call(
             config,
-            heartbeat=timedelta(seconds=1),
+            heartbeat=timedelta(seconds=2),
             retry=RetryPolicy(max_attempts=1000, first_delay=timedelta(milliseconds=10), backoff=1),
         )
         assert isinstance(answer.data, int)

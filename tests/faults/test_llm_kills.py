@@ -9,30 +9,33 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
+import multiprocessing
 import subprocess
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from itertools import count
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from holdfast import Client, Run
 
-from .conftest import ROOT, THOROUGH, Host, Scene, chance
-from .llm_endpoint import WORKER, Asked
+from .conftest import ROOT, THOROUGH, Scene, chance, until
+from .llm_endpoint import Asked
 from .llm_flows import chain
+from .llm_worker import work
 
 KILLS = 200 if THOROUGH else 5
-CHAINS = 4
+CHAINS = 6
 """How many are open at a time."""
 CALLS = 3
 """Of each chain; each takes two answers."""
 
 
 @contextmanager
-def endpoint(file: Path) -> Iterator[str]:
+def endpoint(file: Path) -> Generator[str]:
     """The address of an endpoint; afterwards the file says what it was asked."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.faults.llm_endpoint", str(file)],
@@ -51,34 +54,41 @@ def endpoint(file: Path) -> Iterator[str]:
 
 
 class Crew:
-    """One worker after the other.
+    """One worker after the other, forked from a process that has imported everything: the starts of two hundred new
+    ones would take most of an hour.
 
     Attributes:
         killed_at: When each was killed, by its name.
     """
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, home: Path) -> None:
         self.killed_at: dict[str, float] = {}
-        self._scene, self._names = scene, map(str, count())
-        self._name, self._host = self._start()
+        self._home, self._names = home, map(str, count())
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["tests.faults.llm_worker", "openai"])
+        self._workers: list[tuple[str, BaseProcess]] = []
 
-    def _start(self) -> tuple[str, Host]:
-        name = next(self._names)
-        environment = {"OPENAI_CUSTOM_HEADERS": f"{WORKER}: {name}"}
-        return name, self._scene.start_host(environment, served=["tests.faults.llm_flows"])
+    async def next_one(self) -> None:
+        """Start a worker, and wait until it serves."""
+        name, serves = next(self._names), self._context.Event()
+        process = self._context.Process(target=work, args=(str(self._home), name, serves), daemon=True)
+        process.start()
+        await until(lambda: serves.is_set() or not process.is_alive(), 120)
+        assert process.is_alive(), f"worker {name} did not start"
+        self._workers.append((name, process))
 
-    async def kill_one(self, chance: random.Random) -> None:
-        """Kill the worker at any moment, once the next one serves."""
-        name, host = self._start()
-        await host.serving()
-        await asyncio.sleep(chance.uniform(0, 1))
-        self.killed_at[self._name] = self._host.kill()
-        self._name, self._host = name, host
+    def kill_one(self) -> None:
+        """SIGKILL to the worker that has served longest."""
+        name, process = self._workers.pop(0)
+        process.kill()
+        self.killed_at[name] = time.monotonic()
+        process.join()
 
 
 async def play(scene: Scene, client: Client, base_url: str) -> tuple[dict[str, float], int]:
     """Kill workers while chains run; when each was killed, and how many chains there were."""
-    crew, seed, names = Crew(scene), chance(), count()
+    crew, seed, names = Crew(scene.home), chance(), count()
+    await crew.next_one()
     over = asyncio.Event()
 
     async def keep_asking() -> None:
@@ -91,9 +101,13 @@ async def play(scene: Scene, client: Client, base_url: str) -> tuple[dict[str, f
         for _ in range(CHAINS):
             group.create_task(keep_asking())
         for _ in range(KILLS):
-            await crew.kill_one(seed)
+            await crew.next_one()
+            await asyncio.sleep(seed.uniform(0, 1))
+            crew.kill_one()
         over.set()
-    return crew.killed_at, next(names)
+    killed_at = dict(crew.killed_at)
+    crew.kill_one()  # it has nothing to do any more
+    return killed_at, next(names)
 
 
 def place(asked: Asked) -> tuple[str, int]:
