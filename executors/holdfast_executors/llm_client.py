@@ -5,7 +5,7 @@ openai is an extra: this module imports it only where the first call of a worker
 
 from __future__ import annotations
 
-import importlib
+import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -57,16 +57,23 @@ async def open_endpoints() -> AsyncIterator[Endpoints]:
         InvalidConfiguration: The package `openai` is missing.
     """
     try:
-        importlib.import_module("openai")
+        # On a thread: what openai imports at first use, and the certificates, take a second.
+        endpoints = await asyncio.to_thread(_prepared)
     except ModuleNotFoundError as error:
         raise InvalidConfiguration(
             f"the executor 'llm' needs {error.name}: pip install 'holdfast[llm]'"
         ) from error
-    endpoints = Endpoints()
     try:
         yield endpoints
     finally:
         await endpoints.close()
+
+
+def _prepared() -> Endpoints:
+    endpoints = Endpoints()
+    client = endpoints.client(OPENAI)
+    _ = client.chat.completions, client.responses
+    return endpoints
 
 
 def headers_of(key: str | None) -> Mapping[str, str | Omit]:
