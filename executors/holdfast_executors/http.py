@@ -33,6 +33,7 @@ from holdfast_executors.http_auth import OAuth2Auth as OAuth2Auth
 from holdfast_executors.http_body import Fields
 from holdfast_executors.http_body import HttpPart as HttpPart
 from holdfast_executors.http_content import ResponseType
+from holdfast_executors.http_limit import HttpLimit as HttpLimit
 from holdfast_executors.http_pages import CursorPages as CursorPages
 from holdfast_executors.http_pages import HttpPages
 from holdfast_executors.http_pages import LinkPages as LinkPages
@@ -64,6 +65,7 @@ class RequestOptions(CallOptions, total=False):
     response: ResponseType
     extract: str
     max_bytes: int
+    limit: HttpLimit
 
 
 class BodyOptions(RequestOptions, total=False):

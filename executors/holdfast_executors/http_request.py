@@ -19,6 +19,7 @@ from holdfast import (
     ExecutorOptions,
     InvalidConfiguration,
     InvalidInput,
+    Limit,
     Ref,
     Unavailable,
 )
@@ -32,6 +33,7 @@ from holdfast_executors.http_content import ResponseType, beginning, decoded, ki
 from holdfast_executors.http_exchange import answered
 from holdfast_executors.http_failures import connection_failure, failure_of
 from holdfast_executors.http_guard import Guard, parse_allowed
+from holdfast_executors.http_limit import HttpLimit, limit_of
 from holdfast_executors.http_pages import (
     HttpPages,
     HttpPoll,
@@ -101,6 +103,8 @@ class HttpConfig(BaseModel, extra="forbid", use_attribute_docstrings=True):
     """How the next page is found: by `link`, `cursor` or `number`. Each page is a step. Default: one page."""
     poll: HttpPoll | None = None
     """Asks again `every` so often, until the expression `until` holds. Default: once."""
+    limit: HttpLimit | None = None
+    """How many calls all workers together make at a time (`concurrency`) or in a time (`rate`). Default: no limit."""
 
 
 class HttpResponse(BaseModel, use_attribute_docstrings=True):
@@ -180,6 +184,10 @@ class Http(Executor[HttpConfig, HttpResponse]):
         except FAILURES as error:
             raise connection_failure(what, error) from error
         return output.model_copy(update={"elapsed": timedelta(seconds=time.monotonic() - began)})
+
+    def limit(self, config: HttpConfig) -> Limit | None:
+        """The one that its config states."""
+        return limit_of(config)
 
     def validate(self, config: HttpConfig) -> list[str]:
         """What the schema cannot say."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from datetime import timedelta
 
-from holdfast import Limit, RetryPolicy, step, step_info, workflow
+from holdfast import Limit, RetryPolicy, step, workflow
 
 PATIENT = RetryPolicy(max_attempts=3, first_delay=timedelta(milliseconds=100))
 
@@ -14,7 +15,7 @@ PATIENT = RetryPolicy(max_attempts=3, first_delay=timedelta(milliseconds=100))
 async def ask(port: int, label: str) -> str:
     """Tell the service who calls, and wait until it is done."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(f"{label} {step_info().attempt}\n".encode())
+    writer.write(f"{label} {os.getpid()}\n".encode())
     answer = (await reader.readline()).decode().strip()
     writer.close()
     return answer
@@ -29,7 +30,7 @@ async def five_at_a_time(port: int, label: str) -> str:
 def two_at_a_time(port: int, label: str) -> str:
     """On a thread."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(f"{label} 1\n".encode())
+        connection.sendall(f"{label} {os.getpid()}\n".encode())
         return connection.recv(100).decode().strip()
 
 

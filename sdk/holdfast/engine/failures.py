@@ -8,6 +8,7 @@ import traceback
 from datetime import timedelta
 from typing import Any
 
+from temporalio.api.failure.v1 import Failure
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import (
     ActivityError,
@@ -162,6 +163,11 @@ def not_its_turn(error: ActivityError) -> float | None:
     if isinstance(cause, ApplicationError) and cause.type == LIMITED:
         return float(cause.details[0])
     return None
+
+
+def is_limited(failure: Failure) -> bool:
+    """Whether a failure in a history stands for a step that waits for its turn under a limit."""
+    return failure.application_failure_info.type == LIMITED
 
 
 def attempt_of(error: ApplicationError) -> int | None:

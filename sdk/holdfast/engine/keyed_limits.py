@@ -185,8 +185,6 @@ class _Key:
 
     def leave(self, place: _Place) -> None:
         place.ended = time.monotonic()
-        if place.turn.done() and not place.turn.cancelled() and place.turn.result():
-            self._places.pop(place.holder, None)  # it keeps its place in the line
         self._news.set()
 
     async def _talk(self, key: str) -> None:
@@ -218,9 +216,8 @@ class _Key:
         places = list(self._places.values())
         ended = [place for place in places if place.ended is not None]
         waiting = [place for place in places if place.began is None and not place.ended]
-        asking = [place for place in waiting if place.ask_at <= now]
-        # A message that leaves anyway asks for the next ones too: a place that is given back goes on at once.
-        asking += [place for place in waiting if place.ask_at > now][: _ALONG - len(asking)]
+        # A message that leaves anyway asks for the first ones too: a place that is given back goes on at once.
+        asking = [place for at, place in enumerate(waiting) if at < _ALONG or place.ask_at <= now]
         turn = Turn(
             concurrency=self._limit.concurrency,
             count=self._limit.count,
@@ -240,6 +237,7 @@ class _Key:
                 if place.turn.set_running_or_notify_cancel():
                     place.turn.set_result(0.0)
             elif place.may_leave and delays[place.holder] > _IN_PLACE_SECONDS:
+                del self._places[place.holder]  # it keeps its place in the line
                 if place.turn.set_running_or_notify_cancel():
                     place.turn.set_result(delays[place.holder])
             else:

@@ -13,6 +13,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
 from holdfast.engine.dag.nodes import NODE
+from holdfast.engine.failures import is_limited
 from holdfast.engine.history.facts import (
     PAUSE_SIGNAL,
     RESUME_SIGNAL,
@@ -46,6 +47,8 @@ class _Reader:
     def __init__(self) -> None:
         self.line = Timeline()
         self._by_event: dict[int, StepFacts] = {}
+        self._waiting: dict[str, StepFacts] = {}
+        """Those that wait for their turn under a limit, to be scheduled again."""
         self._local: dict[str, StepFacts] = {}
         self._clock = LocalClock()
 
@@ -111,6 +114,9 @@ class _Reader:
 
     def step_scheduled(self, event: HistoryEvent) -> None:
         scheduled = event.activity_task_scheduled_event_attributes
+        if waiting := self._waiting.pop(scheduled.activity_id, None):
+            self._by_event[event.event_id] = waiting
+            return
         step = StepFacts(
             name=scheduled.activity_type.name.removeprefix(NODE),
             activity_id=scheduled.activity_id,
@@ -140,6 +146,12 @@ class _Reader:
 
     def step_failed(self, event: HistoryEvent) -> None:
         attributes = event.activity_task_failed_event_attributes
+        if is_limited(attributes.failure):
+            step = self._step(attributes.scheduled_event_id)
+            if step:
+                step.started = None
+                self._waiting[step.activity_id] = step
+            return
         step = self._close(event, attributes.scheduled_event_id, StepState.FAILED)
         if step:
             step.failure = attributes.failure

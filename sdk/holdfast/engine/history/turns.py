@@ -12,6 +12,7 @@ from temporalio.api.enums.v1 import ContinueAsNewInitiator, EventType
 from temporalio.api.history.v1 import HistoryEvent
 
 from holdfast.engine.dag.nodes import NODE
+from holdfast.engine.failures import is_limited
 from holdfast.engine.history.build import WAITS_MEMO
 from holdfast.engine.history.calls import Call, Calls, Kind, Turn
 from holdfast.engine.history.facts import INTERNAL_PREFIXES
@@ -183,7 +184,10 @@ class _Reader:
         if state is StepState.COMPLETED and call.kind != "timer":
             call.result = [attributes.result] if call.kind == "nexus" else attributes.result.payloads
         elif state is StepState.FAILED and "failure" in attributes.DESCRIPTOR.fields_by_name:
-            call.failure = attributes.failure
+            if is_limited(attributes.failure):
+                call.outcome = StepState.WAITING  # for its turn, and then scheduled again
+            else:
+                call.failure = attributes.failure
         # A timer that workflow code cancels tells it nothing.
         if event.event_type != EventType.EVENT_TYPE_TIMER_CANCELED:
             self._ended.append(call)
