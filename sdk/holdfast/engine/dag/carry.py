@@ -68,7 +68,7 @@ class Progress:
             rounds=_read(carried["rounds"]),
             chains={
                 name: Chain.of_json(chain, [_unhex(one) for one in outputs])
-                for name, (chain, *outputs) in carried["chains"].items()
+                for name, (chain, *outputs) in carried.get("chains", {}).items()
             },
             chosen={name: frozenset(ways) for name, ways in carried["chosen"].items()},
         )
