@@ -17,10 +17,10 @@ from holdfast import Client, Worker
 from holdfast.engine.embedded import stop
 from holdfast.testing import FakeLLM
 
-_CALLS = 30
+_CALLS = 5
 """Of one chain."""
 
-_ROUNDS = 12
+_ROUNDS = 80
 
 
 async def measure(client: Client, rounds: int = _ROUNDS) -> list[Verdict]:
