@@ -6,12 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 from tests.spec.conftest import random_dags
 
-from holdfast import InvalidInput, InvalidWorkflow, RetryPolicy, step
+from holdfast import InvalidInput, InvalidStep, InvalidWorkflow, RetryPolicy, step
 from holdfast.authoring.dag import Dag
 from holdfast.authoring.registry import fresh_registry, registry
 from holdfast.spec.document import load_value, load_yaml
@@ -96,6 +96,7 @@ def test_three_ways_give_equal_specs() -> None:
     assert by_decorators.content_hash == document.content_hash
 
 
+@settings(deadline=None)  # a loaded machine is no failure
 @given(random_dags())
 def test_any_document_can_be_built(document: dict[str, Any]) -> None:
     dag = Dag(document["name"], output=document.get("output"))
@@ -106,7 +107,7 @@ def test_any_document_can_be_built(document: dict[str, Any]) -> None:
             dag.add_edge(source, node_id)
         retry = given.get("retry")
         if isinstance(retry, dict):
-            given["retry"] = RetryPolicy(**retry)
+            given["retry"] = RetryPolicy(**given["retry"])
         if kind == "step":
             dag.add_step(config["step"], id=node_id, **given)
         else:
@@ -125,6 +126,7 @@ def dependencies(draw: st.DrawFn) -> dict[str, list[str]]:
     return dict(draw(st.permutations(list(found.items()))))
 
 
+@settings(deadline=None)
 @given(dependencies())
 def test_any_graph_is_the_same_in_three_ways(sources: dict[str, list[str]]) -> None:
     def function(name: str) -> Any:
@@ -185,11 +187,17 @@ def test_control_nodes() -> None:
         dag.add_wait("paid", "payment", depends_on=["ask"])
         dag.add_timer("rest", timedelta(minutes=5), depends_on=["paid"])
         dag.node(
-            "ship", executor="fetcher", config={"url": "x"}, compensate={"type": "fetcher", "config": {"url": "y"}}
+            "ship",
+            executor="fetcher",
+            config={"url": "x"},
+            compensate={"type": "fetcher", "config": {"url": "y"}},
         )
         dag.add_workflow("child", "other", input="{{ ship.id }}", map=MapSpec(over="3", concurrency=2))
         dag.node(
-            "poll", executor="fetcher", loop=LoopSpec(while_="poll.more", max_iterations=3), depends_on=["child"]
+            "poll",
+            executor="fetcher",
+            loop=LoopSpec(while_="poll.more", max_iterations=3),
+            depends_on=["child"],
         )
         spec = dag.compile()
     assert spec == load_yaml(
@@ -290,3 +298,60 @@ def test_compiling_finds_what_is_wrong() -> None:
         other.add_edge("a", "zz")
         with pytest.raises(InvalidWorkflow, match="'zz' is no node"):
             other.compile()
+
+
+def test_the_second_node_of_a_step_takes_an_id() -> None:
+    with fresh_registry():
+
+        @step
+        async def charge(amount: int) -> int:
+            return amount
+
+        dag = Dag("pay")
+        for amount in (1, 2):
+            dag.add_step(charge, arguments={"amount": amount})
+        with pytest.raises(
+            InvalidInput, match=r"'charge' is the id of nodes\[0\] and of nodes\[1\].*with id="
+        ) as caught:
+            dag.compile()
+    assert [found["code"] for found in caught.value.details["findings"]] == ["HF-D004"]
+
+
+def test_one_dependency_needs_no_list() -> None:
+    with fresh_registry():
+        dag = Dag("x")
+
+        @dag.step
+        async def fetch(input: int) -> int:
+            return input
+
+        dag.node("by_id", executor="fetcher", depends_on="fetch")
+        dag.node("by_step", executor="fetcher", depends_on=fetch)
+        assert [node.depends_on for node in dag.compile().nodes] == [(), ("fetch",), ("fetch",)]
+
+
+def test_what_is_no_step_workflow_or_schema_is_refused_where_it_is_given() -> None:
+    class Plain:
+        pass
+
+    async def plain(input: int) -> int:
+        return input
+
+    wrong: Any = plain
+    with fresh_registry():
+        dag = Dag("x")
+        with pytest.raises(InvalidStep, match=r"not .*plain \(.*test_dag.py:\d+\): decorate .* with @step"):
+            dag.add_step(wrong)
+        with pytest.raises(InvalidStep, match="a step or a step's name, not 5"):
+            getattr(dag, "add_map")(5, over="3")  # noqa: B009 - a type checker would refuse it
+        with pytest.raises(InvalidWorkflow, match=r"not .*plain \(.*@workflow"):
+            dag.add_workflow("a", wrong)
+        with pytest.raises(InvalidWorkflow, match=r"the schema of 'a': .*Plain.* has no JSON Schema"):
+            dag.add_wait("a", "event", schema=Plain)
+        with pytest.raises(InvalidWorkflow, match=r"the form of 'a': .*Plain"):
+            dag.add_approval("a", "?", form=Plain)
+        with pytest.raises(InvalidWorkflow, match=r"the input_schema of dag 'y': .*Plain"):
+            Dag("y", input_schema=Plain)
+        with pytest.raises(InvalidStep, match=r'@dag.map\(over="..."\)'):
+            getattr(dag, "map")(plain)  # noqa: B009 - a type checker would refuse it
+        assert repr(dag) == "<dag x: 0 nodes>"

@@ -51,7 +51,7 @@ def random_dags(draw: st.DrawFn) -> dict[str, Any]:
     ids = draw(st.lists(IDS, min_size=1, max_size=12, unique=True))
     nodes: list[dict[str, Any]] = []
     for index, node_id in enumerate(ids):
-        node: dict[str, Any] = {"id": node_id, "type": draw(st.sampled_from(["http", "step", "llm"]))}
+        node: dict[str, Any] = {"id": node_id, "type": draw(st.sampled_from(["fetcher", "step", "thinker"]))}
         before = draw(st.lists(st.sampled_from(ids[:index]), unique=True)) if index else []
         if before:
             node["depends_on"] = before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, ParamSpec, TypeVar, Unpack, cast, overload
+from typing import Any, NoReturn, ParamSpec, TypeVar, Unpack, cast, overload
 
 from holdfast.authoring.dag_compile import Compiler, Draft, check_spec
 from holdfast.authoring.dag_options import (
@@ -19,11 +19,11 @@ from holdfast.authoring.dag_options import (
     own_config,
     own_fields,
 )
-from holdfast.authoring.registry import identity
+from holdfast.authoring.dag_values import given, listed, schema_of, step_name, workflow_name
 from holdfast.authoring.scope import current_run
 from holdfast.authoring.step import Step, StepDecorator, step
 from holdfast.authoring.workflow import Workflow
-from holdfast.errors import InvalidWorkflow, NotInWorkflow
+from holdfast.errors import InvalidStep, InvalidWorkflow, NotInWorkflow
 from holdfast.options import retry_policy
 from holdfast.spec.check_expressions import Expressions
 from holdfast.spec.document import load_value, load_yaml
@@ -32,6 +32,8 @@ from holdfast.spec.names import STEP_TYPE
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_OF_MAP = frozenset({"concurrency", "on_error", "item_name"})
 
 
 class Dag:
@@ -69,7 +71,7 @@ class Dag:
         self._head: dict[str, Any] = {
             "name": name,
             "description": description,
-            "input_schema": _schema(input_schema),
+            "input_schema": schema_of(input_schema, f"the input_schema of dag {name!r}"),
             "variables": dict(variables or {}),
             "output": output,
             "options": {
@@ -135,15 +137,20 @@ class Dag:
         declare = functools.partial(self._declare, options=options, over=None)
         return declare if fn is None else declare(fn)
 
+    @overload
     def map(
         self,
+        /,
         *,
         over: str,
         concurrency: int = 50,
         on_error: OnError = "fail_fast",
         item_name: str = "item",
         **options: Unpack[DeclaredStepOptions],
-    ) -> StepDecorator:
+    ) -> StepDecorator: ...
+    @overload
+    def map(self, fn: Callable[..., Any], /) -> NoReturn: ...
+    def map(self, fn: object = None, /, *, over: str = "", **options: Any) -> StepDecorator:
         """Declare a function as a node that runs once per item: `@etl.map(over="clean", concurrency=50)`.
 
         The parameter `item` (or `item_name`) receives the item, `index` its position; the others are as for `step`.
@@ -154,9 +161,14 @@ class Dag:
             on_error: `fail_fast`, or `collect`: all items run and failed ones are `None`.
             item_name: The name of the item.
             **options: As for `step`.
+
+        Raises:
+            InvalidStep: `over` is missing.
         """
-        mapped = {"over": over, "concurrency": concurrency, "on_error": on_error, "item_name": item_name}
-        return cast(StepDecorator, functools.partial(self._declare, options=dict(options), over=mapped))
+        if fn is not None or not over:
+            raise InvalidStep(f'dag {self.name!r}: map needs a list to run over: @dag.map(over="...")')
+        mapped = {"over": over} | {name: options.pop(name) for name in _OF_MAP & options.keys()}
+        return cast(StepDecorator, functools.partial(self._declare, options=options, over=mapped))
 
     def _declare(
         self, fn: Callable[..., Any], *, options: Mapping[str, Any], over: Mapping[str, Any] | None
@@ -166,7 +178,7 @@ class Dag:
         else:
             of_step = {name: value for name, value in options.items() if name in NODE_AND_STEP | STEP_ONLY}
             declared = step(name=f"{self.name}.{getattr(fn, '__name__', fn)}", **of_step)(fn)
-        self._add_step(declared, options, over)
+        self._add_step(declared, options, over, declares=True)
         return declared
 
     def add_step(self, step: Step[..., Any] | str, /, **options: Unpack[StepNodeOptions]) -> str:
@@ -199,23 +211,28 @@ class Dag:
         return self._add_step(step, options, mapped)
 
     def _add_step(
-        self, step: Step[..., Any] | str, options: Mapping[str, Any], over: Mapping[str, Any] | None
+        self,
+        step: Step[..., Any] | str,
+        options: Mapping[str, Any],
+        over: Mapping[str, Any] | None,
+        *,
+        declares: bool = False,
     ) -> str:
-        name = step if isinstance(step, str) else step.name
-        given = dict(options)
+        name = step_name(step, self.name)
+        fields = dict(options)
         node_id = (
-            given.pop("id", None) or (name if isinstance(step, str) else step.__name__).rpartition(".")[2]
+            fields.pop("id", None) or (name if isinstance(step, str) else step.__name__).rpartition(".")[2]
         )
-        arguments = given.pop("arguments", {})
+        arguments = fields.pop("arguments", {})
         for key in STEP_ONLY:
-            given.pop(key, None)
+            fields.pop(key, None)
         config: dict[str, Any] = {"step": name}
         if isinstance(step, Step):
-            given = {**own_fields(step), **given}
+            fields = {**own_fields(step), **fields}
             config.update(own_config(step))
-        draft = self._draft(node_id, STEP_TYPE, config, {**given, "map": over})
+        draft = self._draft(node_id, STEP_TYPE, config, {**fields, "map": over})
         draft.arguments = arguments
-        draft.step = step if isinstance(step, Step) else None
+        draft.step, draft.declared = step if isinstance(step, Step) else None, declares
         self._put(draft)
         return draft.id
 
@@ -254,8 +271,8 @@ class Dag:
         Returns:
             The node's id.
         """
-        config = {"cases": [{"when": when, "to": _listed(to)} for when, to in cases.items()]}
-        return self._put(self._draft(id, "switch", config | {"default": _listed(default)}, options))
+        config = {"cases": [{"when": when, "to": listed(to)} for when, to in cases.items()]}
+        return self._put(self._draft(id, "switch", config | {"default": listed(default)}, options))
 
     def add_approval(
         self,
@@ -270,7 +287,8 @@ class Dag:
         Returns:
             The node's id.
         """
-        return self._put(self._draft(id, "approval", _given(prompt=prompt, form=_schema(form)), options))
+        schema = schema_of(form, f"the form of {id!r}")
+        return self._put(self._draft(id, "approval", given(prompt=prompt, form=schema), options))
 
     def add_wait(
         self,
@@ -285,7 +303,8 @@ class Dag:
         Returns:
             The node's id.
         """
-        return self._put(self._draft(id, "wait", _given(event=event, schema=_schema(schema)), options))
+        config = given(event=event, schema=schema_of(schema, f"the schema of {id!r}"))
+        return self._put(self._draft(id, "wait", config, options))
 
     def add_timer(
         self,
@@ -301,7 +320,7 @@ class Dag:
             The node's id.
         """
         seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
-        return self._put(self._draft(id, "timer", _given(duration=seconds, until=until), options))
+        return self._put(self._draft(id, "timer", given(duration=seconds, until=until), options))
 
     def add_workflow(
         self,
@@ -322,12 +341,8 @@ class Dag:
         Returns:
             The node's id.
         """
-        child: Any = workflow
-        if isinstance(workflow, Dag):
-            child = self._inlined(workflow)
-        elif not isinstance(workflow, str):
-            child = workflow.name
-        config = _given(workflow=child, input=input)
+        child = self._inlined(workflow) if isinstance(workflow, Dag) else workflow_name(workflow, self.name)
+        config = given(workflow=child, input=input)
         return self._put(self._draft(id, "workflow", config, options))
 
     def _inlined(self, dag: Dag) -> dict[str, Any]:
@@ -357,7 +372,7 @@ class Dag:
 
     def _draft(self, node_id: str, kind: str, config: dict[str, Any], options: Mapping[str, Any]) -> Draft:
         fields = {name: value for name, value in options.items() if value is not None}
-        depends_on = list(fields.pop("depends_on", ()))
+        depends_on = listed(fields.pop("depends_on", ()))
         if (retry := fields.get("retry")) is not None:
             fields["retry"] = RetrySpec.of(retry_policy(retry))
         return Draft(node_id, kind, config, fields, depends_on)
@@ -366,7 +381,7 @@ class Dag:
         self._refuse_if_loaded(f"node {draft.id!r}")
         index = self._first.setdefault(draft.id, len(self._drafts))
         old = self._drafts[index] if index < len(self._drafts) else None
-        if old and old.step and draft.step and identity(old.step.fn) == identity(draft.step.fn):
+        if old is not None and draft.redeclares(old):
             # A notebook cell that runs again replaces its node; any other second use of an id is an error.
             self._drafts[index] = draft
         else:
@@ -378,19 +393,3 @@ class Dag:
             raise InvalidWorkflow(
                 f"dag {self.name!r} is a loaded document and takes nothing more, as {more}: write it there"
             )
-
-
-def _given(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _listed(refs: NodeRef | Sequence[NodeRef]) -> list[NodeRef]:
-    return [refs] if isinstance(refs, str | Step) else list(refs)
-
-
-def _schema(schema: Mapping[str, Any] | type | None) -> dict[str, Any] | None:
-    if schema is None or isinstance(schema, Mapping):
-        return None if schema is None else dict(schema)
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(schema).json_schema()

@@ -9,6 +9,7 @@ from typing import Any
 
 from holdfast.authoring import scope
 from holdfast.authoring.dag_options import NodeRef
+from holdfast.authoring.registry import identity
 from holdfast.authoring.signature import where
 from holdfast.authoring.step import Step
 from holdfast.errors import InvalidWorkflow
@@ -28,7 +29,14 @@ class Draft:
     fields: dict[str, Any]
     depends_on: list[NodeRef] = field(default_factory=list[NodeRef])
     step: Step[..., Any] | None = None
+    declared: bool = False
+    """Whether the DAG's own decorator made it."""
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def redeclares(self, other: Draft) -> bool:
+        """Whether the DAG's own decorator made both of the same function."""
+        steps = [draft.step.fn for draft in (self, other) if draft.step is not None and draft.declared]
+        return len(steps) == 2 and identity(steps[0]) == identity(steps[1])
 
 
 class Compiler:
@@ -105,7 +113,7 @@ class Compiler:
             return arguments
         names = {"input", "variables"} | self._known
         if "map" in draft.fields:
-            names |= {draft.fields["map"]["item_name"], "index"}
+            names |= {draft.fields["map"].get("item_name", "item"), "index"}
         if "loop" in draft.fields:
             names |= {"iteration"}
         else:

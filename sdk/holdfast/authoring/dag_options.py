@@ -18,7 +18,7 @@ class NodeOptions(TypedDict, total=False):
     """What every node may be given; the fields of `NodeSpec`."""
 
     name: str
-    depends_on: Sequence[NodeRef]
+    depends_on: NodeRef | Sequence[NodeRef]
     when: str
     when_unmet: WhenUnmet
     when_exhausted: WhenExhausted

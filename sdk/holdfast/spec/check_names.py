@@ -36,7 +36,7 @@ def check_names(spec: DagSpec) -> Iterator[Finding]:
             yield Finding(
                 code="HF-D004",
                 message=f"{node.id!r} is the id of nodes[{first[node.id]}] and of nodes[{index}]",
-                fix="Give one of them another id.",
+                fix="Give one of them another id; in Python with id=.",
                 node=node.id,
                 path=path,
             )
