@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 from holdfast import Client, InvalidInput, RunFailed, StepState, WaitTimeout, Worker
+from holdfast.authoring.dag import Dag
 from holdfast_executors import http
 
 from . import http_flows as flows
@@ -215,6 +216,45 @@ async def test_outside_a_workflow_they_are_plain_calls() -> None:
             await http.pages(service.url, http.CursorPages(next="body.next", max_pages=2))
         with pytest.raises(WaitTimeout, match="after 2 calls"):
             await http.poll(service.url, "false", every=timedelta(milliseconds=1), max_calls=2)
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        {"by": "link"},
+        {"by": "cursor", "next": "body.next"},
+        {"by": "number", "more": "size(body.items) == 2"},
+    ],
+)
+async def test_the_pages_of_a_node_are_its_output(holdfast_client: Client, pages: dict[str, Any]) -> None:
+    async with serving(listing(ITEMS, {2: 503})) as service, Worker(holdfast_client, [flows]):
+        dag = Dag("listed", output="list.map(page, page.body.items)")
+        dag.node(
+            "list", executor="http", config={"url": f"{service.url}/list", "pages": pages}, retry="quick"
+        )
+        run = await holdfast_client.start(dag, None)
+        assert await run.result() == [["a", "b"], ["c", "d"], ["e"]]
+        assert len(service.asked) == 4
+
+
+async def test_a_node_with_more_pages_than_allowed_fails(holdfast_client: Client) -> None:
+    async with serving(listing(ITEMS)) as service, Worker(holdfast_client, [flows]):
+        dag = Dag("listed")
+        config = {"url": f"{service.url}/list", "pages": {"by": "link", "max_pages": 2}}
+        dag.node("list", executor="http", config=config)
+        with pytest.raises(RunFailed, match="2"):
+            await holdfast_client.run(dag, None)
+        assert len(service.asked) == 2
+
+
+async def test_a_node_asks_until_it_holds_and_its_output_is_the_last_answer(holdfast_client: Client) -> None:
+    pending, done = reply({"state": "pending"}), reply({"state": "done", "value": 7})
+    async with serving(in_turn(pending, pending, done)) as service, Worker(holdfast_client, [flows]):
+        dag = Dag("asked", output="job.body.value")
+        poll = {"until": "body.state == 'done'", "every": "1m"}
+        dag.node("job", executor="http", config={"url": service.url, "poll": poll})
+        assert await holdfast_client.run(dag, None) == 7
+        assert len(service.asked) == 3
 
 
 async def test_a_large_download_passes_by_the_run(holdfast_client: Client) -> None:

@@ -41,8 +41,10 @@ class Log:
 async def protected(seconds: float) -> AsyncGenerator[Log]:
     """A service that is at each call for some time, and counts."""
     log = Log()
+    open_ones: set[asyncio.StreamWriter] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_ones.add(writer)
         label, pid = (await reader.readline()).decode().split()
         log.at.append(time.monotonic())
         log.labels.append(label)
@@ -57,6 +59,7 @@ async def protected(seconds: float) -> AsyncGenerator[Log]:
             writer.write(f"{label}\n".encode())
             gone.cancel()
         writer.close()
+        open_ones.discard(writer)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     log.port = server.sockets[0].getsockname()[1]
@@ -64,13 +67,16 @@ async def protected(seconds: float) -> AsyncGenerator[Log]:
         yield log
     finally:
         server.close()
+        for writer in list(open_ones):
+            writer.transport.abort()
+        await asyncio.sleep(0.05)
 
 
 async def test_no_more_than_the_limit_are_at_work_on_three_workers(scene: Scene) -> None:
     labels = [str(number) for number in range(300)]
     async with protected(0.05) as log, scene.client() as client:
-        for host in [scene.start_host(served=SERVED) for _ in range(3)]:
-            await host.serving()
+        for _ in range(3):
+            await scene.host(served=SERVED)
         began = time.monotonic()
         run = await client.start(calls, "async", log.port, labels)
         assert await run.result() == labels
@@ -84,8 +90,8 @@ async def test_no_more_than_the_limit_are_at_work_on_three_workers(scene: Scene)
 async def test_no_more_than_the_rate_begin_on_three_workers(scene: Scene) -> None:
     labels = [str(number) for number in range(300)]
     async with protected(0.02) as log, scene.client() as client:
-        for host in [scene.start_host(served=SERVED) for _ in range(3)]:
-            await host.serving()
+        for _ in range(3):
+            await scene.host(served=SERVED)
         run = await client.start(calls, "rate", log.port, labels)
         assert await run.result() == labels
         rate = len(log.at) / (log.at[-1] - log.at[0])
