@@ -33,12 +33,14 @@ _LONG_CHARS: Final = 200_000
 
 _CAUSES: Final = 20
 
+_BACKSLASH: Final = "\\"
+
 _ExcInfo: TypeAlias = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 
 
 class Redactor:
     """Knows the secrets of one attempt, and hides them in the forms in which they are quoted: as they are, escaped for
-    JSON, Python, URLs and HTML, in hexadecimal, and inside of Base64."""
+    JSON, Python, URLs and HTML, each character in its own way if need be, in hexadecimal, and inside of Base64."""
 
     def __init__(self) -> None:
         self._forms: set[str] = set()
@@ -56,15 +58,15 @@ class Redactor:
         """From now on hide this value too."""
         if not value:
             return
-        forms = set(_forms(value))
-        self._forms |= forms
+        forms, escaped = set(_forms(value)), _escaped(value)
+        self._forms |= {escaped, *map(re.escape, forms)}
         self._pattern = _any_of(self._forms)
         if len(value) >= _CUT_CHARS:
             self._pieces.update(
                 form[at : at + _PIECE_CHARS] for form in forms for at in range(len(form) - _PIECE_CHARS + 1)
             )
         if len(value) >= RESULT_CHARS:
-            self._long_forms |= forms
+            self._long_forms |= {escaped, *map(re.escape, forms)}
             self._long_pattern = _any_of(self._long_forms)
 
     def text(self, text: str) -> str:
@@ -121,9 +123,29 @@ def _forms(value: str) -> Generator[str]:
         yield from (line for line in map(str.strip, value.splitlines()) if len(line) >= _PIECE_CHARS)
 
 
-def _any_of(forms: set[str]) -> re.Pattern[str]:
-    longest_first = sorted(forms, key=lambda form: (-len(form), form))
-    return re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
+def _escaped(value: str) -> str:
+    """A pattern of the value in which each character stands as it is or escaped, several times over perhaps: a client
+    of HTTP, for one, escapes what it must in a path and leaves the rest."""
+    return "".join(char if char.isascii() and char.isalnum() else _ways(char) for char in value)
+
+
+def _ways(char: str) -> str:
+    percent = "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogatepass"))
+    ways = {percent, html.escape(char), f"&#{ord(char)};", "+" if char == " " else char}
+    backslashed = {json.dumps(char)[1:-1], repr(char)[1:-1]} - {char}
+    patterns = [
+        *(rf"\\{{1,8}}{re.escape(way.lstrip(_BACKSLASH))}" for way in sorted(backslashed)),
+        *(
+            rf"\\{{0,8}}{re.escape(way)}"
+            for way in sorted({*ways, char} - {_BACKSLASH}, key=len, reverse=True)
+        ),
+    ]
+    return f"(?:{'|'.join(patterns)})"
+
+
+def _any_of(patterns: set[str]) -> re.Pattern[str]:
+    longest_first = sorted(patterns, key=lambda pattern: (-len(pattern), pattern))
+    return re.compile("|".join(longest_first), re.IGNORECASE)
 
 
 def _without_pieces(text: str, pieces: set[str]) -> str:
