@@ -228,9 +228,9 @@ async def test_outside_a_workflow_they_are_plain_calls() -> None:
 )
 async def test_the_pages_of_a_node_are_its_output(holdfast_client: Client, pages: dict[str, Any]) -> None:
     async with serving(listing(ITEMS, {2: 503})) as service, Worker(holdfast_client, [flows]):
-        dag = Dag("listed", output="list.map(page, page.body.items)")
+        dag = Dag("listed", output="listing.map(page, page.body.items)")
         dag.node(
-            "list", executor="http", config={"url": f"{service.url}/list", "pages": pages}, retry="quick"
+            "listing", executor="http", config={"url": f"{service.url}/list", "pages": pages}, retry="quick"
         )
         run = await holdfast_client.start(dag, None)
         assert await run.result() == [["a", "b"], ["c", "d"], ["e"]]
@@ -241,7 +241,7 @@ async def test_a_node_with_more_pages_than_allowed_fails(holdfast_client: Client
     async with serving(listing(ITEMS)) as service, Worker(holdfast_client, [flows]):
         dag = Dag("listed")
         config = {"url": f"{service.url}/list", "pages": {"by": "link", "max_pages": 2}}
-        dag.node("list", executor="http", config=config)
+        dag.node("listing", executor="http", config=config)
         with pytest.raises(RunFailed, match="2"):
             await holdfast_client.run(dag, None)
         assert len(service.asked) == 2
