@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import re
 import tokenize
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from holdfast import Dag, NotFound
 from holdfast.authoring.registry import registry
 from holdfast.errors import HoldfastError, InvalidInput
-from holdfast.spec.audit import Level, audit_document, audit_source, audit_spec, declares_dag
+from holdfast.spec.audit import (
+    Level,
+    audit_document,
+    audit_source,
+    audit_spec,
+    declares_dag,
+    is_dag_document,
+)
 from holdfast.spec.finding import Finding
-from holdfast.spec.strict_json import parse_json
-from holdfast.spec.strict_yaml import parse_yaml
 from holdfast_server.apps import load_app, split, where_to_look
 
 _DOCUMENTS: Final = {".json", ".yaml", ".yml"}
 _LEFT_OUT: Final = {"__pycache__", "node_modules", "site-packages"}
-_NODES: Final = re.compile(r"""\bnodes["']?\s*:""")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,16 +116,13 @@ class _Auditor:
         Args:
             file: The file.
             name: The only workflow or DAG to look at; empty for all.
-            certain: Whether it is there to be audited; else a document of another kind is passed over.
+            certain: Whether it is there to be audited; else a document that is plainly no DAG is passed over.
         """
         shown = _shown(file)
         try:
             text = _read(file)
             if file.suffix in _DOCUMENTS:
-                if certain or _is_dag(text, file):
-                    self.matched = True
-                    self.report.files.append(shown)
-                    self._add(shown, audit_document(text, yaml=file.suffix != ".json", level=self._level))
+                self._document(text, shown, certain=certain)
                 return
             self.report.files.append(shown)
             self._code(text, shown, name)
@@ -131,6 +131,22 @@ class _Auditor:
         except (HoldfastError, OSError) as error:
             message = error.message if isinstance(error, HoldfastError) else str(error)
             self.report.problems.append(message if shown in message else f"{shown}: {message}")
+
+    def _document(self, text: str, shown: str, *, certain: bool) -> None:
+        yaml = not shown.endswith(".json")
+        meant = certain or is_dag_document(text, yaml=yaml)
+        if meant is False:
+            return
+        self.matched = True
+        self.report.files.append(shown)
+        findings = audit_document(text, yaml=yaml, level=self._level)
+        if meant is None:
+            said = "so that nobody can tell whether it is a DAG"
+            findings = [
+                replace(finding, severity="warning", message=f"{finding.message}, {said}")
+                for finding in findings
+            ]
+        self._add(shown, findings)
 
     def _code(self, text: str, shown: str, name: str) -> None:
         try:
@@ -177,26 +193,11 @@ def _read(file: Path) -> str:
     """The text of a file; Python says itself how it is encoded."""
     try:
         if file.suffix in _DOCUMENTS:
-            return file.read_text("utf-8")
+            return file.read_text("utf-8-sig")
         with tokenize.open(file) as opened:
             return opened.read()
     except (UnicodeDecodeError, SyntaxError) as error:
         raise InvalidInput(f"its text cannot be read: {error}") from None
-
-
-def _is_dag(text: str, file: Path) -> bool:
-    """Whether a document among others is meant to be a DAG: it has a name and a list of nodes."""
-    if not _NODES.search(text):
-        return False
-    try:
-        value = parse_json(text) if file.suffix == ".json" else parse_yaml(text)
-    except InvalidInput:
-        return False
-    match value:
-        case {"name": _, "nodes": [*_]}:
-            return True
-        case _:
-            return False
 
 
 def _shown(file: Path) -> str:

@@ -119,8 +119,7 @@ def test_programs_get_json_alone(cli: Cli, option: tuple[str, ...]) -> None:
         ("missing_module", None, "no file, folder or module"),
         ("audited_wrong.py", "def f(:\n", "audited_wrong.py:1: not Python"),
         ("audited_bytes.py", b"# coding: nonsense\n", "cannot be read"),
-        ("wrong.yaml", "a: [", "not YAML"),
-        ("wrong.json", '{"name": "x"}', "the field 'nodes' is missing"),
+        ("wrong.yaml", b"name: \xff", "cannot be read"),
         ("audited_raises.py", "from holdfast import Dag\nx = Dag('x')\n1 / 0\n", "does not import"),
         ("audited_good.py:nobody", "from holdfast import workflow\n", "no workflow or DAG 'nobody'"),
     ],
@@ -131,6 +130,21 @@ def test_what_cannot_be_audited_ends_with_2(cli: Cli, name: str, text: str | byt
     done = cli("audit", name)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert says in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("wrong.yaml", "a: [", "wrong.yaml:2: error HF-D001 not YAML"),
+        ("wrong.json", '{"name": "x"}', "wrong.json:1: error HF-D001 the field 'nodes' is missing"),
+    ],
+)
+def test_a_document_that_is_asked_for_and_is_no_dag_is_a_finding(
+    cli: Cli, name: str, text: str, says: str
+) -> None:
+    done = cli("audit", write(cli, name, text))
+    assert done.returncode == 1
+    assert done.stdout.startswith(says)
 
 
 def test_levels_exclude_each_other(cli: Cli) -> None:
@@ -184,6 +198,46 @@ def test_a_folder_is_searched_for_code_and_dags_and_nothing_else(cli: Cli) -> No
     done = cli("audit", "project", "--json")
     assert json.loads(done.stdout)["files"] == ["project/asks.yml", "project/shop/audited_bad.py"]
     assert done.returncode == 1
+
+
+def test_documents_in_a_folder_that_cannot_be_read_are_findings(cli: Cli) -> None:
+    nodes = "nodes:\n  - {id: a, type: timer, config: {duration: 1s}}\n"
+    broken = {
+        "alias.yaml": f"name: &name x\n{nodes}",
+        "cut.json": '{"name": "x",\n "nodes": [{"id":',
+        "field.yaml": f"name: x\n{nodes}outpt: a\n",
+        "mapping.yaml": "name: x\nnodes: {a: {type: timer}}\n",
+        "tab.yaml": "name: x\nnodes:\n\t- {id: a}\n",
+        "twice.yaml": f"name: x\nname: y\n{nodes}",
+    }
+    unclear = {"cut.yaml": "name: [x\n", "comments.json": "{\n  // ours\n}"}
+    others = {
+        "anchors.yaml": "a: &a 1\nb: *a\n",
+        "empty.yml": "",
+        "list.json": "[1, 2]",
+        "nan.json": '{"x": NaN}',
+        "tag.yaml": "a: !Ref b\n",
+    }
+    for name, text in (broken | unclear | others).items():
+        write(cli, f"project/{name}", text)
+    done = cli("audit", "project", "--json")
+    report = json.loads(done.stdout)
+    found = {
+        (finding["file"].removeprefix("project/"), finding["line"], finding["severity"])
+        for finding in report["findings"]
+    }
+    assert {finding["code"] for finding in report["findings"]} == {"HF-D001"}
+    assert found == {
+        ("alias.yaml", 1, "error"),
+        ("cut.json", 2, "error"),
+        ("field.yaml", 4, "error"),
+        ("mapping.yaml", 2, "error"),
+        ("tab.yaml", 3, "error"),
+        ("twice.yaml", 2, "error"),
+        ("cut.yaml", 2, "warning"),
+        ("comments.json", 2, "warning"),
+    }
+    assert (report["problems"], done.returncode) == ([], 1)
 
 
 def test_one_file_that_cannot_be_read_does_not_hide_the_others(cli: Cli) -> None:

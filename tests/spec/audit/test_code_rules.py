@@ -128,7 +128,9 @@ def test_output_is_off_then_a_warning_then_an_error() -> None:
     ("body", "codes"),
     [
         ("    time.localtime(5); time.strftime('%Y', time.gmtime(5))\n", []),
-        ("    time.localtime(); time.gmtime()\n", ["HF-A020"]),
+        ("    time.localtime(); time.gmtime()\n", ["HF-A020", "HF-A020"]),
+        ("    import random, uuid\n    a = random.random(); b = uuid.uuid4()\n", ["HF-A021"] * 2),
+        ("    import requests\n    open('x').read(); requests.get('y')\n", ["HF-A022"] * 2),
         ("    x = {1, 2}\n    x = sorted(x)\n    for y in x: pass\n", []),
         ("    x: 'set[int]' = load()\n    for y in x: pass\n", ["HF-A026"]),
         ("    def load() -> set[str]: ...\n    for y in load(): pass\n", ["HF-A026"]),
@@ -142,6 +144,12 @@ def test_output_is_off_then_a_warning_then_an_error() -> None:
 )
 def test_fine_points(body: str, codes: list[str]) -> None:
     assert [finding.code for finding in audited(body)] == codes
+
+
+def test_what_a_change_of_a_global_reads_of_it_is_no_finding_of_its_own() -> None:
+    text = "from holdfast import workflow\nseen = []\n@workflow\nasync def f() -> int:\n"
+    found = audit_source(f"{text}    seen.append(len(seen)); return len(seen)\n", "flow.py")
+    assert [(finding.code, finding.column) for finding in found] == [("HF-A027", 5), ("HF-A027", 40)]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def found(path: Path, level: Level) -> list[tuple[int, str]]:
 def test_the_corpus_is_whole() -> None:
     assert (len(BAD), len(GOOD)) == (30, 30)
     announced = {code for path in BAD for _, code in marked(path.read_text("utf-8"), "strict")}
-    rules_about_code = {code for code in RULES if code >= "HF-A013"}
+    rules_about_code = {code for code in RULES if code >= "HF-A013"} - {"HF-A014"}
     assert announced == rules_about_code
 
 

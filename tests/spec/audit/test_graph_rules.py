@@ -67,6 +67,26 @@ def test_a_graph_of_cycles_has_no_start_and_no_end() -> None:
     assert codes([step("a"), step("b", "a", "c"), step("c", "b")]) == {None: "HF-A002 error"}
 
 
+def test_two_nodes_with_one_id_are_not_called_a_cycle() -> None:
+    twins = [step("a"), step("a", "b"), step("b", "a")]
+    assert codes(twins) == {}
+    assert codes([step("a"), step("a", "gone")], edges=[{"from": "a", "to": "a"}]) == {}
+
+
+def test_a_node_that_waits_for_itself_is_last() -> None:
+    assert codes([step("a", "a")]) == {None: "HF-A001 error"}
+
+
+def test_a_budget_that_asks_is_a_wait_that_only_the_runs_timeout_bounds() -> None:
+    def found(level: Level = "pedantic", **options: Any) -> dict[str | None, str]:
+        return codes([step("a")], level, options=options)
+
+    assert found(budget={"max_calls": 3}) == {None: "HF-A014 warning"}
+    assert found("paranoid", budget={"max_calls": 3}) == {}
+    assert found(budget={"max_calls": 3, "when_exceeded": "fail"}) == {}
+    assert found(budget={"max_calls": 3}, timeout="7d") == {}
+
+
 def test_what_validate_finds_is_found_too() -> None:
     spec = load_value(
         {"name": "x", "nodes": [step("a", "a"), step("b", "gone")], "edges": [{"from": "a", "to": "q"}]}

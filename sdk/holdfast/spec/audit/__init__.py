@@ -4,6 +4,8 @@ from holdfast.spec.audit.code.source import CodeFinding as CodeFinding
 from holdfast.spec.audit.code.source import audit_source as audit_source
 from holdfast.spec.audit.code.source import declares_dag as declares_dag
 from holdfast.spec.audit.document import audit_document as audit_document
+from holdfast.spec.audit.document import unreadable as unreadable
+from holdfast.spec.audit.kind import is_dag_document as is_dag_document
 from holdfast.spec.audit.level import LEVELS as LEVELS
 from holdfast.spec.audit.level import Level as Level
 from holdfast.spec.audit.rules import RULES as RULES
@@ -18,4 +20,6 @@ __all__ = [
     "audit_source",
     "audit_spec",
     "declares_dag",
+    "is_dag_document",
+    "unreadable",
 ]

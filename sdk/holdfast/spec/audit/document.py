@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from holdfast.errors import InvalidInput
 from holdfast.spec.audit.level import Level
 from holdfast.spec.audit.spec import audit_spec
 from holdfast.spec.document import load_json, load_yaml
@@ -22,12 +23,13 @@ def audit_document(text: str, *, yaml: bool, level: Level = "normal") -> list[Fi
         level: How strict.
 
     Returns:
-        The findings of `audit_spec`, with line and column.
-
-    Raises:
-        InvalidInput: It is no JSON or YAML, or not of the form of a DAG document.
+        The findings of `audit_spec`, with line and column; of what is no JSON or YAML, or not of the form of a DAG
+        document, only those about that.
     """
-    spec = load_yaml(text) if yaml else load_json(text)
+    try:
+        spec = load_yaml(text) if yaml else load_json(text)
+    except InvalidInput as error:
+        return unreadable(error)
     findings = audit_spec(spec, level=level)
     if not findings:
         return []
@@ -37,6 +39,22 @@ def audit_document(text: str, *, yaml: bool, level: Level = "normal") -> list[Fi
     paths = {node.id: f"nodes[{index}]" for index, node in enumerate(spec.nodes)}
     return [
         _placed(finding, places, finding.path or paths.get(finding.node or "", "")) for finding in findings
+    ]
+
+
+def unreadable(error: InvalidInput) -> list[Finding]:
+    """What `load_json` or `load_yaml` has to say against a text, as findings."""
+    if listed := error.details.get("findings"):
+        return [Finding(**found) for found in listed]
+    line, column = error.details.get("line"), error.details.get("column")
+    return [
+        Finding(
+            code="HF-D001",
+            message=error.message.removeprefix(f"line {line}, column {column}: ").rstrip("."),
+            fix="Correct it, then check again.",
+            line=line,
+            column=column,
+        )
     ]
 
 

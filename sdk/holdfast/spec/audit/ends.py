@@ -13,21 +13,22 @@ def check_ends(spec: DagSpec, graph: Graph) -> Iterator[Remark]:
     """Remarks about where the graph begins and ends."""
     if not spec.nodes:
         return
-    if all(spec.dependencies[node] for node in graph.ids):
+    has_twins = len(graph.ids) < len(spec.nodes)
+    if all(spec.dependencies[node] for node in graph.ids) and not has_twins:
         yield Remark(
             "HF-A001",
-            f"each of the {len(graph.ids):,} nodes waits for another, so that none can start",
+            "no node can start, since each waits for something",
             "Let one node depend on nothing.",
+        )
+    if not graph.leaves and not has_twins:
+        yield Remark(
+            "HF-A002",
+            "no node is the last, since each is waited for by another",
+            "Remove a dependency of the cycle.",
         )
     waited_for = {
         source for sources in spec.dependencies.values() for source in sources if source in spec.by_id
     }
-    if len(waited_for) == len(graph.ids):
-        yield Remark(
-            "HF-A002",
-            f"each of the {len(graph.ids):,} nodes is waited for by another, so that none is the last",
-            "Remove a dependency of the cycle.",
-        )
     if not waited_for:
         return
     for path, node in placed(spec):

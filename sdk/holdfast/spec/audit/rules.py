@@ -39,6 +39,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "HF-A011": Rule("an effect that nothing undoes or makes safe to repeat", OFF, WARNING, ERROR, ERROR),
     "HF-A012": Rule("a dependency that follows from others", OFF, WARNING, WARNING, ERROR),
     "HF-A013": Rule("a local step that is not stated to be idempotent", OFF, WARNING, WARNING, ERROR),
+    "HF-A014": Rule("a budget that waits for somebody without end", OFF, OFF, OFF, WARNING),
     "HF-A020": Rule("a clock in workflow code", ERROR, ERROR, ERROR, ERROR),
     "HF-A021": Rule("chance in workflow code", ERROR, ERROR, ERROR, ERROR),
     "HF-A022": Rule("I/O in workflow code", ERROR, ERROR, ERROR, ERROR),

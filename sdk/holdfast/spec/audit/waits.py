@@ -20,6 +20,14 @@ def check_waits(spec: DagSpec, graph: Graph) -> Iterator[Remark]:
     """Remarks about nodes that nothing bounds. The timeout of the run bounds waits and retries."""
     del graph
     bounded = spec.options.timeout is not None
+    budget = spec.options.budget
+    if budget is not None and budget.when_exceeded == "pause" and not bounded:
+        yield Remark(
+            "HF-A014",
+            "once its budget is used up, the run waits for somebody to raise it, for ever",
+            "Give the run a timeout (`options: {timeout: 7d}`), or let it fail: `when_exceeded: fail`.",
+            path="options.budget",
+        )
     for path, node in placed(spec):
         if node.type in _WAITS and node.timeout is None and not bounded:
             yield Remark(

@@ -56,7 +56,7 @@ def audit_source(
         workflow: Only what this function or class defines; comments that allow nothing are then not reported.
 
     Returns:
-        Findings in the order of lines, one at most of each code for a line.
+        Findings in the order of lines, one at most of each code for a place.
 
     Raises:
         InvalidInput: It is no Python, or nested too deep; with `line` where it is known.
@@ -124,8 +124,8 @@ def _parse(text: str, filename: str) -> ast.Module:
 
 def _findings(
     tree: ast.Module, filename: str, workflow: str | None
-) -> dict[tuple[str, int], tuple[CodeFinding, int]]:
-    """What is found, each with the last line of it, by code and line."""
+) -> dict[tuple[str, int, int], tuple[CodeFinding, int]]:
+    """What is found, each with the last line of it, by code, line and column."""
     module = Module(tree)
     resolver = Resolver(module)
     entries = find_entries(module, resolver)
@@ -133,21 +133,21 @@ def _findings(
         entries = [entry for entry in entries if entry.workflow == workflow]
         if not entries:
             raise NotFound(f"{filename}: there is no workflow {workflow!r}")
-    found: dict[tuple[str, int], tuple[CodeFinding, int]] = {}
+    found: dict[tuple[str, int, int], tuple[CodeFinding, int]] = {}
     steps = local_steps(module, resolver) if workflow is None else ()
     for hit, chain, entry in (*((hit, (), None) for hit in steps), *_walk(module, resolver, entries)):
-        line = getattr(hit.node, "lineno", 1)
+        line, column = getattr(hit.node, "lineno", 1), getattr(hit.node, "col_offset", 0) + 1
         finding = CodeFinding(
             code=hit.code,
             message=hit.message,
             fix=_worded(hit.fix, entry),
             file=filename,
             line=line,
-            column=getattr(hit.node, "col_offset", 0) + 1,
+            column=column,
             chain=chain,
         )
         last_line = line if isinstance(hit.node, ast.ExceptHandler) else getattr(hit.node, "end_lineno", line)
-        found.setdefault((hit.code, line), (finding, last_line))
+        found.setdefault((hit.code, line, column), (finding, last_line))
     return found
 
 

@@ -40,6 +40,7 @@ class Walk(ast.NodeVisitor):
         self._live_only = False
         self._ending = False
         self._reported: set[ast.AST] = set()
+        self._part_of_change: set[tuple[ast.AST, str]] = set()
 
     def run(self, function: Function, receiver: Class | None) -> None:
         """Go through a function."""
@@ -288,6 +289,7 @@ class Walk(ast.NodeVisitor):
         for name in self._shared.changes(node, self._frame):
             if node not in self._reported:
                 self._reported.add(node)
+                self._part_of_change.update((inner, name) for inner in ast.walk(node))
                 message = (
                     f"{name!r} belongs to the module and outlives the run: a replay would change it again"
                 )
@@ -295,6 +297,8 @@ class Walk(ast.NodeVisitor):
                 self._hit(shared.CODE, node, message, fix)
 
     def _reads_shared(self, node: ast.AST, name: str) -> None:
+        if (node, name) in self._part_of_change:
+            return
         message = f"{name!r} changes (line {self._shared.changed[name]}): a replay may see another value"
         self._hit(shared.CODE, node, message, "Pass it as an argument, or read it in {step}.")
 
