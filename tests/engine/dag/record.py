@@ -65,6 +65,15 @@ async def cancel(client: Client, run: Run[Any]) -> None:
     await run.cancel()
 
 
+async def raise_budget(client: Client, run: Run[Any]) -> None:
+    async def asked() -> object:
+        return await client.approvals.list(run_id=run.id)
+
+    await until(asked)
+    [approval] = await client.approvals.list(run_id=run.id)
+    await client.approvals.decide(run.id, approval.name, approved=True, max_tokens=100)
+
+
 async def nothing(client: Client, run: Run[Any]) -> None:
     """Needs nobody."""
 
@@ -94,6 +103,8 @@ DAGS: dict[str, tuple[Dag, Callable[[Client, Run[Any]], Awaitable[None]]]] = {
     "counted": (flows.counted(), nothing),
     "large": (flows.large(), nothing),
     "locally": (flows.locally(), nothing),
+    "pages": (flows.pages(), nothing),
+    "budget": (flows.budget(), raise_budget),
     "cancelled": (cancelled(), cancel),
 }
 

@@ -21,8 +21,11 @@ from holdfast import (
     workflow,
 )
 from holdfast.authoring.dag import Dag
+from holdfast.authoring.next_call import NextCall
 from holdfast.engine.dag import limits
 from holdfast.engine.maps import mapper
+from holdfast.spec.duration import Duration
+from holdfast.spec.model import BudgetSpec
 
 
 @contextmanager
@@ -54,6 +57,29 @@ class Count(Executor[CountConfig, CountOutput]):
         assert isinstance(input, dict)
         ctx.add_usage(cost_usd=0.25, tokens=5)
         return CountOutput(text=f"{config.prefix} {', '.join(sorted(input))}")
+
+
+class PageConfig(BaseModel, extra="forbid"):
+    number: int = Field(default=0, description="Which page.")
+    delay: Duration | None = Field(default=None, description="Before the next.")
+
+
+class PageOutput(BaseModel):
+    number: int = Field(description="Which page.")
+    next: NextCall | None = Field(default=None, description="The next page.")
+
+
+@register_executor
+class Pages(Executor[PageConfig, PageOutput]):
+    """Three pages, each of which says where the next one is."""
+
+    type = "recorded_pages"
+
+    async def execute(self, ctx: ExecutorContext, config: PageConfig, input: JsonValue) -> PageOutput:
+        page = PageOutput(number=config.number)
+        if config.number < 2:
+            page.next = NextCall(patch={"number": config.number + 1}, delay=config.delay, max_calls=9)
+        return page
 
 
 @step(name="recorded.add")
@@ -286,4 +312,21 @@ def locally() -> Dag:
     dag = Dag("locally")
     for number in range(4):
         sums(dag, f"n{number}", *([f"n{number - 1}"] if number else []), local=True)
+    return dag
+
+
+def pages() -> Dag:
+    """Calls that follow from one another, at once and after a time."""
+    dag = Dag("pages")
+    dag.node("quick", executor="recorded_pages")
+    dag.node("slow", executor="recorded_pages", config={"delay": "1h"}, depends_on=["quick"])
+    return dag
+
+
+def budget() -> Dag:
+    """Waits for more of its budget."""
+    dag = Dag("budget", budget=BudgetSpec(max_tokens=8))
+    for number in range(4):
+        before = [f"n{number - 1}"] if number else []
+        dag.node(f"n{number}", executor="recorded_count", config={"prefix": "x"}, depends_on=before)
     return dag
