@@ -32,9 +32,12 @@ def invalid(error: ValidationError, where: str, *, redact: Callable[[str], str] 
             if problem["input"] is None and problem["type"] == "float_type"
             else ""
         )
-        lines.append(f"{path.lstrip('.') or 'the value itself'}: {problem['msg']}, got {shown}{hint}")
+        said = problem["msg"].removeprefix("Value error, ")
+        lines.append(f"{path.lstrip('.') or 'the value itself'}: {said}, got {shown}{hint}")
     more = f"; and {len(problems) - _SHOWN_ERRORS} more" if len(problems) > _SHOWN_ERRORS else ""
+    # A JSON Schema has no name: pydantic shows the function that checks it.
+    of_type = "schema" if error.title.startswith("function-") else f"declared type {error.title}"
     return InvalidInput(
-        redact(f"{where} does not fit its declared type {error.title}: {'; '.join(lines)}{more}"),
+        redact(f"{where} does not fit its {of_type}: {'; '.join(lines)}{more}"),
         error_count=len(problems),
     )

@@ -27,6 +27,7 @@ from holdfast.authoring.signature import Signature
 from holdfast.authoring.step import Step
 from holdfast.engine.calls import CHECKPOINT
 from holdfast.engine.dag.nodes import NODE, evaluator, node_arguments
+from holdfast.engine.dag.step_options import step_finder
 from holdfast.engine.data.step_data import NODE_REF_BYTES, REF_BYTES, StepData
 from holdfast.engine.failures import step_failure
 from holdfast.engine.keyed_limits import KeyedLimits, NotYet, filled_in
@@ -86,7 +87,8 @@ class StepHost:
         """The activities that serve these steps, their aliases and their compensations."""
         from holdfast.engine.maps.data import map_activities  # brings the expressions along
 
-        served: list[Callable[..., Any]] = [_checkpoint, evaluator(self.data), *map_activities(self.data)]
+        served: list[Callable[..., Any]] = [_checkpoint, evaluator(self.data), step_finder()]
+        served += map_activities(self.data)
         for name, step in steps.items():
             if step.signature.is_method and self._instance(step) is None:
                 continue

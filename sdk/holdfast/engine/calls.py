@@ -153,7 +153,8 @@ class Calls:
         if undo:
             self.compensations.register(undo)
 
-    async def _hold(self) -> None:
+    async def held(self) -> None:
+        """Wait while the run is paused."""
         if self.paused is not None:
             await workflow.wait_condition(lambda: self.paused is None or self.compensations.running)
 
@@ -168,7 +169,7 @@ class Calls:
         compensating: bool = False,
     ) -> Payload:
         if not compensating:
-            await self._hold()
+            await self.held()
         args = [RawValue(payload) for payload in payloads]
         size_bytes = sum(payload.ByteSize() for payload in payloads)
         result: RawValue
@@ -314,7 +315,7 @@ class Calls:
             RunFailed, AlreadyStarted: As `run_child`.
         """
         if not compensating:
-            await self._hold()
+            await self.held()
         async with self._budget.admit(sum(payload.ByteSize() for payload in payloads), at_once=compensating):
             if not compensating:
                 self._admitted(undo)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel, Field, JsonValue
+from temporalio import activity
 
 from holdfast import (
     Client,
@@ -29,6 +30,7 @@ from holdfast.spec.document import load_value
 from holdfast.spec.validate import validate
 
 DONE: list[str] = []
+RELEASED = asyncio.Event()
 
 
 class JoinConfig(BaseModel, extra="forbid"):
@@ -184,6 +186,73 @@ async def test_messages_and_decisions_are_checked_by_their_schemas(client: Clien
     await run.send("word", "one")
     await client.approvals.decide(run.id, "choice", "yes")
     assert await run.result() == ["one", "yes"]
+
+
+@step(retry="none", name="nodes_once")
+async def nodes_once(text: str) -> str:
+    DONE.append(text)
+    raise RuntimeError("once is enough")
+
+
+@step(name="nodes_brief", timeout=timedelta(seconds=7), local=True, idempotent=True)
+async def nodes_brief() -> float | None:
+    timeout = activity.info().start_to_close_timeout
+    return timeout.total_seconds() if timeout else None
+
+
+@step
+async def nodes_undo() -> None:
+    DONE.append("undo")
+    await RELEASED.wait()
+
+
+DOCUMENT = """
+name: own
+nodes:
+  - {id: brief, type: step, config: {step: nodes_brief}}
+  - {id: part, type: workflow, depends_on: [brief], config: {workflow: {name: inner, nodes: [
+      {id: once, type: step, config: {step: nodes_once, arguments: {text: it}}}]}}}
+"""
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_step_in_a_document_has_its_own_options(
+    client: Client, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    if not known:  # as where a client has none of the worker's code
+        monkeypatch.setattr("holdfast.engine.dag.flow.known_steps", lambda names: {})
+    run = await client.start(Dag.load(DOCUMENT))
+    with pytest.raises(RunFailed, match="once is enough"):
+        await run.result()
+    assert DONE == ["it"]
+    [brief] = [found for found in (await run.describe()).steps if found.name == "nodes_brief"]
+    assert brief.local
+    assert (await run.history()).to_json().count('"EVENT_TYPE_MARKER_RECORDED"') == (1 if known else 2)
+
+
+async def test_a_misspelt_step_is_refused_before_anything_runs(client: Client) -> None:
+    dag = Dag.load(DOCUMENT.replace("nodes_once", "nodes_one"))
+    with pytest.raises(
+        RunFailed, match=r"node 'once': this worker has no step 'nodes_one'; did you mean 'nodes_once'"
+    ):
+        await client.run(dag)
+
+
+async def test_while_a_run_ends_nothing_is_decided_any_more(client: Client) -> None:
+    RELEASED.clear()
+    dag = Dag("ending")
+    undo = {"type": "step", "config": {"step": "nodes_undo"}}
+    say(dag, "first", "first", compensate=undo)
+    dag.add_step(nodes_once, id="once", arguments={"text": "once"}, depends_on=["first"])
+    say(dag, "later", "later", "once")
+    run = await client.start(dag)
+    while "undo" not in DONE:  # noqa: ASYNC110 - the run is elsewhere
+        await asyncio.sleep(0.05)
+    with pytest.raises(InvalidInput, match=r"the run is ending.*once is enough"):
+        await run.update("skip_node", "later")
+    RELEASED.set()
+    with pytest.raises(RunFailed, match="once is enough"):
+        await run.result()
 
 
 async def test_a_node_is_skipped_before_it_starts_and_while_it_waits(client: Client) -> None:

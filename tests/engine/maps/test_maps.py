@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -43,6 +44,20 @@ async def map_book(item: int) -> str:
 @map_book.compensate
 async def map_unbook(item: int, booking: str | None) -> None:
     assert booking in (None, f"booking {item}")
+    UNDONE.append(item)
+
+
+@step(retry="none")
+async def map_fails_twice(item: int) -> str:
+    CALLED.append(item)
+    if item == 2 and CALLED.count(2) < 3:
+        raise RuntimeError("not yet")
+    return f"tried {item}"
+
+
+@map_fails_twice.compensate
+async def map_untry(item: int, tried: str | None) -> None:
+    assert tried == f"tried {item}"
     UNDONE.append(item)
 
 
@@ -217,7 +232,42 @@ async def test_lists_and_outputs_that_do_not_pass_through_the_run(client: Client
     dag.add_step(map_total, id="total", arguments={"texts": "{{ copies }}"}, depends_on=["copies"])
     run = await client.start(dag)
     assert await run.result() == [40, "000000", "000039", 40]
+    assert len((await run.describe()).children) == 8  # 4 for each map, and theirs
     assert (await run.history()).to_json().count("x" * 100) == 0
+
+
+@pytest.mark.usefixtures("small")
+async def test_what_was_done_with_a_list_that_lies_in_the_storage_is_undone(client: Client) -> None:
+    dag = Dag("large")
+    dag.add_step(map_texts, id="texts", arguments={"count": 40, "size": 20_000})
+    dag.add_map(map_book, id="book", over="texts", arguments={"item": "{{ index }}"}, depends_on=["texts"])
+    dag.add_step(map_refuse, id="refuse", depends_on=["book"])
+    with pytest.raises(RunFailed, match="refused"):
+        await client.run(dag)
+    assert sorted(UNDONE) == sorted(CALLED) == list(range(40))
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("count", [3, 9, 30])
+async def test_what_has_completed_is_not_done_again_when_a_map_is_tried_again(
+    client: Client, count: int
+) -> None:
+    dag = Dag("again", on_failure="pause")
+    dag.add_map(map_fails_twice, id="tried", over=str(count), arguments={"item": "{{ item }}"})
+    dag.add_step(map_refuse, id="refuse", depends_on=["tried"])
+    run = await client.start(dag)
+    for _ in range(2):
+        while (await run.state())["nodes"]["tried"]["state"] != "failed":  # noqa: ASYNC110 - the run is elsewhere
+            await asyncio.sleep(0.05)
+        await run.update("retry_node", "tried")
+    while (await run.state())["nodes"]["refuse"]["state"] != "failed":  # noqa: ASYNC110 - the run is elsewhere
+        await asyncio.sleep(0.05)
+    assert sorted(CALLED) == [number for number in range(count) for _ in range(3 if number == 2 else 1)]
+    assert (await run.state())["nodes"]["tried"]["done"] == count
+    await run.cancel()
+    with pytest.raises(RunFailed):
+        await run.result()
+    assert sorted(UNDONE) == list(range(count))
 
 
 @pytest.mark.usefixtures("small")

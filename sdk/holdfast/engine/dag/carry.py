@@ -34,6 +34,8 @@ class Progress:
     """The last outputs of loops that go on."""
     chains: dict[str, Chain] = field(default_factory=dict[str, Chain])
     """Of nodes whose calls follow from one another."""
+    steps: dict[str, Any] = field(default_factory=dict[str, Any])
+    """The options of the steps that the nodes call, by name."""
     chosen: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
     """The ways that switches chose."""
 
@@ -50,6 +52,7 @@ class Progress:
                 "chains": {
                     name: [chain.to_json(), *map(_hex, chain.outputs)] for name, chain in self.chains.items()
                 },
+                "steps": self.steps,
                 "chosen": {name: sorted(ways) for name, ways in self.chosen.items()},
             }
         )
@@ -70,6 +73,7 @@ class Progress:
                 name: Chain.of_json(chain, [_unhex(one) for one in outputs])
                 for name, (chain, *outputs) in carried.get("chains", {}).items()
             },
+            steps=dict(carried.get("steps", {})),
             chosen={name: frozenset(ways) for name, ways in carried["chosen"].items()},
         )
 

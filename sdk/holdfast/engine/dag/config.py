@@ -14,11 +14,9 @@ from temporalio import workflow
 from holdfast.authoring.workflow import Workflow
 from holdfast.engine.data.values import is_object
 from holdfast.errors import InvalidInput
-from holdfast.options import StepOptions
 from holdfast.spec.check_config import compile_schema
 from holdfast.spec.duration import parse_duration
-from holdfast.spec.model import DagSpec, NodeSpec
-from holdfast.spec.names import STEP_TYPE
+from holdfast.spec.model import DagSpec
 from holdfast.spec.source import path_text
 
 
@@ -113,19 +111,3 @@ def _schema_type(schema: str) -> Any:
 def schema_type(schema: object) -> Any:
     """A type that takes what a JSON Schema allows."""
     return _schema_type(json.dumps(schema, sort_keys=True))
-
-
-def step_options(node: NodeSpec) -> StepOptions:
-    """The options of the call of a node; what the document leaves out has its default."""
-    options: dict[str, Any] = {"summary": node.title, "local": bool(node.local)}
-    if node.timeout is not None:
-        options["timeout"] = node.timeout
-    if node.retry is not None:
-        options["retry"] = node.retry.policy
-    if node.type == STEP_TYPE:
-        options["queue"] = node.config.get("queue")
-        options["priority"] = node.config.get("priority")
-        if "heartbeat" in node.config:
-            heartbeat = node.config["heartbeat"]
-            options["heartbeat"] = None if heartbeat is None else parse_duration(heartbeat)
-    return StepOptions(**options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from temporalio import workflow as temporal
@@ -10,8 +11,9 @@ from holdfast.authoring.workflow import Workflow
 from holdfast.engine.dag.config import check_input
 from holdfast.engine.dag.interpreter import Interpreter
 from holdfast.engine.dag.state import DagView, NodeView
+from holdfast.engine.dag.step_options import known_steps, step_names
 from holdfast.engine.data.in_workflow import encode_argument
-from holdfast.engine.payloads import has_refs, plain
+from holdfast.engine.payloads import NULL, has_refs, plain
 from holdfast.engine.shell import Shell
 from holdfast.errors import InvalidInput
 from holdfast.options import WorkflowOptions
@@ -22,13 +24,19 @@ from holdfast.states import StepState
 DAG_WORKFLOW = "holdfast.dag"
 
 
-async def run_dag(document: dict[str, Any], input: Any, carried: dict[str, Any] | None = None) -> Any:
+async def run_dag(
+    document: dict[str, Any],
+    input: Any,
+    carried: dict[str, Any] | None = None,
+    steps: dict[str, Any] | None = None,
+) -> Any:
     """Run a DAG.
 
     Args:
         document: The spec, complete and checked; this run keeps it.
         input: The run's input.
         carried: What the execution before this one took along.
+        steps: The options of the steps that it calls, as far as whoever started it knew them.
     """
     run = temporal.instance()
     assert isinstance(run, Shell)
@@ -41,11 +49,13 @@ async def run_dag(document: dict[str, Any], input: Any, carried: dict[str, Any] 
     if carried is None:
         if not has_refs(payload):
             check_input(spec, input)
+        interpreter.progress.steps.update(steps or {})
         interpreter.refuse_what_cannot_run()
+        await interpreter.find_steps()
     output = await interpreter.run()
     if output is None:
         again = interpreter.progress.to_payload(spec)
-        scope.continue_with([encode_argument(document, converter), payload, again])
+        scope.continue_with([encode_argument(document, converter), payload, again, NULL])
     return plain(output, "The output")
 
 
@@ -55,10 +65,19 @@ dag_workflow: Workflow[..., Any] = Workflow(
 )
 
 
-def dag_call(spec: DagSpec, input: Any) -> tuple[Workflow[..., Any], list[Any]]:
-    """The workflow that runs a DAG, and its arguments."""
+def dag_call(
+    spec: DagSpec, input: Any, steps: Mapping[str, Any] | None = None
+) -> tuple[Workflow[..., Any], list[Any]]:
+    """The workflow that runs a DAG, and its arguments.
+
+    Args:
+        spec: The document.
+        input: The run's input.
+        steps: The options of its steps. Default: what this process knows of them.
+    """
     timed = dag_workflow.with_options(timeout=spec.options.timeout)
-    return timed, [spec.document(complete=True), input, None]
+    own = known_steps(step_names(spec)) if steps is None else dict(steps)
+    return timed, [spec.document(complete=True), input, None, own]
 
 
 @dag_workflow.update
@@ -80,6 +99,8 @@ def skip_node(view: DagView, node: str) -> None:
 
 
 def _node(view: DagView, node: str) -> NodeView:
+    if view.error is not None:
+        raise InvalidInput(f"the run is ending, and nothing can be decided any more: {view.error}")
     found = view.nodes.get(node)
     if found is None:
         listed = ", ".join(list(view.nodes)[:30]) + (", ..." if len(view.nodes) > 30 else "")

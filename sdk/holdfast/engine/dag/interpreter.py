@@ -14,12 +14,14 @@ from holdfast.engine.calls import Calls
 from holdfast.engine.dag.carry import Progress
 from holdfast.engine.dag.limits import Limits
 from holdfast.engine.dag.state import DagView, NodeView, Skip
+from holdfast.engine.dag.step_options import FIND_STEPS, step_names
 from holdfast.engine.dag.work import Suspended, Work
 from holdfast.engine.data.values import is_object
 from holdfast.engine.ending import ended
-from holdfast.engine.payloads import NULL, as_payload, object_of
+from holdfast.engine.payloads import NULL, as_payload, object_of, plain
 from holdfast.engine.waiting import Waiting
 from holdfast.errors import BudgetExceeded, GiveUp, InvalidInput, WaitTimeout
+from holdfast.options import StepOptions
 from holdfast.spec.graph import Graph
 from holdfast.spec.model import DagSpec, NodeSpec, switch_targets
 from holdfast.spec.names import CONTROL_TYPES, STEP_TYPE
@@ -117,6 +119,29 @@ class Interpreter:
                         f"{', '.join(here) or 'none'}"
                     )
 
+    async def find_steps(self) -> None:
+        """Look up the options of steps that whoever started the run did not know.
+
+        Raises:
+            InvalidInput: The worker knows none of that name, but one of a name that is nearly the same. Another worker
+                may know one whose name is like no other.
+        """
+        unknown = sorted(step_names(self.spec) - self.progress.steps.keys())
+        if not unknown:
+            return
+        asked = self._calls.own(FIND_STEPS)
+        found = plain(
+            await self._calls.call(FIND_STEPS, asked, [as_payload(unknown)], StepOptions(local=True)),
+            "The options of steps",
+        )
+        self.progress.steps.update(found["found"])
+        for node in self.spec.nodes:
+            near = found["near"].get(node.config.get("step")) if node.type == STEP_TYPE else None
+            if near is not None and "queue" not in node.config:
+                raise InvalidInput(
+                    f"node {node.id!r}: this worker has no step {node.config['step']!r}; did you mean {near!r}?"
+                )
+
     # From one node to the next
 
     def _begin(self, ready: deque[str]) -> None:
@@ -153,9 +178,12 @@ class Interpreter:
             if node.id not in self._limits.suspending:
                 self.view.nodes[node.id].state = StepState.CANCELLED
                 self.view.nodes[node.id].closed = workflow.now()
-                self._failure = self._failure or exc
+                self._fail(exc)
+        except InvalidInput as exc:
+            named = repr(node.id) in exc.message
+            self._fail(exc if named else InvalidInput(f"node {node.id!r}: {exc.message}"))
         except Exception as exc:  # noqa: BLE001 - raised again by `run`
-            self._failure = self._failure or exc
+            self._fail(exc)
         else:
             self._begin(deque(self._released(node.id)))
         # Not in a `finally`: where a stopped worker discards the run, nothing may be asked of it any more.
@@ -164,6 +192,10 @@ class Interpreter:
             self._suspend_waits()
         if self._failure is not None or not self._tasks:
             self._quiet.set()
+
+    def _fail(self, exc: BaseException) -> None:
+        self._failure = self._failure or exc
+        self.view.error = self.view.error or str(exc) or "it was cancelled"
 
     def _suspend_waits(self) -> None:
         self._waiting.suspending = True

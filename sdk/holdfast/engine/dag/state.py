@@ -47,6 +47,8 @@ class DagView:
     """A run of a DAG, as `run.state()` shows it."""
 
     dag: str
+    error: str | None = None
+    """Why the run ends, once a node has failed it or it was cancelled."""
     nodes: dict[str, NodeView] = field(default_factory=dict[str, NodeView])
     usage: dict[str, float] = field(default_factory=dict[str, float])
     """What its calls used up so far: `calls`, `seconds`, and what they report, as `cost_usd` and `tokens`."""

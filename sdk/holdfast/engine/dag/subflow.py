@@ -14,6 +14,7 @@ from holdfast.engine.calls import Calls
 from holdfast.engine.children import child_run_id
 from holdfast.engine.compensation import Undo
 from holdfast.engine.dag.config import bind_input
+from holdfast.engine.dag.step_options import step_names
 from holdfast.engine.data.in_workflow import encode_argument
 from holdfast.engine.data.values import is_object
 from holdfast.engine.evaluation import Evaluation
@@ -30,6 +31,7 @@ async def call_workflow(
     undo: Undo | None = None,
     used: dict[str, float] | None = None,
     evaluation: Evaluation | None = None,
+    steps: Mapping[str, Any] | None = None,
 ) -> Payload:
     """Run the workflow that a node names, or holds as a document, and give its result.
 
@@ -41,6 +43,7 @@ async def call_workflow(
         undo: What undoes it once it has completed.
         used: Where to count what it used up.
         evaluation: Where values are decoded.
+        steps: The options of steps that a document inside calls.
 
     Raises:
         InvalidInput: There is no such workflow, or it takes no such input.
@@ -48,7 +51,7 @@ async def call_workflow(
     """
     evaluation = evaluation or Evaluation(calls)
     rendered = await evaluation.render({key: config.get(key) for key in ("input", "id")}, payloads)
-    child, values = _child(config["workflow"], rendered["input"], label)
+    child, values = _child(config["workflow"], rendered["input"], label, steps or {})
     run_id = rendered["id"]
     if run_id is None:
         suffix = "".join(c if c.isalnum() or c in "._-" else ":" for c in label).strip(":")
@@ -58,11 +61,14 @@ async def call_workflow(
     return encode_argument(result, workflow.payload_converter(), where=f"The output of {label!r}")
 
 
-def _child(named: object, value: Any, label: str) -> tuple[Workflow[..., Any], list[Any]]:
+def _child(
+    named: object, value: Any, label: str, steps: Mapping[str, Any]
+) -> tuple[Workflow[..., Any], list[Any]]:
     if is_object(named):
         from holdfast.engine.dag.flow import dag_call  # which itself stands on this module
 
-        return dag_call(load_value(named), value)
+        spec = load_value(named)
+        return dag_call(spec, value, {name: steps[name] for name in step_names(spec) if name in steps})
     known = registry().workflows()
     name = str(named)
     if name not in known:

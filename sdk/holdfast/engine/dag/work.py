@@ -17,11 +17,12 @@ from holdfast.engine.budget import Budget
 from holdfast.engine.calls import Calls
 from holdfast.engine.compensation import Undo
 from holdfast.engine.dag.carry import Progress
-from holdfast.engine.dag.config import map_items, schema_type, step_options, switch_ids, timer_duration
+from holdfast.engine.dag.config import map_items, schema_type, switch_ids, timer_duration
 from holdfast.engine.dag.following import Chain, take_next
 from holdfast.engine.dag.limits import Limits
 from holdfast.engine.dag.nodes import NODE
 from holdfast.engine.dag.state import NodeView
+from holdfast.engine.dag.step_options import node_options
 from holdfast.engine.dag.subflow import call_workflow
 from holdfast.engine.data.in_workflow import encode_argument
 from holdfast.engine.data.refs import Ref
@@ -263,7 +264,7 @@ class Work:
                     kind,
                     call_id,
                     [node_call(config, scope, takes=takes, patch=patch), NULL],
-                    step_options(node),
+                    node_options(node, self._progress.steps),
                     undo=undo,
                     step=label,
                 )
@@ -272,6 +273,9 @@ class Work:
         return output
 
     async def _admitted(self, node: NodeSpec, kind: str, view: NodeView) -> None:
+        if self._calls.paused is not None:
+            view.waits_for = "the run to be resumed"
+            await self._calls.held()
         if self._budget.lacks(kind):
             view.waits_for = "the budget"
             self.waits.add(node.id)
@@ -301,6 +305,7 @@ class Work:
                     undo=undo,
                     used=used,
                     evaluation=self._evaluation,
+                    steps=self._progress.steps,
                 )
         except TimeoutError as exc:
             if not limit.expired():
@@ -379,12 +384,13 @@ class Work:
             activity=None if node.type == "workflow" else _activity(node.type, node.config),
             label=node.id,
             step=str(node.config.get("step", node.id)),
-            options=step_options(node),
+            options=node_options(node, self._progress.steps),
             concurrency=min(spec.concurrency, self._spec.options.max_parallel),
             on_error=spec.on_error,
             config=dict(node.config) if node.type == "workflow" else _sent(node.type, node.config),
             takes=self._takes(node),
             item_name=spec.item_name,
+            resumed=self._spec.options.on_failure == "pause",
             undo=_undo_plan(node),
         )
 

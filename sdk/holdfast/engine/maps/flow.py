@@ -12,7 +12,7 @@ from holdfast.authoring.workflow import Workflow
 from holdfast.engine.children import MAP_WORKFLOW, child_run_id
 from holdfast.engine.data.in_workflow import encode_argument
 from holdfast.engine.data.values import is_object
-from holdfast.engine.maps.mapper import UNDO, Mapper
+from holdfast.engine.maps.mapper import CHUNKS, UNDO, Mapper, PartResult
 from holdfast.engine.maps.plan import MapPlan
 from holdfast.engine.payloads import as_payload, plain
 from holdfast.engine.runtime import Run
@@ -30,12 +30,13 @@ async def run_map(
         mode: `run` or `undo`.
         plan: A `MapPlan` as JSON.
         values: What its calls name beside the item.
-        items: The items of the part, how many numbers from `first` on, or a Ref to a list.
+        items: The items of the part, how many numbers from `first` on, a Ref to a list, or the chunks of one.
         first: The position of the first one in the whole map.
-        result: What the run that is undone returned; None if that is unknown.
+        result: What the run returned that is undone, or that did a part of it; None if that is unknown.
 
     Returns:
-        `outputs`, a list or a Ref to one; `failed`, by position; `usage`.
+        `outputs`, a list or a Ref to one; `failed`, by position; `rest`, the first positions and the counts of items
+        that were not begun; `usage`.
     """
     run = temporal.instance()
     assert isinstance(run, Shell)
@@ -46,39 +47,49 @@ async def run_map(
         MapPlan.of_json(plan),
         raw,
         progress=lambda done: scope.set_state({"first": first, "done": done}),
+        inner=True,
     )
-    found = await mapper.load(items, first)
     if mode == UNDO:
-        await _undo(scope, mapper, raw, found, first, result)
+        await _undo(scope, mapper, raw, items, first, result)
         return None
-    outputs = await mapper.keep(await mapper.run(found, first))
+    if is_object(result):
+        mapper.resume(result, await mapper.load(result["outputs"], first))
+    outputs = await mapper.keep(await mapper.run_part(items, first))
     return {
         "outputs": plain(outputs, "The outputs"),
         "failed": {index: failed.to_json() for index, failed in mapper.failed.items()},
+        "rest": mapper.rest,
         "usage": mapper.usage,
     }
 
 
 async def _undo(
-    scope: Run, mapper: Mapper, values: Mapping[str, Payload], items: Sequence[Any], first: int, result: Any
+    scope: Run, mapper: Mapper, values: Mapping[str, Payload], given: Any, first: int, result: Any
 ) -> None:
     """Undo a part: its items one after the other, the last one first; a long one in runs of its own."""
-    outputs: Sequence[Any] | None = None
-    failed: Mapping[str, Any] = {}
+    before: PartResult | None = None
     if is_object(result):
-        outputs, failed = await mapper.load(result["outputs"], first), result["failed"]
-    if len(items) > mapper.leaf_items:
-        await _undo_in_parts(scope, mapper, values, items, first, outputs, failed)
+        before = PartResult(result, await mapper.load(result["outputs"], first))
+    if is_object(given):
+        chunks = [(count, chunk) for count, chunk in given[CHUNKS]]
+        await _undo_in_parts(scope, mapper, values, chunks, first, before)
         return
-    for index, item in enumerate(items, first):
-        how = failed.get(str(index))
-        if how is not None and not how["unknown"]:
+    items = await mapper.load(given, first)
+    if len(items) > mapper.leaf_items:
+        size = mapper.leaf_items
+        cut = [items[start : start + size] for start in range(0, len(items), size)]
+        parts = [(len(part), len(part) if isinstance(part, range) else part) for part in cut]
+        await _undo_in_parts(scope, mapper, values, parts, first, before)
+        return
+    for index, item in enumerate(items):
+        at = first + index
+        if before is not None and not before.begun(at):
             continue
-        undo = mapper.plan.undoing(item, index, values, f"{mapper.plan.label}[{index}]")
+        undo = mapper.plan.undoing(item, at, values, f"{mapper.plan.label}[{at}]")
         assert undo is not None
         scope.calls.compensations.register(undo)
-        if outputs is not None and how is None:
-            scope.calls.compensations.completed(undo, _payload(outputs[index - first]))
+        if before is not None and before.completed(index, first):
+            scope.calls.compensations.completed(undo, _payload(before.outputs[index]))
     if problems := await scope.calls.compensations.run_all():
         raise StepFailed("; ".join(problems), step=mapper.plan.label, error_type="StepFailed")
 
@@ -87,23 +98,20 @@ async def _undo_in_parts(
     scope: Run,
     mapper: Mapper,
     values: Mapping[str, Payload],
-    items: Sequence[Any],
+    parts: Sequence[tuple[int, Any]],
     first: int,
-    outputs: Sequence[Any] | None,
-    failed: Mapping[str, Any],
+    before: PartResult | None,
 ) -> None:
-    for start in reversed(range(0, len(items), mapper.leaf_items)):
-        part = items[start : start + mapper.leaf_items]
-        known = None
-        if outputs is not None:
-            known = {"outputs": outputs[start : start + mapper.leaf_items], "failed": failed}
+    end = sum(count for count, _ in parts)
+    for count, part in reversed(parts):
+        start, end = end - count, end - count
         arguments = [
             as_payload(UNDO),
             as_payload(mapper.plan.to_json(concurrency=1)),
             _payload({name: plain(value, name) for name, value in values.items()}),
-            _payload(len(part) if isinstance(part, range) else part),
+            _payload(part),
             as_payload(first + start),
-            _payload(known),
+            _payload(None if before is None else before.part(start, count, first)),
         ]
         child_id = child_run_id(temporal.info().workflow_id, str(first + start))
         await scope.calls.start_child(map_workflow, child_id, arguments)

@@ -38,6 +38,9 @@ to six, a local one about one, a child run nine."""
 _CHILDREN = 150
 """Child runs that one run starts; above that, there is a level of runs between."""
 
+CHUNKS = "chunks"
+"""The member of what a child run is given that holds many chunks: how many items each has, and it or a Ref to it."""
+
 RUN, UNDO = "run", "undo"
 """What a child run does with its part."""
 
@@ -62,6 +65,42 @@ class Failed:
         return {"message": self.message, "error_type": self.error_type, "unknown": self.unknown}
 
 
+@dataclass(frozen=True)
+class PartResult:
+    """What a run returned that did a part of a map."""
+
+    result: Mapping[str, Any]
+    outputs: Sequence[Any]
+
+    def completed(self, index: int, first: int) -> bool:
+        """Whether an item has completed; `first` is the position of the part's first one."""
+        at = first + index
+        return str(at) not in self.result["failed"] and not any(
+            start <= at < start + count for start, count in self.result["rest"]
+        )
+
+    def begun(self, at: int) -> bool:
+        """Whether the item at a position may have had an effect."""
+        failed = self.result["failed"].get(str(at))
+        if failed is not None:
+            return bool(failed["unknown"])
+        return not any(start <= at < start + count for start, count in self.result["rest"])
+
+    def part(self, index: int, count: int, first: int) -> dict[str, Any]:
+        """The same of so many items from one on."""
+        begin, end = first + index, first + index + count
+        rest = [
+            (max(start, begin), min(start + number, end) - max(start, begin))
+            for start, number in self.result["rest"]
+        ]
+        return {
+            "outputs": self.outputs[index : index + count],
+            "failed": {at: how for at, how in self.result["failed"].items() if begin <= int(at) < end},
+            "rest": [(start, number) for start, number in rest if number > 0],
+            "usage": {},
+        }
+
+
 class Mapper:
     """One map in one run. It remembers what has completed: `run` may be called again after a failure.
 
@@ -73,6 +112,11 @@ class Mapper:
         slots: The places of the run, shared with others.
         urgency: Against others that wait for a place.
         progress: Called with how many items have completed so far.
+        inner: Whether it does a part of a map of another run, to which it tells how far it came.
+
+    Attributes:
+        failed: The items that failed, by position.
+        rest: The first position and the number of items that were not begun, where one failed.
     """
 
     def __init__(
@@ -85,10 +129,14 @@ class Mapper:
         slots: Slots | None = None,
         urgency: float = 0.0,
         progress: Callable[[int], None] = lambda done: None,
+        inner: bool = False,
     ) -> None:
         self.plan = plan
         self.failed: dict[int, Failed] = {}
+        self.rest: list[tuple[int, int]] = []
         self.done = 0
+        self._inner = inner
+        self._stopping = False
         self._budget = budget or Budget()
         self._calls = calls
         self._values = values
@@ -97,6 +145,9 @@ class Mapper:
         self._progress = progress
         self._outputs: dict[int, Payload] = {}
         self._parts: dict[int, Any] = {}
+        self._before: PartResult | None = None
+        self._unfinished: dict[int, Mapping[str, Any]] = {}
+        self._undo_of: dict[int, Undo] = {}
 
     @property
     def usage(self) -> Mapping[str, float]:
@@ -141,21 +192,38 @@ class Mapper:
         parts = [(start, items[start : start + size]) for start in range(0, len(items), size)]
         return await self._spread([(first + start, len(part), part) for start, part in parts])
 
-    async def run_chunks(self, chunks: Sequence[Sequence[Any]]) -> Payload:
+    async def run_chunks(self, chunks: Sequence[Sequence[Any]], first: int = 0) -> Payload:
         """Do it with the items of a list that lies in the storage.
 
         Args:
             chunks: For each part of it, how many items it has, and the part or a Ref to it.
+            first: The position of the first one in the whole map.
         """
         parts: list[tuple[int, int, Any]] = []
-        first = 0
-        for count, chunk in chunks:
-            parts.append((first, count, chunk))
-            first += count
+        size = 1
+        while len(chunks) > size * _CHILDREN:
+            size *= _CHILDREN
+        start = first
+        for begin in range(0, len(chunks), size):
+            group = chunks[begin : begin + size]
+            count = sum(count for count, _ in group)
+            parts.append((start, count, group[0][1] if size == 1 else {CHUNKS: group}))
+            start += count
         return await self._spread(parts)
 
+    async def run_part(self, items: Any, first: int) -> Payload:
+        """Do it with the items that a child run was given: a list, how many numbers from `first` on, a Ref to a list,
+        or the chunks of one."""
+        if is_object(items):
+            return await self.run_chunks(items[CHUNKS], first)
+        return await self.run(await self.load(items, first), first)
+
+    def resume(self, result: Mapping[str, Any], outputs: Sequence[Any]) -> None:
+        """Go on where another run of the same part ended, of which this is the result, with these outputs."""
+        self._before = PartResult(result, outputs)
+
     async def load(self, items: Any, first: int) -> Sequence[Any]:
-        """The items that a child run was given: a list, how many numbers from `first` on, or a Ref to a list."""
+        """The items of a part that are not in chunks."""
         if isinstance(items, int):
             return range(first, first + items)
         if not isinstance(items, Ref):
@@ -174,9 +242,17 @@ class Mapper:
 
     async def _all(self, items: Sequence[Any], first: int) -> Payload:
         places = Slots(self.plan.concurrency)
+        converter = workflow.payload_converter()
+        for index in range(len(items) if self._before else 0):
+            if self._before and self._before.completed(index, first):
+                self._outputs[index] = encode_argument(self._before.outputs[index], converter)
 
         async def one(index: int) -> None:
             async with places.hold(), self._slots.hold(self._urgency):
+                if self._stopping:
+                    self.rest.append((first + index, 1))
+                    self._outputs[index] = NULL
+                    return
                 await self._budget.admit(self.plan.kind, f"item {first + index} of {self.plan.label!r}")
                 self._outputs[index] = await self._one(items[index], first + index)
             self._count(1)
@@ -189,7 +265,9 @@ class Mapper:
             return await self._call(item, index, f"{self.plan.label}[{index}]")
         except (StepFailed, RunFailed) as exc:
             if self.plan.on_error == "fail_fast":
-                raise
+                if not (self._inner and self.plan.resumed):
+                    raise
+                self._stopping = True
             self.failed[index] = Failed(
                 message=exc.message, error_type=exc.error_type, unknown=outcome_unknown(exc)
             )
@@ -221,20 +299,45 @@ class Mapper:
 
     async def _spread(self, parts: Sequence[tuple[int, int, Any]]) -> Payload:
         lanes = min(_LANES, self.plan.concurrency, len(parts))
+        start = parts[0][0] if parts else 0
+        for first, count, _ in parts if self._before else ():
+            assert self._before is not None
+            before = self._before.part(first - start, count, start)
+            if before["failed"] or before["rest"]:
+                self._unfinished[first] = before
+            else:
+                self._parts[first] = before["outputs"]
         waiting = iter([part for part in parts if part[0] not in self._parts])
 
         async def lane(share: int) -> None:
             for first, count, items in waiting:
+                if self._stopping:
+                    self.rest.append((first, count))
+                    self._parts[first] = [None] * count
+                    continue
                 async with self._slots.hold(self._urgency, share):
                     where = f"part {first} to {first + count - 1} of {self.plan.label!r}"
                     await self._budget.admit(self.plan.kind, where, count)
                     with self._budget.hold(self.plan.kind, count) as used:
                         self._parts[first] = await self._part(first, count, items, share, used)
-                self._count(count)
+                if first not in self._unfinished:
+                    self._count(count)
 
         whole, more = divmod(self.plan.concurrency, lanes)
         await _together(lane(whole + (number < more)) for number in range(lanes))
+        if self._stopping and not self._inner:
+            raise self._stopped()
         return await self._joined([self._parts[first] for first, _, _ in parts])
+
+    def _stopped(self) -> StepFailed:
+        """The failure of a map that somebody may try again; what is not complete is forgotten."""
+        for first in [*self._unfinished, *(first for first, _ in self.rest)]:
+            del self._parts[first]
+        failed = self.failed[min(self.failed)]
+        self.failed.clear()
+        self.rest.clear()
+        self._stopping = False
+        return StepFailed(failed.message, step=self.plan.label, error_type=failed.error_type)
 
     async def _part(self, first: int, count: int, items: Any, share: int, used: dict[str, float]) -> Any:
         from holdfast.engine.maps.flow import map_workflow  # which itself stands on this module
@@ -251,6 +354,8 @@ class Mapper:
         child_id = child_run_id(workflow.info().workflow_id, self._numbered(f"{plan.label}:{first}"))
         undo: Undo | None = None
         if plan.undo is not None:
+            if first in self._undo_of:  # this part goes on: it is undone as a whole
+                self._calls.compensations.drop(self._undo_of[first])
             undo = Undo(
                 name=MAP_WORKFLOW,
                 step=plan.step,
@@ -259,9 +364,11 @@ class Mapper:
                 queue=None,
                 caller=asyncio.current_task(),
             )
+            self._undo_of[first] = undo
+        known = self._calls.encode(self._unfinished.pop(first, None), None, where)
         try:
             raw = await self._calls.start_child(
-                map_workflow, child_id, [as_payload(RUN), *payloads, NULL], undo=undo
+                map_workflow, child_id, [as_payload(RUN), *payloads, known], undo=undo
             )
         except RunFailed as exc:
             message = exc.message.removeprefix(f"child run {child_id!r} failed: ")
@@ -271,6 +378,11 @@ class Mapper:
         for index, failed in result["failed"].items():
             self.failed[int(index)] = Failed(**failed)
         used.update(result["usage"])
+        if result["rest"] or (result["failed"] and plan.on_error == "fail_fast"):
+            self._stopping = True
+            self._unfinished[first] = result
+            if self._inner:
+                self.rest += [(start, number) for start, number in result["rest"]]
         return result["outputs"]
 
     async def _joined(self, parts: Sequence[Any]) -> Payload:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Literal, Self
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 
 from holdfast.engine.compensation import Undo
+from holdfast.engine.dag.step_options import options_json, options_of_json
 from holdfast.engine.data.in_workflow import encode_argument
-from holdfast.engine.data.values import is_object
 from holdfast.engine.payloads import NULL, as_payload, object_of
-from holdfast.options import RetryPolicy, StepOptions
+from holdfast.options import StepOptions
 from holdfast.spec.templates import names as template_names
 
 OnError = Literal["fail_fast", "collect"]
@@ -46,6 +45,10 @@ class MapPlan:
     """The values that an executor gets as its input, beside item and index. None: it is no executor."""
 
     item_name: str = "item"
+
+    resumed: bool = False
+    """Whether somebody may try again what failed: then a failed item ends the map, but nothing that has begun is cut
+    off, and what has completed is not done again."""
 
     undo: Mapping[str, Any] | None = None
     """What undoes one call: `activity`, and for a node `config` and `own`, its id."""
@@ -125,48 +128,3 @@ def node_call(
     if patch is not None:
         parts["patch"] = as_payload(patch)
     return object_of({**parts, "values": object_of(found), "own": as_payload(own)})
-
-
-def options_json(options: StepOptions) -> dict[str, Any]:
-    """The options that a call in another run needs, as JSON."""
-    retry = options.retry
-    return {
-        "timeout": _seconds(options.timeout),
-        "heartbeat": _seconds(options.heartbeat),
-        "local": options.local,
-        "queue": options.queue,
-        "priority": options.priority,
-        "summary": options.summary,
-        "deferred": options.deferred,
-        "retry": {
-            "max_attempts": retry.max_attempts,
-            "first_delay": retry.first_delay.total_seconds(),
-            "backoff": retry.backoff,
-            "max_delay": retry.max_delay.total_seconds(),
-            "jitter": retry.jitter,
-            "non_retryable": retry.non_retryable_names,
-        },
-    }
-
-
-def options_of_json(document: Mapping[str, Any]) -> StepOptions:
-    """The options that `options_json` wrote."""
-    retry: object = document["retry"]
-    assert is_object(retry)
-    delays = {name: timedelta(seconds=retry[name]) for name in ("first_delay", "max_delay")}
-    policy: dict[str, Any] = {**retry, **delays, "non_retryable": tuple(retry["non_retryable"])}
-    options: dict[str, Any] = {
-        **document,
-        "timeout": _duration(document["timeout"]),
-        "heartbeat": _duration(document["heartbeat"]),
-        "retry": RetryPolicy(**policy),
-    }
-    return StepOptions(**options)
-
-
-def _seconds(duration: timedelta | None) -> float | None:
-    return None if duration is None else duration.total_seconds()
-
-
-def _duration(seconds: float | None) -> timedelta | None:
-    return None if seconds is None else timedelta(seconds=seconds)
