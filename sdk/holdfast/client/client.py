@@ -31,8 +31,8 @@ from holdfast.client.start import (
     start,
 )
 from holdfast.client.steps import Steps
-from holdfast.engine.calls import spec_memo
 from holdfast.engine.data.step_data import StepData
+from holdfast.engine.start_memo import spec_memo
 from holdfast.errors import AlreadyStarted, InvalidInput, RunClosed, Unavailable
 from holdfast.settings import load
 

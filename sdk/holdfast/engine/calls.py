@@ -26,6 +26,7 @@ from holdfast.engine.data.values import megabytes
 from holdfast.engine.failures import is_unregistered, not_its_turn, outcome_unknown, step_failed
 from holdfast.engine.inbox import PAUSED, searchable
 from holdfast.engine.payloads import take_usage
+from holdfast.engine.start_memo import spec_memo
 from holdfast.engine.task_budget import LocalBudget, TaskBudget
 from holdfast.errors import PayloadTooLarge, RunTerminated
 from holdfast.options import MINUTE, RetryPolicy, StepOptions
@@ -33,7 +34,6 @@ from holdfast.options import MINUTE, RetryPolicy, StepOptions
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-SPEC_MEMO = "holdfast.spec"
 _FIRST_LOOK, _LAST_LOOK = timedelta(seconds=2), timedelta(minutes=5)
 """How long to wait until a step that no worker knew is scheduled again."""
 
@@ -89,6 +89,12 @@ class Calls:
     def own(self, call_id: str) -> str:
         """The id of a call, made different from that of the same call before the run was started again."""
         return f"{call_id}@{self._restart}" if self._restart else call_id
+
+    def numbered(self, label: str) -> str:
+        """The id of a call of that label; one that is made again is another call than the one that failed."""
+        self.ordinals[label] += 1
+        count = self.ordinals[label]
+        return self.own(label if count == 1 else f"{label}-{count}")
 
     async def call(
         self,
@@ -367,25 +373,6 @@ class Calls:
         self.paused = None
         if searchable():
             workflow.upsert_search_attributes([PAUSED.value_set(False)])  # pyright: ignore[reportUnknownMemberType]
-
-
-def spec_memo(definition: Workflow[..., Any], *, stored: bool, restart: str | None = None) -> dict[str, Any]:
-    """What is written down at a run's start, since it decides on its history. No time limit is written down too: one
-    that the code gets later must not reach open runs.
-
-    Args:
-        definition: The workflow.
-        stored: Whether large payloads go to a storage.
-        restart: Tells a run that was started again under its id from the one before, in the ids of its calls and so
-            in the idempotency keys of its steps.
-    """
-    timeout = definition.options.timeout
-    spec: dict[str, Any] = {"timeout": timeout.total_seconds() if timeout else None}
-    if not stored:
-        spec["stored"] = False
-    if restart:
-        spec["restart"] = restart
-    return {SPEC_MEMO: spec}
 
 
 def _compensation_options(undo: Undo) -> StepOptions:

@@ -88,7 +88,10 @@ class ExecutorCall(Call):
                     return await encode(await stand_in([call, None]), info)
                 ctx = await self._context(info, redactor)
                 config = await prepare(self.executor, call, ctx, redactor)
-                async with self._turn(self.executor.limit(config), info):
+                limit = self.executor.limit(config)
+                if limit is not None and redactor.text(limit.key) != limit.key:
+                    raise InvalidInput("the key of the limit holds a secret, and would be part of a run's id")
+                async with self._turn(limit, info):
                     called = True
                     result = await self.executor.execute(ctx, config, call.get("input"))
                 kept = without_secrets(result, self.signature.result, redactor, self.executor.type)

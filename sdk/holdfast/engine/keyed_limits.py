@@ -58,16 +58,14 @@ def filled_in(limit: Limit, arguments: Mapping[str, Any]) -> Limit:
     """A limit with arguments in the place of their names.
 
     Raises:
-        InvalidInput: The key names something else, or is too long.
+        InvalidInput: The key names something else, or nothing is left of it.
     """
     try:
         key = limit.key.format_map(arguments)
     except (KeyError, AttributeError, IndexError, ValueError) as error:
         raise InvalidInput(f"the limit's key {limit.key!r} cannot be filled in: {error!r}") from error
-    if not key or len(key.encode()) > _KEY_BYTES or not key.isprintable():
-        raise InvalidInput(
-            f"the limit's key {key!r:.300}: use 1 to {_KEY_BYTES} bytes without control characters"
-        )
+    if not key:
+        raise InvalidInput(f"the limit's key {limit.key!r} is empty once it is filled in")
     return dataclasses.replace(limit, key=key)
 
 
@@ -96,7 +94,12 @@ class KeyedLimits:
 
         Raises:
             NotYet: It is not its turn for some time.
+            InvalidInput: Its key cannot be part of a run's id.
         """
+        if len(limit.key.encode()) > _KEY_BYTES or not limit.key.isprintable():
+            raise InvalidInput(
+                f"the limit's key {limit.key!r:.300}: use at most {_KEY_BYTES} bytes without control characters"
+            )
         loop = self._running_loop()
         place = _Place(holder, may_leave=may_leave)
         loop.call_soon_threadsafe(self._join, limit, place)

@@ -14,13 +14,14 @@ from temporalio.exceptions import ApplicationError
 
 from holdfast.authoring.step import Step
 from holdfast.authoring.workflow import Workflow
-from holdfast.engine.calls import SPEC_MEMO, Calls
+from holdfast.engine.calls import Calls
 from holdfast.engine.compensation import COMPENSATING_MEMO
 from holdfast.engine.data.in_workflow import decode_in_workflow
 from holdfast.engine.data.values import is_object
 from holdfast.engine.failures import run_failure
 from holdfast.engine.inbox import WAITS_MEMO, Inbox
 from holdfast.engine.payloads import note_usage
+from holdfast.engine.start_memo import SPEC_MEMO
 from holdfast.engine.waiting import Waiting
 from holdfast.errors import InvalidInput, InvalidWorkflow, RunTimedOut
 

@@ -11,11 +11,12 @@ from temporalio.api.common.v1 import Payload
 
 from holdfast.authoring.registry import registry
 from holdfast.engine.calls import Calls
+from holdfast.engine.dag.calling import Suspended
 from holdfast.engine.dag.carry import Progress
 from holdfast.engine.dag.limits import Limits
 from holdfast.engine.dag.state import DagView, NodeView, Skip
 from holdfast.engine.dag.step_options import FIND_STEPS, step_names
-from holdfast.engine.dag.work import Suspended, Work
+from holdfast.engine.dag.work import Work
 from holdfast.engine.data.values import is_object
 from holdfast.engine.ending import ended
 from holdfast.engine.payloads import NULL, as_payload, object_of, plain

@@ -11,42 +11,33 @@ from typing import Any, NamedTuple
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 
-from holdfast.authoring.executors import EXECUTOR
 from holdfast.authoring.waits import Decision
 from holdfast.engine.budget import Budget
 from holdfast.engine.calls import Calls
-from holdfast.engine.compensation import Undo
+from holdfast.engine.dag.calling import NodeCalls, Suspended, activity_of, sent_config
 from holdfast.engine.dag.carry import Progress
 from holdfast.engine.dag.config import map_items, schema_type, switch_ids, timer_duration
-from holdfast.engine.dag.following import Chain, take_next
 from holdfast.engine.dag.limits import Limits
-from holdfast.engine.dag.nodes import NODE
 from holdfast.engine.dag.state import NodeView
 from holdfast.engine.dag.step_options import node_options
-from holdfast.engine.dag.subflow import call_workflow
 from holdfast.engine.data.in_workflow import encode_argument
 from holdfast.engine.data.refs import Ref
 from holdfast.engine.ending import ended
 from holdfast.engine.evaluation import Evaluation
-from holdfast.engine.maps.data import CUT, KEEP, KEPT_BYTES
+from holdfast.engine.maps.data import CUT
 from holdfast.engine.maps.mapper import MAX_ITEMS, Mapper
-from holdfast.engine.maps.plan import MapPlan, node_call
-from holdfast.engine.payloads import NULL, as_payload, attempts_of, list_of, object_of, plain, take_usage
+from holdfast.engine.maps.plan import MapPlan
+from holdfast.engine.payloads import NULL, as_payload, object_of, plain
 from holdfast.engine.slots import Slots
 from holdfast.engine.waiting import Waiting
-from holdfast.errors import InvalidInput, StepFailed
+from holdfast.errors import InvalidInput
 from holdfast.options import StepOptions
 from holdfast.spec.expressions import Expression, compile
 from holdfast.spec.graph import Graph
 from holdfast.spec.model import DagSpec, LoopSpec, MapSpec, NodeSpec
-from holdfast.spec.names import STEP_TYPE
 from holdfast.states import StepState
 
 WAITS = frozenset({"wait", "approval", "timer"})
-
-
-class Suspended(Exception):
-    """A node goes on in the next execution."""
 
 
 class Chunks(NamedTuple):
@@ -93,6 +84,17 @@ class Work:
         self._budget = Budget(spec.options.budget, view.usage, view.budget, waiting)
         # What many others wait for goes first.
         self.urgency = Graph.of(spec).remaining(dict.fromkeys(spec.by_id, 1.0))
+        self._node_calls = NodeCalls(
+            spec,
+            calls,
+            progress,
+            limits,
+            evaluation=self._evaluation,
+            budget=self._budget,
+            slots=self._slots,
+            urgency=self.urgency,
+            waits=self.waits,
+        )
         self._values: dict[str, Payload] = {"input": input, "variables": as_payload(spec.variables)}
         self._mappers: dict[str, Mapper] = {}
 
@@ -111,7 +113,7 @@ class Work:
             return await self._map(node, node.map, view)
         if node.loop is not None:
             return await self._loop(node, node.loop, view)
-        return await self._call(node, node.id, self._scope({}), view)
+        return await self._node_calls.call(node, node.id, self._scope({}), view)
 
     def _scope(self, local: dict[str, Payload]) -> ChainMap[str, Payload]:
         return ChainMap(local, self._progress.outputs, self._values)
@@ -183,162 +185,6 @@ class Work:
             answer = await self._waiting.wait_for(str(config["event"]), hint, left)
         return encode_argument(answer, workflow.payload_converter(), where=f"The answer to {node.id!r}")
 
-    # Calls
-
-    async def _call(
-        self, node: NodeSpec, label: str, scope: Mapping[str, Payload], view: NodeView
-    ) -> Payload | None:
-        """The output of a call, or of all the calls that follow from it; None when somebody skips the rest."""
-        chain = self._progress.chains.get(node.id)
-        if chain is not None and not await self._due(node, view):
-            return None
-        while True:
-            output, following = take_next(await self._once(node, label, scope, view, chain))
-            if chain is None:
-                if following is None:
-                    return output
-                chain = self._progress.chains[node.id] = Chain()
-            chain.add(node.id, output, following)
-            if node.loop is None:
-                view.done = chain.count
-            if following is None:
-                return await self._chained(node, self._progress.chains.pop(node.id))
-            if following.delay is not None:
-                view.until = workflow.now() + following.delay
-            if self._limits.full(only_waits=False):
-                raise Suspended
-            if not await self._due(node, view):
-                return None
-
-    async def _due(self, node: NodeSpec, view: NodeView) -> bool:
-        """Wait until the next call may be made; False when somebody skips it."""
-        if view.until is None:
-            return True
-        view.state, view.waits_for = StepState.WAITING, "the time of its next call"
-        self.waits.add(node.id)
-        try:
-            await workflow.wait_condition(
-                lambda: view.decision == "skip",
-                timeout=max(view.until - workflow.now(), timedelta(0)),
-                timeout_summary=f"{node.id} asks again",
-            )
-        except TimeoutError:
-            view.until = view.waits_for = None
-            view.state = StepState.RUNNING
-            return True
-        finally:
-            self.waits.discard(node.id)
-        return False
-
-    async def _chained(self, node: NodeSpec, chain: Chain) -> Payload:
-        if chain.repeats:
-            return chain.outputs[-1]
-        outputs = list_of(chain.outputs, node.id)
-        if len(outputs.data) <= KEPT_BYTES:
-            return outputs
-        return await self._calls.call(KEEP, self._numbered(f"{KEEP}:{node.id}"), [outputs], StepOptions())
-
-    async def _once(
-        self,
-        node: NodeSpec,
-        label: str,
-        scope: Mapping[str, Payload],
-        view: NodeView,
-        chain: Chain | None,
-    ) -> Payload:
-        if self._slots.crowded:
-            view.waits_for = f"one of the {self._slots.count} places of max_parallel"
-        kind = _kind(node)
-        async with self._slots.hold(self.urgency[node.id]):
-            await self._admitted(node, kind, view)
-            call_id = self._numbered(label)
-            # What only asks again is undone once.
-            undo = None if chain is not None and chain.repeats else self._undo(node, call_id, scope)
-            with self._budget.hold(kind) as used:
-                if node.type == "workflow":
-                    return await self._child(node, call_id, scope, undo, used)
-                config = _sent(node.type, node.config)
-                takes = self._takes(node)
-                patch = None if takes is None else {} if chain is None else chain.patch
-                output = await self._calls.call(
-                    kind,
-                    call_id,
-                    [node_call(config, scope, takes=takes, patch=patch), NULL],
-                    node_options(node, self._progress.steps),
-                    undo=undo,
-                    step=label,
-                )
-                output = take_usage(output, used)
-        view.attempts = attempts_of(output)
-        return output
-
-    async def _admitted(self, node: NodeSpec, kind: str, view: NodeView) -> None:
-        if self._calls.paused is not None:
-            view.waits_for = "the run to be resumed"
-            await self._calls.held()
-        if self._budget.lacks(kind):
-            view.waits_for = "the budget"
-            self.waits.add(node.id)
-            try:
-                await self._budget.admit(kind, f"node {node.id!r}")
-            finally:
-                self.waits.discard(node.id)
-        view.waits_for = None
-
-    async def _child(
-        self,
-        node: NodeSpec,
-        label: str,
-        scope: Mapping[str, Payload],
-        undo: Undo | None,
-        used: dict[str, float],
-    ) -> Payload:
-        seconds = node.timeout.total_seconds() if node.timeout else None
-        limit = asyncio.timeout(seconds)
-        try:
-            async with limit:
-                return await call_workflow(
-                    self._calls,
-                    node.config,
-                    scope,
-                    label=label,
-                    undo=undo,
-                    used=used,
-                    evaluation=self._evaluation,
-                    steps=self._progress.steps,
-                )
-        except TimeoutError as exc:
-            if not limit.expired():
-                raise
-            raise StepFailed(
-                f"the workflow of {node.id!r} took longer than {node.timeout}",
-                step=node.id,
-                error_type="TimeoutError",
-            ) from exc
-
-    def _numbered(self, label: str) -> str:
-        """A retried node is another call than the one that failed."""
-        self._calls.ordinals[label] += 1
-        count = self._calls.ordinals[label]
-        return self._calls.own(label if count == 1 else f"{label}-{count}")
-
-    def _takes(self, node: NodeSpec) -> Sequence[str] | None:
-        """The outputs that a node's executor gets as its input: of all that it depends on."""
-        return None if node.type in (STEP_TYPE, "workflow") else self._spec.dependencies[node.id]
-
-    def _undo(self, node: NodeSpec, call_id: str, scope: Mapping[str, Payload]) -> Undo | None:
-        if node.compensate is None:
-            return None
-        undo = node.compensate
-        return Undo(
-            name=_activity(undo.type, undo.config),
-            step=str(node.config.get("step", node.id)),
-            activity_id=f"compensate:{call_id}",
-            arguments=[node_call(_sent(undo.type, undo.config), scope, own=node.id)],
-            queue=None,
-            caller=asyncio.current_task(),
-        )
-
     # Maps and loops
 
     async def _map(self, node: NodeSpec, spec: MapSpec, view: NodeView) -> Payload:
@@ -374,21 +220,21 @@ class Work:
             "size": as_payload(mapper.leaf_items),
             "most": as_payload(MAX_ITEMS),
         }
-        call_id = self._numbered(f"{CUT}:{mapper.plan.label}")
+        call_id = self._calls.numbered(f"{CUT}:{mapper.plan.label}")
         found = await self._calls.call(CUT, call_id, [object_of(asked)], StepOptions())
         cut = plain(found, f"The items of {mapper.plan.label!r}")
         return cut["over"] if "over" in cut else Chunks(cut["total"], cut["chunks"])
 
     def _mapper(self, node: NodeSpec, spec: MapSpec, view: NodeView) -> Mapper:
         plan = MapPlan(
-            activity=None if node.type == "workflow" else _activity(node.type, node.config),
+            activity=None if node.type == "workflow" else activity_of(node.type, node.config),
             label=node.id,
             step=str(node.config.get("step", node.id)),
             options=node_options(node, self._progress.steps),
             concurrency=min(spec.concurrency, self._spec.options.max_parallel),
             on_error=spec.on_error,
-            config=dict(node.config) if node.type == "workflow" else _sent(node.type, node.config),
-            takes=self._takes(node),
+            config=dict(node.config) if node.type == "workflow" else sent_config(node.type, node.config),
+            takes=self._node_calls.takes(node),
             item_name=spec.item_name,
             resumed=self._spec.options.on_failure == "pause",
             undo=_undo_plan(node),
@@ -427,28 +273,11 @@ class Work:
                 if self._limits.full(only_waits=False):
                     raise Suspended
             label = f"{node.id}[{view.done + 1}]"
-            output = await self._call(node, label, self._scope(local), view)
+            output = await self._node_calls.call(node, label, self._scope(local), view)
             if output is None:
                 return None
             self._progress.rounds[node.id] = output
             view.done += 1
-
-
-def _kind(node: NodeSpec) -> str:
-    """What a budget counts as one kind of call."""
-    if node.type != "workflow":
-        return _activity(node.type, node.config)
-    named = node.config["workflow"]
-    return f"workflow:{named if isinstance(named, str) else node.id}"
-
-
-def _activity(kind: str, config: Mapping[str, Any]) -> str:
-    return f"{NODE}{config['step']}" if kind == STEP_TYPE else f"{EXECUTOR}{kind}"
-
-
-def _sent(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a config goes to the worker, with its templates."""
-    return {"arguments": config.get("arguments", {})} if kind == STEP_TYPE else {"config": dict(config)}
 
 
 def _undo_plan(node: NodeSpec) -> dict[str, Any] | None:
@@ -456,7 +285,7 @@ def _undo_plan(node: NodeSpec) -> dict[str, Any] | None:
     if undo is None:
         return None
     return {
-        "activity": _activity(undo.type, undo.config),
-        "config": _sent(undo.type, undo.config),
+        "activity": activity_of(undo.type, undo.config),
+        "config": sent_config(undo.type, undo.config),
         "own": node.id,
     }

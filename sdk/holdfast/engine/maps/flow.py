@@ -12,8 +12,9 @@ from holdfast.authoring.workflow import Workflow
 from holdfast.engine.children import MAP_WORKFLOW, child_run_id
 from holdfast.engine.data.in_workflow import encode_argument
 from holdfast.engine.data.values import is_object
-from holdfast.engine.maps.mapper import CHUNKS, UNDO, Mapper, PartResult
+from holdfast.engine.maps.mapper import CHUNKS, UNDO, Mapper
 from holdfast.engine.maps.plan import MapPlan
+from holdfast.engine.maps.result import PartResult
 from holdfast.engine.payloads import as_payload, plain
 from holdfast.engine.runtime import Run
 from holdfast.engine.shell import Shell

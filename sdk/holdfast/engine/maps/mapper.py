@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from temporalio import workflow
@@ -23,6 +22,7 @@ from holdfast.engine.ending import ended
 from holdfast.engine.failures import outcome_unknown
 from holdfast.engine.maps.data import JOIN, KEEP, KEPT_BYTES, LOAD
 from holdfast.engine.maps.plan import MapPlan
+from holdfast.engine.maps.result import Failed, PartResult
 from holdfast.engine.payloads import NULL, as_payload, list_of, object_of, plain, take_usage
 from holdfast.engine.slots import Slots
 from holdfast.errors import InvalidInput, RunFailed, StepFailed
@@ -49,56 +49,6 @@ _INLINE_BYTES = 1024 * 1024
 
 _LANES = 4
 """Child runs of one map that are open at a time, between which its concurrency is shared."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failed:
-    """An item that failed in a map that collects."""
-
-    message: str
-    error_type: str
-    unknown: bool
-    """Whether it may have had an effect."""
-
-    def to_json(self) -> dict[str, Any]:
-        """As it travels."""
-        return {"message": self.message, "error_type": self.error_type, "unknown": self.unknown}
-
-
-@dataclass(frozen=True)
-class PartResult:
-    """What a run returned that did a part of a map."""
-
-    result: Mapping[str, Any]
-    outputs: Sequence[Any]
-
-    def completed(self, index: int, first: int) -> bool:
-        """Whether an item has completed; `first` is the position of the part's first one."""
-        at = first + index
-        return str(at) not in self.result["failed"] and not any(
-            start <= at < start + count for start, count in self.result["rest"]
-        )
-
-    def begun(self, at: int) -> bool:
-        """Whether the item at a position may have had an effect."""
-        failed = self.result["failed"].get(str(at))
-        if failed is not None:
-            return bool(failed["unknown"])
-        return not any(start <= at < start + count for start, count in self.result["rest"])
-
-    def part(self, index: int, count: int, first: int) -> dict[str, Any]:
-        """The same of so many items from one on."""
-        begin, end = first + index, first + index + count
-        rest = [
-            (max(start, begin), min(start + number, end) - max(start, begin))
-            for start, number in self.result["rest"]
-        ]
-        return {
-            "outputs": self.outputs[index : index + count],
-            "failed": {at: how for at, how in self.result["failed"].items() if begin <= int(at) < end},
-            "rest": [(start, number) for start, number in rest if number > 0],
-            "usage": {},
-        }
 
 
 class Mapper:
@@ -274,7 +224,7 @@ class Mapper:
             return NULL
 
     async def _call(self, item: Any, index: int, label: str) -> Payload:
-        call_id = self._numbered(label)
+        call_id = self._calls.numbered(label)
         plan = self.plan
         undo = plan.undoing(item, index, self._values, call_id)
         if undo is not None:
@@ -289,11 +239,6 @@ class Mapper:
                 plan.activity, call_id, payloads, plan.options, undo=undo, step=label
             )
             return take_usage(output, used)
-
-    def _numbered(self, label: str) -> str:
-        self._calls.ordinals[label] += 1
-        count = self._calls.ordinals[label]
-        return self._calls.own(label if count == 1 else f"{label}-{count}")
 
     # In child runs
 
@@ -351,7 +296,7 @@ class Mapper:
             self._calls.encode(sent, None, where),
             as_payload(first),
         ]
-        child_id = child_run_id(workflow.info().workflow_id, self._numbered(f"{plan.label}:{first}"))
+        child_id = child_run_id(workflow.info().workflow_id, self._calls.numbered(f"{plan.label}:{first}"))
         undo: Undo | None = None
         if plan.undo is not None:
             if first in self._undo_of:  # this part goes on: it is undone as a whole
@@ -397,7 +342,7 @@ class Mapper:
             "chunks": encode_argument(list(parts), converter, where=where),
             "ref_bytes": as_payload(ref_bytes),
         }
-        call_id = self._numbered(f"{JOIN}:{self.plan.label}")
+        call_id = self._calls.numbered(f"{JOIN}:{self.plan.label}")
         return await self._calls.call(JOIN, call_id, [object_of(asked)], StepOptions())
 
     def _count(self, items: int) -> None:
