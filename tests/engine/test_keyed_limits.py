@@ -82,6 +82,13 @@ async def test_a_long_line_goes_on_in_a_new_execution_and_replays(
     await replayer.replay_workflow(last)
 
 
+@pytest.mark.parametrize("key", ["x" * 201, "\u00e9" * 101, "a\nb", "a\0b"])
+async def test_a_key_that_is_no_part_of_an_id_fails_for_good(holdfast_client: Client, key: str) -> None:
+    async with Worker(holdfast_client, [flows]):
+        with pytest.raises(RunFailed, match="use at most 200 bytes without control characters"):
+            await holdfast_client.run(flows.all_of, [flows.Job(key, 0)])
+
+
 async def test_a_key_that_names_no_argument_fails_for_good(holdfast_client: Client) -> None:
     async with Worker(holdfast_client, [flows]):
         with pytest.raises(RunFailed, match=r"the limit's key '\{nobody\}' cannot be filled in"):

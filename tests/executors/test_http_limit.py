@@ -12,6 +12,7 @@ from holdfast_executors.http_limit import limit_of
 from holdfast_executors.http_request import HttpConfig
 
 from . import http_flows as flows
+from .http_attempts import refused
 from .http_service import Asked, Handler, reply, serving
 
 
@@ -46,6 +47,12 @@ async def test_nodes_of_a_dag_share_it(holdfast_client: Client) -> None:
         await holdfast_client.run(dag, None)
         assert len(service.asked) == 8
     assert max(most) == 2
+
+
+async def test_no_secret_gets_into_its_key() -> None:
+    config = {"url": "http://127.0.0.1:1/", "limit": {"key": "{{ secrets.KEY }}", "concurrency": 1}}
+    said = await refused(config, secrets={"KEY": "canary-5h4v9q-sings"})
+    assert said == "InvalidInput: the key of the limit holds a secret, and would be part of a run's id"
 
 
 @pytest.mark.usefixtures("local")

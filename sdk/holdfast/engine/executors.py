@@ -30,7 +30,7 @@ from holdfast.engine.dag.following import note_next
 from holdfast.engine.data.adapters import make_adapter
 from holdfast.engine.failures import step_failure
 from holdfast.engine.keyed_limits import NotYet
-from holdfast.errors import Permanent, Unavailable
+from holdfast.errors import InvalidInput, Permanent, Unavailable
 from holdfast.options import RetryPolicy
 from holdfast.redaction import Redactor, redacting_logs, text_of
 
