@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import operator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import assume, given, settings
@@ -13,9 +14,15 @@ from hypothesis import strategies as st
 
 from holdfast.errors import InvalidInput
 from holdfast.spec import cel_cost
+from holdfast.spec.cel_ast import Node
 from holdfast.spec.cel_compile import build
+from holdfast.spec.cel_lexer import CelSyntaxError
+from holdfast.spec.cel_parser import parse
 from holdfast.spec.cel_values import CelError, OverLimit, Work
+from holdfast.spec.document import load_value
 from holdfast.spec.expressions import MAX_ELEMENTS, compile
+from holdfast.spec.names import CEL_WORDS
+from holdfast.spec.validate import validate
 
 SETTINGS = settings(deadline=None)  # a loaded machine is no failure
 INTS = st.integers(-(2**63), 2**63 - 1)
@@ -135,3 +142,43 @@ def test_the_cost_known_beforehand_is_never_less_than_the_real_one(text: str, x:
 def test_any_text_is_an_expression_or_refused(text: str) -> None:
     with contextlib.suppress(InvalidInput):
         compile(text).evaluate({"x": [1]})
+
+
+@SETTINGS
+@given(
+    st.lists(
+        st.sampled_from([*sorted(CEL_WORDS), "a", "_b1", "size", "secrets", "int", "has"]),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_a_path_is_read_as_the_grammar_reads_it(words: list[str]) -> None:
+    text = ".".join(words)
+
+    def tree(read: Callable[[], Node]) -> Node | str:
+        try:
+            return read()
+        except CelSyntaxError as error:
+            return f"{error.at}: {error.message}"
+
+    # With a space behind it, it is not read by the shorter way.
+    assert tree(lambda: parse(text)) == tree(lambda: parse(f"{text} "))
+
+
+def test_a_document_of_plain_templates_needs_no_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are most of what large documents hold: splitting them into tokens took two thirds of the time."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise AssertionError("the slow way")
+
+    monkeypatch.setattr("holdfast.spec.templates.tokens", refuse)
+    monkeypatch.setattr("holdfast.spec.cel_parser.tokens", refuse)
+    nodes: list[dict[str, Any]] = [
+        {"id": "a", "type": "fetcher", "config": {"x": "{{ input.plainly.read }}"}}
+    ]
+    nodes.append(
+        {"id": "b", "type": "fetcher", "config": {"x": "of {{ a.read_plainly }}"}, "depends_on": ["a"]}
+    )
+    assert validate(load_value({"name": "x", "nodes": nodes})) == []
+    with pytest.raises(AssertionError, match="the slow way"):
+        compile("a + 2 * b + 1234567")

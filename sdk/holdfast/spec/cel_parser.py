@@ -5,6 +5,8 @@ Source: https://github.com/google/cel-spec/blob/master/doc/langdef.md
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Final
 
 from holdfast.spec.cel_ast import (
@@ -46,6 +48,10 @@ MACROS: Final = {"all": (2,), "exists": (2,), "exists_one": (2,), "filter": (2,)
 SPELLINGS: Final = {"existsOne": "exists_one"}
 CONSTANTS: Final[dict[str, object]] = {"true": True, "false": False, "null": None}
 
+_NO_FIELDS: Final = frozenset({*CONSTANTS, "in"})
+_PATH: Final = re.compile(r"[A-Za-z_]\w*+(?:\.[A-Za-z_]\w*+)*+", re.ASCII)
+"""A name with fields, as most templates are: large documents have thousands, and no parser is needed for them."""
+
 
 def parse(text: str) -> Node:
     """The tree of an expression.
@@ -53,10 +59,23 @@ def parse(text: str) -> Node:
     Raises:
         CelSyntaxError: It is no expression; carries the position.
     """
+    if _PATH.fullmatch(text):
+        first, *fields = text.split(".")
+        if first not in CEL_WORDS and not _NO_FIELDS & set(fields):
+            return _path(first, fields)
     parser = _Parser(text)
     node = parser.expression()
     if parser.token.kind is not Kind.END:
         raise parser.unexpected("an operator or the end")
+    return node
+
+
+def _path(first: str, fields: Sequence[str]) -> Node:
+    node: Node = Name(0, first)
+    at = len(first) + 1
+    for field in fields:
+        node = Select(at, node, field)
+        at += len(field) + 1
     return node
 
 
@@ -147,7 +166,7 @@ class _Parser:
                 self.expect("]")
             elif self.take("."):
                 field = self.token
-                if field.kind not in (Kind.NAME, Kind.QUOTED_NAME) or field.text in (*CONSTANTS, "in"):
+                if field.kind not in (Kind.NAME, Kind.QUOTED_NAME) or field.text in _NO_FIELDS:
                     raise self.unexpected("a field or a method")
                 self.advance()
                 if field.kind is Kind.NAME and self.has("("):

@@ -80,18 +80,21 @@ def uses(spec: DagSpec) -> Iterator[Use]:
         if node.type == "switch":
             yield from _switch_uses(node, path)
         else:
-            # A document that a node holds is checked by itself.
-            config = {key: below for key, below in node.config.items() if not _is_document(node, key, below)}
-            yield from _templates(config, (*path, "config"), node, items | rounds, stored)
+            for place, text in _templates(_own_config(node), (*path, "config")):
+                yield Use(text, True, place, node, items | rounds, stored)
         if node.compensate is not None:
             below = (*path, "compensate", "config")
-            yield from _templates(node.compensate.config, below, node, items | {node.id}, False)
+            for place, text in _templates(node.compensate.config, below):
+                yield Use(text, True, place, node, items | {node.id}, False)
     if spec.output is not None:
         yield Use(spec.output, False, ("output",), None, frozenset(), True)
 
 
-def _is_document(node: NodeSpec, key: str, value: JsonValue) -> bool:
-    return node.type == "workflow" and key == "workflow" and isinstance(value, dict)
+def _own_config(node: NodeSpec) -> dict[str, JsonValue]:
+    """The config without the document that a node holds, which is checked by itself."""
+    if node.type != "workflow" or not isinstance(node.config.get("workflow"), dict):
+        return node.config
+    return {key: below for key, below in node.config.items() if key != "workflow"}
 
 
 def _switch_uses(node: NodeSpec, path: tuple[str | int, ...]) -> Iterator[Use]:
@@ -101,29 +104,31 @@ def _switch_uses(node: NodeSpec, path: tuple[str | int, ...]) -> Iterator[Use]:
             yield Use(when, False, (*path, "config", "cases", index, "when"), node, frozenset(), True)
 
 
-def _templates(
-    value: JsonValue, path: tuple[str | int, ...], node: NodeSpec, extra: frozenset[str], stored: bool
-) -> Iterator[Use]:
-    if isinstance(value, str):
-        if "{{" in value:
-            yield Use(value, True, path, node, extra, stored)
-    elif isinstance(value, dict):
-        for key, below in value.items():
-            yield from _templates(below, (*path, key), node, extra, stored)
-    elif isinstance(value, list):
-        for index, below in enumerate(value):
-            yield from _templates(below, (*path, index), node, extra, stored)
+def _templates(value: JsonValue, path: tuple[str | int, ...]) -> list[tuple[tuple[str | int, ...], str]]:
+    """The strings with `{{` in them, with their places."""
+    found: list[tuple[tuple[str | int, ...], str]] = []
+    members = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    )
+    for key, below in members:
+        if isinstance(below, str):
+            if "{{" in below:
+                found.append(((*path, key), below))
+        elif isinstance(below, dict | list):
+            found += _templates(below, (*path, key))
+    return found
 
 
 def check_expressions(spec: DagSpec, graph: Graph, expressions: Expressions | None) -> Iterator[Finding]:
     """Findings about expressions."""
     language = expressions or _CEL
-    compiled: dict[tuple[bool, str], frozenset[str] | str] = {}
+    as_expressions: dict[str, frozenset[str] | str] = {}
+    as_templates: dict[str, frozenset[str] | str] = {}
     for use in uses(spec):
-        key = (use.is_template, use.text)
-        names = compiled.get(key)
+        compiled = as_templates if use.is_template else as_expressions
+        names = compiled.get(use.text)
         if names is None:
-            names = compiled[key] = _names(language, use)
+            names = compiled[use.text] = _names(language, use)
         if isinstance(names, str):
             yield Finding(
                 code="HF-D040",

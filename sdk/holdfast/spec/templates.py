@@ -7,6 +7,7 @@ nothing but one `{{ }}` becomes the value itself, of whatever type; in any other
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,6 +24,9 @@ MAX_RENDERED_CHARS: Final = 50 * 1024 * 1024
 
 MAX_CONFIG_DEPTH: Final = 100
 """The deepest config."""
+
+_PLAIN: Final = re.compile(r"""[^{}"'`/]*+\}\}""")
+"""What an expression without strings, maps and comments ends with: its closing `}}` is the first one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,8 @@ def parse(text: str) -> Template:
 
 def _closing(text: str, opening: int) -> int:
     """Where the `}}` of a `{{` stands: not inside a string or a map of the expression."""
+    if plain := _PLAIN.match(text, opening + 2):
+        return plain.end() - 2
     depth = 0
     try:
         for token in tokens(text, opening + 2):
