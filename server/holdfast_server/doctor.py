@@ -82,10 +82,10 @@ async def examine_cluster(settings: Settings, client: Client) -> AsyncIterator[F
     if client.searchable:
         yield Finding(check="search", verdict=Verdict.OK, found="Holdfast's search attributes are registered")
     else:
-        found = "the namespace misses the search attributes by which paused and waiting runs are found"
+        found = "the namespace misses search attributes by which paused and waiting runs and those of a DAG are found"
         advice = (
             "temporal operator search-attribute create --name HoldfastPaused --type Bool "
-            "--name HoldfastWaiting --type KeywordList"
+            "--name HoldfastWaiting --type KeywordList --name HoldfastDag --type Keyword"
         )
         yield Finding(check="search", verdict=Verdict.WARN, found=found, advice=advice)
 

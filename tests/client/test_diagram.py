@@ -133,6 +133,52 @@ async def test_a_failed_dag_shows_where_and_what_was_undone(client: Client) -> N
     assert "Permanent" in found["second"].detail
 
 
+async def test_nodes_that_somebody_skipped_are_drawn_so(client: Client) -> None:
+    dag = Dag("drawn_skipped", on_failure="pause")
+    dag.add_approval("agree", "Go on?")
+    dag.add_wait("message", "go")
+    dag.add_timer("pause", "10d")
+    dag.add_step(drawn_break, id="fails", arguments={"value": 2})
+    add(dag, "later", "agree")
+    add(dag, "last", "later", "fails")
+    run = await client.start(dag)
+
+    async def state_of(node: str) -> StepState | None:
+        return (await nodes(client, run.id))[node].state
+
+    async with asyncio.timeout(20):
+        while await state_of("fails") is not StepState.FAILED:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    with pytest.raises(InvalidInput, match="has no node"):
+        await run.update("skip_node", "nobody")
+    with pytest.raises(InvalidInput):
+        await run.update("retry_node", "last")
+    await run.update("skip_node", "later")
+    assert await state_of("later") is StepState.PENDING
+    for node in ("message", "pause", "fails", "agree"):
+        await run.update("skip_node", node)
+    await run.result()
+    assert {name: node.state for name, node in (await nodes(client, run.id)).items()} == {
+        **dict.fromkeys(["agree", "message", "pause", "fails", "later"], StepState.SKIPPED),
+        "last": StepState.COMPLETED,
+    }
+
+
+async def test_a_skip_that_was_refused_changes_nothing_in_the_picture(client: Client) -> None:
+    dag = Dag("drawn_refused")
+    add(dag, "first")
+    dag.add_approval("agree", "Go on?", depends_on=["first"])
+    run = await client.start(dag)
+    async with asyncio.timeout(20):
+        while (await nodes(client, run.id))["agree"].state is not StepState.WAITING:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    with pytest.raises(InvalidInput, match="too late"):
+        await run.update("skip_node", "first")
+    await client.approvals.decide(run.id, "agree", approved=True)
+    await run.result()
+    assert (await nodes(client, run.id))["first"].state is StepState.COMPLETED
+
+
 async def test_a_large_map_that_runs_in_child_runs_is_one_box_with_its_items(client: Client) -> None:
     dag = Dag("drawn_large")
     dag.add_map(drawn_add, id="items", over="input", arguments={"value": "{{ item }}"})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from temporalio.service import RPCError
 
 from holdfast.client.start import unavailable
-from holdfast.engine.inbox import WAITING, WAITS_MEMO
+from holdfast.engine.inbox import DAG_MEMO, WAITING, WAITS_MEMO
 from holdfast.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Approvals:
                 if wait["kind"] == "approval":
                     yield Approval(
                         run_id=execution.id,
-                        workflow=execution.workflow_type,
+                        workflow=memo.get(DAG_MEMO, execution.workflow_type),
                         name=wait["name"],
                         prompt=wait["prompt"] or "",
                         form=wait["form"] or {},

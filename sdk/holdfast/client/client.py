@@ -31,6 +31,7 @@ from holdfast.client.start import (
     start,
 )
 from holdfast.client.steps import Steps
+from holdfast.engine.children import DAG_WORKFLOW
 from holdfast.engine.data.step_data import StepData
 from holdfast.engine.start_memo import spec_memo
 from holdfast.errors import AlreadyStarted, InvalidInput, RunClosed, Unavailable
@@ -227,7 +228,8 @@ class Client:
             definition = definition.with_options(timeout=timeout)
         definition.check()
         values = definition.signature.bind(sent, {})
-        run_id = check_id(id) if id is not None else new_id(getattr(workflow, "name", definition.name))
+        called: str = getattr(workflow, "name", definition.name)
+        run_id = check_id(id) if id is not None else new_id(called)
         payloads = await encode_input(self.data, definition, values)
         target = queue or definition.options.queue
         run: Run[R] = Run(self, run_id, result=definition.signature.result)
@@ -248,6 +250,7 @@ class Client:
                 summary=summary,
                 eager=self._served[target] > 0,
                 searchable=self.searchable,
+                dag=called if definition.name == DAG_WORKFLOW else None,
                 message=(check_message_name(message[0]), message[1]) if message else None,
             )
         except WorkflowAlreadyStartedError as exc:

@@ -14,7 +14,7 @@ from temporalio.service import RPCError, TLSConfig
 
 from holdfast.engine.data.step_data import StepData
 from holdfast.engine.embedded import Attachment, attach
-from holdfast.engine.inbox import PAUSED, WAITING
+from holdfast.engine.inbox import DAG, PAUSED, WAITING
 from holdfast.errors import InvalidConfiguration, Unavailable
 from holdfast.settings import Settings, load
 
@@ -157,4 +157,4 @@ async def has_search_attributes(temporal: TemporalClient) -> bool:
         )
     except RPCError:
         return False  # not allowed to ask, as on Temporal Cloud: runs then show waits in their memo only
-    return {PAUSED.name, WAITING.name} <= set(known.custom_attributes)
+    return {PAUSED.name, WAITING.name, DAG.name} <= set(known.custom_attributes)

@@ -126,6 +126,8 @@ class RunDescription(_Jsonable):
 
     id: str
     workflow: str
+    """The name of the workflow, or of the DAG."""
+
     state: RunState
     queue: str
     execution_id: str
@@ -137,12 +139,18 @@ class RunDescription(_Jsonable):
     """From start to end, or to now."""
 
     input: list[Preview] = field(default_factory=list[Preview])
+    """Its arguments; of a DAG its input."""
+
     result: Preview | None = None
     error: ErrorInfo | None = None
     steps: list[StepDescription] = field(default_factory=list[StepDescription])
     """In the order in which they were scheduled, compensations included."""
 
     waits: list[WaitDescription] = field(default_factory=list[WaitDescription])
+    listens_to: list[str] | None = None
+    """Of a DAG: the names of all messages and approvals that its nodes wait for at some time. None where nobody can
+    tell, as for code."""
+
     waiting_for: str | None = None
     """What the run waits for, in one sentence; `None` once it is closed."""
 

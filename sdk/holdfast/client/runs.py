@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,8 @@ from temporalio.client import WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError
 
 from holdfast.client.start import unavailable
-from holdfast.engine.inbox import PAUSED, WAITS_MEMO
+from holdfast.engine.children import DAG_WORKFLOW
+from holdfast.engine.inbox import DAG, DAG_MEMO, PAUSED, WAITS_MEMO
 from holdfast.errors import InvalidInput
 from holdfast.states import RunState
 
@@ -43,6 +44,8 @@ class RunSummary:
 
     id: str
     workflow: str
+    """The name of the workflow, or of the DAG."""
+
     state: RunState
     """As the server's visibility knows it: an open run is `running`, `waiting` or `paused` here; `describe` says
     whether it is stuck or compensating."""
@@ -77,20 +80,29 @@ class Runs:
 
         Args:
             state: Only runs of this state: one that visibility knows (`running` or a closed one).
-            workflow: Only runs of this workflow.
+            workflow: Only runs of this workflow or DAG.
             limit: At most so many.
 
         Raises:
             InvalidInput: The state cannot be searched for.
             Unavailable: The server does not answer.
         """
-        return [summary async for summary in self._iterate(_query(state, workflow), limit)]
+        found: list[RunSummary] = []
+        async for summary in self._iterate(state, workflow):
+            found.append(summary)
+            if len(found) == limit:
+                break
+        return found
 
-    async def _iterate(self, query: str, limit: int) -> AsyncIterator[RunSummary]:
+    async def _iterate(self, state: RunState | str | None, workflow: str | None) -> AsyncIterator[RunSummary]:
+        query = _query(state, workflow, searchable=self._client.searchable)
         try:
-            async for execution in self._client.temporal.list_workflows(query, limit=limit):
-                if execution.status != WorkflowExecutionStatus.CONTINUED_AS_NEW:
-                    yield await _summary(execution)
+            async for execution in self._client.temporal.list_workflows(query):
+                if execution.status == WorkflowExecutionStatus.CONTINUED_AS_NEW:
+                    continue
+                summary = await _summary(execution)
+                if workflow in (None, summary.workflow, execution.workflow_type):
+                    yield summary
         except RPCError as exc:
             raise unavailable(exc) from exc
 
@@ -101,13 +113,16 @@ class Runs:
             InvalidInput: The state cannot be searched for.
             Unavailable: The server does not answer.
         """
+        if workflow is not None and not self._client.searchable:
+            return len([run async for run in self._iterate(state, workflow)])
+        query = _query(state, workflow, searchable=self._client.searchable)
         try:
-            return (await self._client.temporal.count_workflows(_query(state, workflow))).count
+            return (await self._client.temporal.count_workflows(query)).count
         except RPCError as exc:
             raise unavailable(exc) from exc
 
 
-def _query(state: RunState | str | None, workflow: str | None) -> str:
+def _query(state: RunState | str | None, workflow: str | None, *, searchable: bool) -> str:
     terms = ['ExecutionStatus != "ContinuedAsNew"']
     if state is not None:
         try:
@@ -118,20 +133,24 @@ def _query(state: RunState | str | None, workflow: str | None) -> str:
     if workflow is not None:
         if not workflow or any(c in workflow for c in "\"'\\\x00\n"):
             raise InvalidInput(f"workflow={workflow!r} is no workflow name")
-        terms.append(f'WorkflowType = "{workflow}"')
+        # Where DAGs cannot be searched for by name, all of them are looked through.
+        dag = f'{DAG.name} = "{workflow}"' if searchable else f'WorkflowType = "{DAG_WORKFLOW}"'
+        terms.append(f'(WorkflowType = "{workflow}" OR {dag})')
     return " AND ".join(terms)
 
 
 async def _summary(execution: WorkflowExecution) -> RunSummary:
     state = _STATES[execution.status] if execution.status is not None else RunState.PENDING
+    is_dag = execution.workflow_type == DAG_WORKFLOW
+    memo: Mapping[str, Any] = await execution.memo() if is_dag or state is RunState.RUNNING else {}
     if state is RunState.RUNNING:
         if execution.typed_search_attributes.get(PAUSED):
             state = RunState.PAUSED
-        elif (await execution.memo()).get(WAITS_MEMO):
+        elif memo.get(WAITS_MEMO):
             state = RunState.WAITING
     return RunSummary(
         id=execution.id,
-        workflow=execution.workflow_type,
+        workflow=memo.get(DAG_MEMO, execution.workflow_type),
         state=state,
         queue=execution.task_queue,
         started=execution.start_time,

@@ -23,7 +23,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from holdfast.authoring.workflow import Workflow
 from holdfast.engine.data.step_data import StepData
 from holdfast.engine.data.values import megabytes
-from holdfast.engine.inbox import PAUSED
+from holdfast.engine.inbox import DAG, DAG_MEMO, PAUSED
 from holdfast.engine.runtime import message_memo
 from holdfast.errors import InvalidInput, PayloadTooLarge, Unavailable
 
@@ -99,9 +99,10 @@ async def start(
     summary: str | None,
     eager: bool,
     searchable: bool,
+    dag: str | None,
     message: tuple[str, Any] | None = None,
 ) -> str:
-    """Start a run.
+    """Start a run; `dag` is the name of the DAG that it runs.
 
     Returns:
         The execution id of the run that has the id.
@@ -122,6 +123,9 @@ async def start(
     )
     if searchable:
         attributes.append(SearchAttributePair(PAUSED, False))
+    if dag is not None:
+        memo = {**(memo or {}), DAG_MEMO: dag}
+        attributes += [SearchAttributePair(DAG, dag)] if searchable else []
     try:
         handle = await client.start_workflow(
             workflow.name,

@@ -14,8 +14,12 @@ from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedErro
 
 from holdfast.authoring.workflow import Workflow
 from holdfast.engine.failures import child_failed
-from holdfast.engine.inbox import PAUSED
+from holdfast.engine.inbox import DAG, DAG_MEMO, PAUSED
+from holdfast.engine.payloads import plain
 from holdfast.errors import AlreadyStarted
+
+DAG_WORKFLOW = "holdfast.dag"
+"""The workflow that runs every DAG."""
 
 MAP_WORKFLOW = "holdfast.map"
 """The workflow that runs a part of a map, or undoes it."""
@@ -54,6 +58,11 @@ async def run_child(
         RunFailed: The child failed, or somebody else cancelled it.
         asyncio.CancelledError: The caller was cancelled, and the child with it.
     """
+    attributes: list[SearchAttributePair[Any]] = [SearchAttributePair(PAUSED, False)]
+    if child.name == DAG_WORKFLOW:
+        name: str = plain(payloads[0], "The document")["name"]
+        memo = {**memo, DAG_MEMO: name}
+        attributes.append(SearchAttributePair(DAG, name))
     # In a task of its own, so that a cancel of the caller can be told from one of the child.
     running = asyncio.create_task(
         workflow.execute_child_workflow(
@@ -64,9 +73,7 @@ async def run_child(
             result_type=RawValue,
             task_timeout=child.task_timeout,
             memo=memo,
-            search_attributes=TypedSearchAttributes([SearchAttributePair(PAUSED, False)])
-            if searchable
-            else None,
+            search_attributes=TypedSearchAttributes(attributes) if searchable else None,
             parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
             cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
         )

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 WAITS_MEMO = "holdfast.waits"
 WAITING = SearchAttributeKey.for_keyword_list("HoldfastWaiting")
 PAUSED = SearchAttributeKey.for_bool("HoldfastPaused")
+DAG_MEMO = "holdfast.dag"
+DAG = SearchAttributeKey.for_keyword("HoldfastDag")
+"""The name of the DAG that a run runs: to Temporal all of them are one workflow."""
 
 _REMEMBERED = 1000
 """Message ids kept to drop second deliveries."""

@@ -18,7 +18,7 @@ from temporalio.client import Client as TemporalClient
 from holdfast.client.client import Client
 from holdfast.client.connection import Connection, data_converter
 from holdfast.engine.embedded import Attachment, attach
-from holdfast.engine.inbox import PAUSED, WAITING
+from holdfast.engine.inbox import DAG, PAUSED, WAITING
 from holdfast.settings import load
 from holdfast.testing.clock import skipping
 
@@ -101,6 +101,7 @@ async def _register(temporal: TemporalClient, namespace: str) -> None:
             search_attributes={
                 PAUSED.name: IndexedValueType.INDEXED_VALUE_TYPE_BOOL,
                 WAITING.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD_LIST,
+                DAG.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
             },
         )
     )

@@ -18,8 +18,7 @@ from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, Telemetr
 from temporalio.worker import Replayer
 
 from holdfast.client.connection import data_converter
-from holdfast.engine.children import MAP_WORKFLOW
-from holdfast.engine.dag.flow import DAG_WORKFLOW
+from holdfast.engine.children import DAG_WORKFLOW, MAP_WORKFLOW
 from holdfast.engine.parts import Parts
 from holdfast.errors import InvalidInput, NotFound
 from holdfast.settings import load

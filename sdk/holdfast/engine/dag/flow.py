@@ -8,6 +8,7 @@ from typing import Any
 from temporalio import workflow as temporal
 
 from holdfast.authoring.workflow import Workflow
+from holdfast.engine.children import DAG_WORKFLOW
 from holdfast.engine.dag.config import check_input
 from holdfast.engine.dag.interpreter import Interpreter
 from holdfast.engine.dag.state import DagView, NodeView
@@ -20,8 +21,6 @@ from holdfast.options import WorkflowOptions
 from holdfast.spec.document import load_value
 from holdfast.spec.model import DagSpec
 from holdfast.states import StepState
-
-DAG_WORKFLOW = "holdfast.dag"
 
 
 async def run_dag(

@@ -19,6 +19,7 @@ from .logs import rotate, since, tail
 SEARCH_ATTRIBUTES: tuple[tuple[str, str], ...] = (
     ("HoldfastPaused", "Bool"),
     ("HoldfastWaiting", "KeywordList"),
+    ("HoldfastDag", "Keyword"),
 )
 """Registered at every start, which does nothing when they exist. Temporal on SQLite has few slots: three
 each for Bool, Int, Double, Datetime, Text and KeywordList, ten for Keyword."""

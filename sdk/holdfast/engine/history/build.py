@@ -15,6 +15,8 @@ from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 
 from holdfast.client.description import ErrorInfo, RunDescription, StepDescription, WaitDescription
+from holdfast.engine.children import DAG_WORKFLOW
+from holdfast.engine.history.dag_facts import DagFacts
 from holdfast.engine.history.facts import COMPENSATION_PREFIX, StepFacts, Timeline
 from holdfast.engine.history.payloads import RUN_PREVIEW_BYTES, Opened
 from holdfast.engine.history.sentences import LOCAL_STEPS_NOTE, waiting_for
@@ -94,22 +96,26 @@ class _Builder:
         start = line.start or WorkflowExecutionStartedEventAttributes()
         steps, waits = self.steps(), self.waits()
         state = self.state(waits)
+        workflow = info.type.name or start.workflow_type.name
+        dag = DagFacts(line, opened) if workflow == DAG_WORKFLOW else None
+        arguments = dag.inputs if dag is not None else start.input.payloads
         deployed = info.versioning_info.deployment_version.build_id
         paused_by, pause_reason = self.pause() if state is RunState.PAUSED else (None, None)
         run = RunDescription(
             id=info.execution.workflow_id or start.workflow_id,
-            workflow=info.type.name or start.workflow_type.name,
+            workflow=(dag and dag.name) or workflow,
             state=state,
             queue=info.task_queue or start.task_queue.name,
             execution_id=info.execution.run_id or start.original_execution_run_id,
             started=line.started,
             closed=line.closed,
             duration=(line.closed or self.now) - line.started if line.started else None,
-            input=[opened.preview(payload, RUN_PREVIEW_BYTES) for payload in start.input.payloads],
+            input=[opened.preview(payload, RUN_PREVIEW_BYTES) for payload in arguments],
             result=opened.preview(line.result, RUN_PREVIEW_BYTES) if line.result is not None else None,
             error=self.error(state),
             steps=steps,
             waits=waits,
+            listens_to=dag.listens_to if dag is not None else None,
             stuck=self.stuck,
             paused_by=paused_by,
             pause_reason=pause_reason,

@@ -88,6 +88,8 @@ class Calls:
     turns: list[Turn] = field(default_factory=list[Turn])
     inputs: list[Payload] = field(default_factory=list[Payload])
     """The arguments of the run's executions."""
+    updates: list[Call] = field(default_factory=list[Call])
+    """What was asked of the run by updates that it did not refuse; their arguments are the results of these."""
     begins: list[str] = field(default_factory=list[str])
     """How each execution began: empty for the first one, else `continued as new` or the like."""
     is_closed: bool = False

@@ -16,7 +16,8 @@ from pydantic import JsonValue
 from temporalio.api.history.v1 import HistoryEvent
 
 from holdfast.client.description import RunDescription
-from holdfast.engine.history.calls import Call
+from holdfast.engine.children import MAP_WORKFLOW
+from holdfast.engine.history.calls import Call, Calls
 from holdfast.engine.history.facts import COMPENSATION_PREFIX
 from holdfast.engine.history.labels import States, detail, took, worst
 from holdfast.engine.history.payloads import Opened
@@ -28,9 +29,9 @@ from holdfast.spec.graph import Graph
 from holdfast.spec.model import DagSpec, NodeSpec, switch_targets
 from holdfast.states import StepState
 
-DAG_WORKFLOW: Final = "holdfast.dag"
+SKIP_NODE: Final = "skip_node"
+"""The update by which somebody skips a node."""
 
-MAP_WORKFLOW: Final = "holdfast.map"
 _MAP_ITEMS: Final = 3
 """Which of its arguments is the list of items, or how many there are."""
 _UNDO: Final = ":undo"
@@ -64,26 +65,69 @@ def graph_of_dag(
         spec = load_value(document)
     except HoldfastError:
         return None
-    opened = opened or Opened()
+    found, told = _read(events, spec, carried, description, opened or Opened())
+    statuses = told.statuses()
+    _infer(spec, statuses, told.by_hand, is_closed=found.is_closed, is_completed=found.is_completed)
+    return of_spec(spec, statuses)
+
+
+def undecided_nodes(
+    events: Iterable[HistoryEvent],
+    document: JsonValue,
+    *,
+    carried: JsonValue,
+    description: RunDescription,
+    opened: Opened,
+) -> list[str]:
+    """The nodes that have failed in an open run that asks what to do then.
+
+    The arguments are those of `graph_of_dag`.
+    """
+    try:
+        spec = load_value(document)
+    except HoldfastError:
+        return []
+    _, told = _read(events, spec, carried, description, opened)
+    return [node for node, status in told.statuses().items() if status.state is StepState.FAILED]
+
+
+def _read(
+    events: Iterable[HistoryEvent],
+    spec: DagSpec,
+    carried: JsonValue,
+    description: RunDescription | None,
+    opened: Opened,
+) -> tuple[Calls, _Told]:
     found = read_calls(events, opened)
     calls = [call for turn in found.turns for call in turn.called]
-    told = _Told(spec, calls, States(calls, description), carried, opened)
-    statuses = told.statuses()
-    _infer(spec, statuses, is_closed=found.is_closed, is_completed=found.is_completed)
-    return of_spec(spec, statuses)
+    skipped = [
+        opened.json(call.result[0]) for call in found.updates if call.name == SKIP_NODE and call.result
+    ]
+    by_hand = frozenset(node for node in skipped if isinstance(node, str))
+    return found, _Told(spec, calls, States(calls, description), carried, opened, by_hand)
 
 
 class _Told:
     """What events and carried state say of nodes."""
 
     def __init__(
-        self, spec: DagSpec, calls: Sequence[Call], states: States, carried: JsonValue, opened: Opened
+        self,
+        spec: DagSpec,
+        calls: Sequence[Call],
+        states: States,
+        carried: JsonValue,
+        opened: Opened,
+        by_hand: frozenset[str],
     ) -> None:
         self._spec = spec
         self._opened = opened
         self._states = states
         self._calls: dict[str, list[tuple[Call, str | None]]] = {}
         self._carried = _member(_member(carried, "view"), "nodes")
+        self.by_hand = by_hand | {
+            node.id for node in spec.nodes if _member(_member(self._carried, node.id), "decision") == "skip"
+        }
+        """The nodes that somebody skipped, or will have skipped when it is their turn."""
         waits = {
             (node.type, _wait_name(node)): node.id
             for node in reversed(spec.nodes)
@@ -126,7 +170,7 @@ class _Told:
         known = sum(size for size in sizes if size is not None) if None not in sizes else None
         count = max(known or 0, done if isinstance(done, int) else 0)
         state = worst(counts)
-        if state is StepState.FAILED and node.when_exhausted != "fail":
+        if node.id in self.by_hand or (state is StepState.FAILED and node.when_exhausted != "fail"):
             state = StepState.SKIPPED
         if node.map is not None and node.map.on_error == "collect" and state is StepState.FAILED:
             state = StepState.COMPLETED if not set(counts) & _OPEN else worst(set(counts) & _OPEN)
@@ -187,7 +231,14 @@ def _node_of_child(call: Call, spec: DagSpec, children: Sequence[NodeSpec]) -> s
     return same[0] if len(same) == 1 else None
 
 
-def _infer(spec: DagSpec, statuses: dict[str, NodeStatus], *, is_closed: bool, is_completed: bool) -> None:
+def _infer(
+    spec: DagSpec,
+    statuses: dict[str, NodeStatus],
+    by_hand: frozenset[str],
+    *,
+    is_closed: bool,
+    is_completed: bool,
+) -> None:
     """The states of nodes that leave no event: choices, empty maps, and what was skipped."""
     graph = Graph.of(spec)
     reached = set(statuses)
@@ -199,6 +250,10 @@ def _infer(spec: DagSpec, statuses: dict[str, NodeStatus], *, is_closed: bool, i
             continue
         node, sources = spec.by_id[node_id], graph.dependencies[node_id]
         before = [statuses[source].state if source in statuses else None for source in sources]
+        is_next = all(state is not None and state.closed for state in before)
+        if node_id in by_hand and (is_next or is_completed or node_id in reached):
+            statuses[node_id] = NodeStatus(state=StepState.SKIPPED)
+            continue
         may_be_skipped = (
             node.when is not None
             or StepState.SKIPPED in before

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TypeVar
 
 from temporalio.api.common.v1 import Payload, WorkflowExecution
 from temporalio.api.failure.v1 import Failure
@@ -21,15 +20,18 @@ from temporalio.converter import WorkflowSerializationContext
 from temporalio.service import RPCError, RPCStatusCode
 
 from holdfast.client.description import RunDescription
+from holdfast.engine.children import DAG_WORKFLOW
 from holdfast.engine.history.build import CARRY_MEMO, COMPENSATING_MEMO, WAITS_MEMO, describe_timeline
+from holdfast.engine.history.dag_facts import DagFacts
 from holdfast.engine.history.facts import Timeline
+from holdfast.engine.history.off_loop import off_loop
+from holdfast.engine.history.open_events import open_events
 from holdfast.engine.history.payloads import Opened, failure_payloads, open_payloads
+from holdfast.engine.history.sentences import asks_to_decide
 from holdfast.engine.history.stuck import reason
 from holdfast.engine.history.timeline import read_events
 from holdfast.errors import NotFound
-
-T = TypeVar("T")
-_THREAD_EVENTS = 2000
+from holdfast.states import RunState
 
 
 async def describe_run(
@@ -51,14 +53,37 @@ async def describe_run(
     execution = description.workflow_execution_info.execution
     handle = client.get_workflow_handle(workflow_id, run_id=execution.run_id)
     events = (await handle.fetch_history()).events
-    line = await _off_loop(len(events), partial(read_events, events))
+    line = await off_loop(len(events), partial(read_events, events))
     now = datetime.now(UTC)
     stuck = await reason(client, description, line.task_failure, now=now) if line.end is None else None
     opened = await _open(client, workflow_id, line, description)
     build = partial(
         describe_timeline, line, description, opened, now=now, stuck=stuck, compensable=compensable
     )
-    return await _off_loop(len(events), build)
+    described = await off_loop(len(events), build)
+    if described.state not in (RunState.RUNNING, RunState.WAITING) or not _is_dag(line):
+        return described
+    return await _with_decisions(client, described, line, events, opened)
+
+
+def _is_dag(line: Timeline) -> bool:
+    return line.start is not None and line.start.workflow_type.name == DAG_WORKFLOW
+
+
+async def _with_decisions(
+    client: Client, run: RunDescription, line: Timeline, events: Sequence[HistoryEvent], opened: Opened
+) -> RunDescription:
+    """The description of a DAG's open run, with the nodes that failed and wait for somebody to decide."""
+    if line.start is None or not DagFacts(line, opened).asks_after_failures:
+        return run
+    from holdfast.engine.history.dag_graph import undecided_nodes  # slow to import, and few runs ask
+
+    arguments = list(line.start.input.payloads[:3])
+    seen = await open_events(client, run.id, events, arguments)
+    document, _, carried = [*map(seen.json, arguments), None, None, None][:3]
+    find = partial(undecided_nodes, events, document, carried=carried, description=run, opened=seen)
+    nodes = await off_loop(len(events), find)
+    return replace(run, waiting_for=asks_to_decide(run, nodes)) if nodes else run
 
 
 async def describe_execution(
@@ -99,11 +124,6 @@ async def last_events(
         )
     )
     return list(reversed(answer.history.events))
-
-
-async def _off_loop(event_count: int, work: Callable[[], T]) -> T:
-    # A second of work for a long history would hold up a worker on the same loop.
-    return await asyncio.to_thread(work) if event_count > _THREAD_EVENTS else work()
 
 
 async def _open(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from holdfast.client.description import RunDescription, StepDescription, WaitDescription
@@ -15,6 +16,9 @@ LOCAL_STEPS_NOTE = (
     "Local steps run inside the workflow task: after a crash of the worker, those completed since its last report "
     "run again."
 )
+
+NOTHING = "waits for a signal or an update"
+"""What is said of a run of which no event tells what it waits for."""
 
 
 def waiting_for(run: RunDescription, line: Timeline, opened: Opened, now: datetime) -> str:
@@ -33,6 +37,20 @@ def waiting_for(run: RunDescription, line: Timeline, opened: Opened, now: dateti
         return f"paused{by}{f': {reason}' if reason else ''}"
     sentence = _pending(line, now) if run.state is RunState.PENDING else _open_work(run, line, opened)
     return f"{sentence} (cancel was requested)" if run.cancel_requested else sentence
+
+
+def asks_to_decide(run: RunDescription, nodes: Sequence[str]) -> str:
+    """What an open run of a DAG waits for where nodes have failed and somebody is to decide.
+
+    Args:
+        run: The run, described.
+        nodes: The nodes.
+    """
+    named = ", ".join(map(repr, nodes[:3])) + (f" and {len(nodes) - 3} more" if len(nodes) > 3 else "")
+    how = f"holdfast runs update {run.id} retry_node '\"{nodes[0]}\"' (or skip_node)"
+    asks = f"waits for somebody to retry or skip what failed, {named}: {how}"
+    others = "" if run.waiting_for in (None, NOTHING) else f"{run.waiting_for}; "
+    return f"{others}{asks}"
 
 
 def _pending(line: Timeline, now: datetime) -> str:
@@ -58,7 +76,7 @@ def _open_work(run: RunDescription, line: Timeline, opened: Opened) -> str:
         summary = opened.text(timer.summary)
         what = f" ({shortened(summary, 80)})" if summary and summary != "sleep" else ""
         return f"sleeps until {moment(timer.fires_at)}{what}"
-    return "waits for a signal or an update"
+    return NOTHING
 
 
 def _wait(wait: WaitDescription) -> str:

@@ -80,6 +80,7 @@ class _Reader:
         self._waits: dict[tuple[str, str, str], Call] = {}
         self._ended: list[Call] = []
         self._messages: list[Call] = []
+        self._updates: dict[int, Call] = {}
         self._begun: list[Call] = []
         self._clock = LocalClock()
         self._task_started: datetime | None = None
@@ -234,16 +235,25 @@ class _Reader:
 
     def update(self, event: HistoryEvent) -> None:
         asked = event.workflow_execution_update_accepted_event_attributes.accepted_request.input
-        self._message(self._task.turns[0].messages, event, asked.name, asked.args.payloads)
+        call = self._message(self._task.turns[0].messages, event, asked.name, asked.args.payloads)
+        self._updates[event.event_id] = call
+        self.found.updates.append(call)
+
+    def update_ended(self, event: HistoryEvent) -> None:
+        ended = event.workflow_execution_update_completed_event_attributes
+        call = self._updates.pop(ended.accepted_event_id, None)
+        if call is not None and ended.outcome.HasField("failure"):
+            self.found.updates.remove(call)
 
     def _message(
         self, messages: list[Call], event: HistoryEvent, name: str, payloads: Sequence[Payload]
-    ) -> None:
+    ) -> Call:
         call = self._new("wait", name, event, name=name)
         # Since when the run waited, nobody says.
         call.result, call.outcome, call.scheduled = payloads, StepState.COMPLETED, None
         if not call.hidden:
             messages.append(call)
+        return call
 
     def memo(self, event: HistoryEvent) -> None:
         """Runs of Holdfast write down what they wait for."""
@@ -332,6 +342,7 @@ _HANDLERS: Final[dict[int, Callable[[_Reader, HistoryEvent], None]]] = {
     EventType.EVENT_TYPE_MARKER_RECORDED: _Reader.marker,
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED: _Reader.signal,
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED: _Reader.update,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED: _Reader.update_ended,
     EventType.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED: _Reader.memo,
     **dict.fromkeys(_ENDS, _Reader.ended),
 }
