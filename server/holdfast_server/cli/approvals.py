@@ -9,6 +9,7 @@ import typer
 
 from holdfast import Client, InvalidInput, NotFound
 from holdfast.client.approvals import Approval
+from holdfast.spec.check_graph import closest
 from holdfast_server.cli.command import command
 from holdfast_server.cli.output import busy, cell, note, print_json, say, stdout, table, when
 from holdfast_server.cli.target import Target
@@ -60,6 +61,9 @@ async def decide(
             "--input", "-i", metavar="JSON|@FILE|-", help="The whole form, for one with other fields."
         ),
     ] = None,
+    ahead: Annotated[
+        bool, typer.Option("--ahead", help="Decide an approval that the run has not asked for yet.")
+    ] = False,
 ) -> None:
     """Decide an approval."""
     if [approve, reject, input is not None].count(True) != 1:
@@ -73,7 +77,7 @@ async def decide(
         }
     async with target.connect(start=False) as client:
         with busy("deciding"):
-            chosen = name or await _only(client, run)
+            chosen = await _known(client, run, name, ahead=ahead)
             sent = await client.approvals.decide(run, chosen, answer)
     if target.json:
         print_json({"id": run, "name": chosen, "done": sent})
@@ -83,15 +87,32 @@ async def decide(
         )
 
 
-async def _only(client: Client, run: str) -> str:
-    waits = [wait for wait in (await client.get(run).describe()).waits if wait.kind == "approval"]
-    if not waits:
-        raise NotFound(f"run {run!r} has no open approval")
-    if len(waits) > 1:
-        raise InvalidInput(
-            f"run {run!r} has {len(waits)} open approvals, name one: {', '.join(w.name for w in waits)}"
+async def _known(client: Client, run: str, name: str | None, *, ahead: bool) -> str:
+    """The name of the approval that is decided.
+
+    Raises:
+        NotFound: The run waits for none of that name.
+        InvalidInput: None is named, and several are open.
+    """
+    described = await client.get(run).describe()
+    waits = [wait.name for wait in described.waits if wait.kind == "approval"]
+    if name is None:
+        if not waits:
+            raise NotFound(f"run {run!r} has no open approval")
+        if len(waits) > 1:
+            raise InvalidInput(f"run {run!r} has {len(waits)} open approvals, name one: {', '.join(waits)}")
+        return waits[0]
+    if described.state.closed or name in waits:
+        return name
+    if described.listens_to is not None and name not in described.listens_to:
+        near, there = closest(name, described.listens_to), ", ".join(described.listens_to) or "none"
+        raise NotFound(f"run {run!r}: its DAG has no approval {name!r}. {near}It has: {there}")
+    if not ahead:
+        raise NotFound(
+            f"run {run!r} has no open approval {name!r}; it may be decided already. {closest(name, waits)}Open are: "
+            f"{', '.join(waits) or 'none'}; --ahead decides one that comes later"
         )
-    return waits[0].name
+    return name
 
 
 def _fields(approval: Approval) -> str:

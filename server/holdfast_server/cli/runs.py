@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from holdfast.client.runs import RunSummary
+from holdfast.spec.check_graph import closest
 from holdfast.states import RunState
 from holdfast_server.cli import show as render
 from holdfast_server.cli import watch as watching
@@ -33,7 +34,7 @@ async def list_runs(
     state: Annotated[
         str | None, typer.Option(help="running, completed, failed, cancelled, terminated, timed_out.")
     ] = None,
-    workflow: Annotated[str | None, typer.Option(help="Only runs of this workflow.")] = None,
+    workflow: Annotated[str | None, typer.Option(help="Only runs of this workflow or DAG.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 20,
 ) -> None:
     """List the latest runs: open ones first, then those that ended last."""
@@ -165,8 +166,13 @@ async def send(
     message = read_json(value, option="the message")
     async with target.connect(start=False) as client:
         with busy("sending"):
+            described = await client.get(run).describe()
             sent = await client.get(run).send(name, message)
     _done(run, sent, target)
+    known = described.listens_to
+    if known is not None and name not in known:
+        near, there = closest(name, known), ", ".join(known) or "none"
+        note(f"no node of its DAG waits for {name!r}. {near}Known are: {there}", style="yellow")
 
 
 @command(app, "update")
