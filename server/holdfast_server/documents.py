@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path as File
 from types import ModuleType
 from typing import Any, Final
@@ -12,15 +11,14 @@ from typing import Any, Final
 from holdfast import Dag, InvalidInput, NotFound
 from holdfast.authoring.catalogue import validate_here
 from holdfast.errors import HoldfastError
-from holdfast.spec.document import load_json, load_yaml
+from holdfast.spec.document import load_json, load_yaml, placed
 from holdfast.spec.finding import Finding
 from holdfast.spec.model import DagSpec
-from holdfast.spec.source import Path, Place, json_places, nearest
+from holdfast.spec.source import json_places
 from holdfast.spec.strict_json import MAX_JSON_BYTES
 from holdfast.spec.strict_yaml import yaml_places
 from holdfast_server.apps import load_app, split
 
-_STEP_OF_PATH: Final = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 _SUFFIXES: Final = (".json", ".yaml", ".yml")
 
 
@@ -102,15 +100,13 @@ def _read_document(name: str) -> Checked:
         raise NotFound(f"{name}: {error.strerror}") from error
     is_json = name.endswith(".json")
     try:
-        spec = load_json(data) if is_json else load_yaml(data)
+        spec = load_json(data, check=validate_here) if is_json else load_yaml(data, check=validate_here)
     except InvalidInput as error:
         return Checked(name=name, spec=None, findings=_findings(error))
     text = data.decode("utf-8-sig")
     places = json_places(text) if is_json else yaml_places(text)
-    index_of = {node.id: index for index, node in reversed(list(enumerate(spec.nodes)))}
-    return Checked(
-        name=name, spec=spec, findings=[_placed(finding, places, index_of) for finding in validate_here(spec)]
-    )
+    ids = [node.id for node in spec.nodes]
+    return Checked(name=name, spec=spec, findings=placed(validate_here(spec), places, ids))
 
 
 def _findings(error: HoldfastError) -> list[Finding]:
@@ -124,14 +120,3 @@ def _findings(error: HoldfastError) -> list[Finding]:
             code=error.code, message=message, fix="Correct it, then check again.", line=line, column=column
         )
     ]
-
-
-def _placed(finding: Finding, places: Mapping[Path, Place], index_of: Mapping[str, int]) -> Finding:
-    """A finding with its line and column in the text of the document, at least those of its node."""
-    path: list[str | int] = [
-        int(index) if index else key for index, key in _STEP_OF_PATH.findall(finding.path)
-    ]
-    if not path and finding.node is not None and finding.node in index_of:
-        path = ["nodes", index_of[finding.node]]
-    place = nearest(places, path) if path else None
-    return replace(finding, line=place[0], column=place[1]) if place else finding

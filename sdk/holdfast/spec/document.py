@@ -3,52 +3,68 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any, Final
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, TypeAlias, cast
 
 from pydantic import ValidationError
 
 from holdfast.errors import InvalidInput
 from holdfast.spec.finding import Finding, cut
+from holdfast.spec.form import form_findings
 from holdfast.spec.model import DagSpec
-from holdfast.spec.source import Path, Place, json_places, nearest, path_text
+from holdfast.spec.salvage import findings_of_the_rest
+from holdfast.spec.source import Path, Place, json_places, nearest
 from holdfast.spec.strict_json import MAX_JSON_BYTES, decode_text, parse_json
 from holdfast.spec.strict_yaml import MAX_YAML_BYTES, parse_yaml, write_yaml, yaml_places
 
-_FIXES: Final = {
-    "extra_forbidden": "Remove it, or check its spelling.",
-    "missing": "Add it.",
-}
+Check: TypeAlias = Callable[[DagSpec], list[Finding]]
+"""Finds what is wrong with a spec."""
+
+_STEP_OF_PATH: Final = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 
-def load_json(data: str | bytes, *, max_bytes: int = MAX_JSON_BYTES) -> DagSpec:
+def _check(spec: DagSpec) -> list[Finding]:
+    from holdfast.spec.validate import validate  # which reads the documents inside of documents
+
+    return validate(spec)
+
+
+def load_json(data: str | bytes, *, max_bytes: int = MAX_JSON_BYTES, check: Check = _check) -> DagSpec:
     """The spec that a JSON document describes.
+
+    Args:
+        data: The document.
+        max_bytes: No larger one is read.
+        check: Looks at the rest of a document whose form is wrong somewhere. Default: `holdfast.spec.validate`.
 
     Raises:
         InvalidInput: It is not strict JSON (with `line` and `column`), or not a DAG document: then `findings` holds
-            everything that is wrong with its form, each as the dictionary of a `Finding`.
+            everything that is wrong with it, each as the dictionary of a `Finding`.
     """
     text = decode_text(data, max_bytes)
-    return _spec(parse_json(text, max_bytes=max_bytes), lambda: json_places(text))
+    return _spec(parse_json(text, max_bytes=max_bytes), lambda: json_places(text), check)
 
 
-def load_yaml(data: str | bytes, *, max_bytes: int = MAX_YAML_BYTES) -> DagSpec:
-    """The spec that a YAML 1.2 document describes.
+def load_yaml(data: str | bytes, *, max_bytes: int = MAX_YAML_BYTES, check: Check = _check) -> DagSpec:
+    """The spec that a YAML 1.2 document describes; arguments as for `load_json`.
 
     Raises:
         InvalidInput: As for `load_json`.
     """
     text = decode_text(data, max_bytes)
-    return _spec(parse_yaml(text, max_bytes=max_bytes), lambda: yaml_places(text))
+    return _spec(parse_yaml(text, max_bytes=max_bytes), lambda: yaml_places(text), check)
 
 
-def load_value(value: Any) -> DagSpec:
-    """The spec that a JSON value describes, for example the body of a request that was parsed already.
+def load_value(value: Any, *, check: Check = _check) -> DagSpec:
+    """The spec that a JSON value describes, for example the body of a request that was parsed already; `check` as for
+    `load_json`.
 
     Raises:
         InvalidInput: It is not a DAG document; with `findings`.
     """
-    return _spec(value, dict)
+    return _spec(value, dict, check)
 
 
 def dump_json(spec: DagSpec, *, complete: bool = False, indent: int | None = 2) -> str:
@@ -61,45 +77,42 @@ def dump_yaml(spec: DagSpec, *, complete: bool = False) -> str:
     return write_yaml(spec.document(complete=complete))
 
 
-def _spec(value: Any, places: Callable[[], dict[Path, Place]]) -> DagSpec:
+def _spec(value: Any, places: Callable[[], dict[Path, Place]], check: Check) -> DagSpec:
     try:
         return DagSpec.model_validate(value, by_alias=True, by_name=False)
     except ValidationError as error:
-        found = places()
-        findings = cut(
-            _finding(value, problem["loc"], problem["type"], problem["msg"], nearest(found, problem["loc"]))
-            for problem in error.errors(include_url=False, include_context=False, include_input=False)
-        )
-        raise InvalidInput(
-            "\n".join(["not a DAG document:", *(f"- {finding}" for finding in findings[:20])]),
-            findings=[finding.as_dict() for finding in findings],
-        ) from None
-
-
-def _finding(value: Any, path: Path, kind: str, message: str, place: Place | None) -> Finding:
-    field = path_text(path) or "the document"
-    if kind == "extra_forbidden":
-        message = f"there is no field {path[-1]!r} here"
-    elif kind == "missing":
-        message = f"the field {path[-1]!r} is missing"
-    else:
-        message = f"{field}: {message.removeprefix('Value error, ')}"
-    return Finding(
-        code="HF-D001",
-        message=message,
-        fix=_FIXES.get(kind, "Write what the schema of DAG documents allows there."),
-        node=_node(value, path),
-        path=path_text(path),
-        line=place[0] if place else None,
-        column=place[1] if place else None,
+        problems = error.errors(include_url=False)
+    rest = findings_of_the_rest(value, [tuple(problem["loc"]) for problem in problems], check)
+    findings = placed(cut([*form_findings(value, problems), *rest]), places(), _ids(value))
+    raise InvalidInput(
+        "\n".join(["not a DAG document:", *(f"- {finding}" for finding in findings[:20])]),
+        findings=[finding.as_dict() for finding in findings],
     )
 
 
-def _node(value: Any, path: Path) -> str | None:
-    if len(path) < 2 or path[0] != "nodes" or not isinstance(path[1], int):
-        return None
-    try:
-        node_id = value["nodes"][path[1]]["id"]
-    except (LookupError, TypeError):
-        return None
-    return node_id if isinstance(node_id, str) else None
+def placed(findings: Iterable[Finding], places: Mapping[Path, Place], ids: Sequence[str]) -> list[Finding]:
+    """Findings with their line and column in the text of the document, at least those of their node.
+
+    Args:
+        findings: Without them.
+        places: Where everything stands in the text.
+        ids: The ids of the nodes, in the order of the document.
+    """
+    index_of = {node_id: index for index, node_id in reversed(list(enumerate(ids)))}
+    return [_placed(finding, places, index_of) for finding in findings]
+
+
+def _placed(finding: Finding, places: Mapping[Path, Place], index_of: Mapping[str, int]) -> Finding:
+    path: list[str | int] = [
+        int(index) if index else key for index, key in _STEP_OF_PATH.findall(finding.path)
+    ]
+    if not path and finding.node is not None and finding.node in index_of:
+        path = ["nodes", index_of[finding.node]]
+    place = nearest(places, path)
+    return replace(finding, line=place[0], column=place[1]) if place else finding
+
+
+def _ids(value: object) -> list[str]:
+    nodes: object = cast("dict[str, Any]", value).get("nodes") if isinstance(value, dict) else None
+    listed = cast("list[object]", nodes) if isinstance(nodes, list) else []
+    return [str(cast("dict[str, Any]", node).get("id")) if isinstance(node, dict) else "" for node in listed]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Annotated, Any, Final, TypeAlias
 
@@ -12,6 +13,8 @@ MAX_DEPTH: Final = 64
 
 MAX_INT: Final = 2**63 - 1
 """Whole numbers lie between -2^63 and this, the range of CEL's `int`."""
+
+_MAX_SHOWN: Final = 60
 
 
 def problem(value: Any) -> str | None:
@@ -54,3 +57,33 @@ def check_plain(value: Any) -> Any:
 
 JsonObject: TypeAlias = Annotated[dict[str, JsonValue], AfterValidator(check_plain)]
 """A JSON object that is finite and not too deep."""
+
+
+def json_kind(value: object) -> str:
+    """What JSON calls a value: null, true or false, a number, text, a list or an object."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return f"the number {value!r}"
+        case str():
+            return "text"
+        case list() | tuple():
+            return "a list"
+        case dict():
+            return "an object"
+        case _:
+            return f"a value of type {type(value).__name__!r}"
+
+
+def json_shown(value: object) -> str:
+    """A value as JSON writes it, or its kind where that is long."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        return json_kind(value)
+    if len(text) <= _MAX_SHOWN:
+        return text
+    return f"{text[:_MAX_SHOWN]}..." if isinstance(value, str) else json_kind(value)

@@ -62,6 +62,12 @@ def yaml_places(text: str) -> dict[Path, Place]:
     return reader.places
 
 
+def _indentation(text: str, line: int) -> str:
+    """What stands before the first word of a line, counted from 0."""
+    found = "".join(text.split("\n")[line : line + 1])  # the end of the text is a line of its own
+    return found[: len(found) - len(found.lstrip(" \t"))]
+
+
 class _Reader:
     def __init__(self, text: str, *, with_places: bool = False) -> None:
         self._events = self._read_events(text)
@@ -74,6 +80,8 @@ class _Reader:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             reason = ", ".join(part for part in (error.context, error.problem) if part)
+            if mark is not None and "\t" in _indentation(text, mark.line):
+                reason = "a tab in the indentation; YAML is indented with spaces"
             raise refusal(f"not YAML: {reason}", (mark.line + 1, mark.column + 1) if mark else None) from None
         except yaml.YAMLError as error:
             raise refusal(f"not YAML: {' '.join(str(error).split())}") from None

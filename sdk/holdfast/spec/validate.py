@@ -99,7 +99,7 @@ def _inline_findings(
             )
             continue
         try:
-            findings = inner(load_value(held))
+            findings = inner(load_value(held, check=inner))
         except InvalidInput as error:
             findings = [Finding(**found) for found in error.details["findings"]]
         for found in findings:

@@ -17,6 +17,7 @@ from holdfast.errors import InvalidInput
 from holdfast.spec.check_config import compile_schema
 from holdfast.spec.duration import parse_duration
 from holdfast.spec.model import DagSpec
+from holdfast.spec.plain import json_kind
 from holdfast.spec.source import path_text
 
 
@@ -65,7 +66,7 @@ def map_items(over: object, node: str) -> Sequence[Any]:
         if over < 0:
             raise InvalidInput(f"map.over of node {node!r} is {over}: a count is zero or more")
         return range(over)
-    kind = "null, as the output of a skipped node is" if over is None else type(over).__name__
+    kind = "null, as the output of a skipped node is" if over is None else json_kind(over)
     raise InvalidInput(f"map.over of node {node!r} is {kind}: it must be a list or a count")
 
 
