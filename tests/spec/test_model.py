@@ -170,6 +170,26 @@ def test_every_difference_that_counts_changes_the_hash() -> None:
     assert len({spec.content_hash for spec in specs}) == len(specs)
 
 
+def test_one_target_is_a_list_of_one_and_an_empty_default_is_none() -> None:
+    def switch(**config: Any) -> DagSpec:
+        nodes = [
+            {"id": "s", "type": "switch", "config": config},
+            {"id": "a", "type": "h"},
+            {"id": "b", "type": "h"},
+        ]
+        return spec_of(nodes=nodes)
+
+    case = {"when": "true", "to": "a"}
+    one = switch(cases=[case])
+    for other in (
+        switch(cases=[case | {"to": ["a"]}]),
+        switch(cases=[case], default=[]),
+    ):
+        assert (one, one.content_hash) == (other, other.content_hash)
+    assert switch(cases=[case], default="b") == switch(cases=[case], default=["b"]) != one
+    assert switch(cases=[5, {"to": 5}], default=5) != one
+
+
 def test_a_changed_copy_has_its_own_hash() -> None:
     spec = spec_of()
     assert spec.content_hash != spec.model_copy(update={"name": "other"}).content_hash

@@ -162,6 +162,27 @@ def test_a_config_fits_the_schema_of_its_executor(config: str, paths: list[str])
     assert {finding.code for finding in found} <= {"HF-D031"}
 
 
+def test_a_field_that_does_not_exist_is_told_with_those_that_do() -> None:
+    catalogue: dict[str, dict[str, Any]] = {
+        "http": {
+            "properties": {"url": {"type": "string"}, "auth": {"$ref": "#/$defs/Auth"}},
+            "additionalProperties": False,
+            "$defs": {"Auth": {"properties": {"user": {}, "token": {}}, "additionalProperties": False}},
+        }
+    }
+    outer, inner = findings_of(
+        "- {id: a, type: http, config: {ulr: x, auth: {tokn: x}}}", catalogue=catalogue
+    )[::-1]
+    assert (
+        outer.message == "'a': the config: there is no field 'ulr'. Did you mean 'url'? There is: url, auth"
+    )
+    assert "auth: there is no field 'tokn'. Did you mean 'token'? There is: user, token" in inner.message
+    assert "`holdfast executors show http`" in outer.fix
+    (timer,) = findings_of("- {id: a, type: timer, config: {duration: 1s, until: '{{ input }}'}}")
+    assert "it takes one of duration, until, and has duration, until" in timer.message
+    assert "executors show" not in timer.fix
+
+
 def test_a_schema_that_refers_to_the_network_is_not_fetched() -> None:
     catalogue = {"http": {"$ref": "http://127.0.0.1:9/schema.json"}}
     assert codes_of("- {id: a, type: http}", catalogue=catalogue) == [("HF-D044", "a")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import jsonschema_rs
 
@@ -44,12 +44,46 @@ def compile_schema(schema: JsonSchema | bool, *, templates: bool = True) -> Vali
 
     def problems(value: Any) -> list[Problem]:
         return [
-            (error.message, error.instance_path)
+            (_told(error, schema), error.instance_path)
             for error in validator.iter_errors(value)
             if not (templates and _may_be_mended_by_template(value, error))
         ]
 
     return problems
+
+
+def _told(error: jsonschema_rs.ValidationError, schema: JsonSchema | bool) -> str:
+    """What a value breaks; of fields that do not exist, with those that do."""
+    kind = error.kind
+    holder = _part(schema, error.schema_path[:-1])
+    known = list(holder.get("properties", {}))
+    if isinstance(kind, jsonschema_rs.ValidationErrorKind.AdditionalProperties) and known:
+        wrong = ", ".join(map(repr, kind.unexpected))
+        return f"there is no field {wrong}. {closest(kind.unexpected[0], known)}There is: {', '.join(known)}"
+    if (
+        isinstance(kind, _COUNTS)
+        and known
+        and holder.get("minProperties") == holder.get("maxProperties") == 1
+    ):
+        return f"it takes one of {', '.join(known)}, and has {', '.join(_keys(error.instance)) or 'none'}"
+    return error.message
+
+
+_COUNTS = (
+    jsonschema_rs.ValidationErrorKind.MinProperties,
+    jsonschema_rs.ValidationErrorKind.MaxProperties,
+)
+
+
+def _part(schema: JsonSchema | bool, path: Sequence[str | int]) -> Mapping[str, Any]:
+    part: Any = schema
+    for step in path:
+        part = part[step]
+    return cast("Mapping[str, Any]", part) if isinstance(part, Mapping) else {}
+
+
+def _keys(value: object) -> list[str]:
+    return list(cast("dict[str, object]", value)) if isinstance(value, dict) else []
 
 
 def _may_be_mended_by_template(value: Any, error: Any) -> bool:
@@ -161,10 +195,14 @@ class _Configs:
             yield Finding(
                 code="HF-D031",
                 message=f"{node.id!r}: {place.removeprefix(path).lstrip('.') or 'the config'}: {message}",
-                fix=f"Write what {what!r} takes; its schema is in the catalogue of executors.",
+                fix=f"Write what {what!r} takes{self._more(what)}.",
                 node=node.id,
                 path=place,
             )
+
+    def _more(self, what: str) -> str:
+        is_executor = what in self._schemas and what not in CONTROL_SCHEMAS and what != STEP_TYPE
+        return f"; `holdfast executors show {what}` says more" if is_executor else ""
 
     def _step(self, node: NodeSpec, config: Mapping[str, Any], path: str) -> Iterator[Finding]:
         name = config.get("step")

@@ -267,6 +267,8 @@ class DagSpec(Document):
         seen: set[str] = set()
         for node in nodes:
             node.pop("depends_on", None)
+            if node["type"] == "switch" and "config" in node:
+                node["config"] = _canonical_switch(node["config"])
             if node["id"] not in seen and (sources := self.dependencies[node["id"]]):
                 node["depends_on"] = list(sources)
             seen.add(node["id"])
@@ -308,6 +310,23 @@ def switch_targets(node: NodeSpec) -> tuple[str, ...]:
             if isinstance(target, str):
                 found[target] = None
     return tuple(found)
+
+
+def _canonical_switch(config: Mapping[str, Any]) -> dict[str, Any]:
+    """One node is a list of one, and no default is an empty one."""
+    made = {key: value for key, value in config.items() if key != "default" or value != []}
+    if isinstance(default := made.get("default"), str):
+        made["default"] = [default]
+    cases: JsonValue = made.get("cases")
+    if isinstance(cases, list):
+        made["cases"] = [_canonical_case(case) for case in cases]
+    return made
+
+
+def _canonical_case(case: JsonValue) -> JsonValue:
+    if isinstance(case, dict) and isinstance(to := case.get("to"), str):
+        return {**case, "to": [to]}
+    return case
 
 
 def json_schema() -> dict[str, Any]:
