@@ -15,7 +15,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from holdfast import InvalidConfiguration, InvalidInput, PayloadTooLarge
-from holdfast_executors.jq_serve import MAX_MEMORY_BYTES
+from holdfast.spec.child_memory import MAX_MEMORY_BYTES, limit_memory
 
 MAX_RUNNING: Final = 4
 """So many programs of one worker run at once; more wait for their turn."""
@@ -78,6 +78,7 @@ async def _ask(request: bytes, seconds: float, shown: str) -> bytes:
         env={},  # `env` and `$ENV` of jq would show the worker's, secrets included
         start_new_session=True,  # Ctrl-C is for the worker, which first finishes what it has begun
     )
+    limit_memory(process.pid)
     try:
         async with asyncio.timeout(seconds):
             answer, _ = await process.communicate(request)

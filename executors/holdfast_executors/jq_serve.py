@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
 import sys
@@ -12,13 +11,9 @@ from typing import Any, Final
 MAX_BYTES: Final = 50 * 1024**2
 """The most that a program gives, as JSON: what may go from step to step."""
 
-MAX_MEMORY_BYTES: Final = 2 * 1024**3
-"""The address space of one process, where the system can limit it."""
-
 
 def serve() -> None:
     """Read one request from standard input and write one answer."""
-    _limit_memory()
     asked = json.loads(sys.stdin.buffer.read())
     sys.stdout.buffer.write(json.dumps(_answer(asked)).encode())
 
@@ -37,14 +32,3 @@ def _answer(asked: Mapping[str, Any]) -> dict[str, Any]:
     except (ValueError, MemoryError) as error:
         return {"error": str(error)[:1000] or "it needs too much memory", "too_large": False}
     return {"outputs": outputs}
-
-
-def _limit_memory() -> None:
-    try:
-        import resource
-    except ImportError:  # Windows has none
-        return
-    with contextlib.suppress(
-        OSError, ValueError
-    ):  # a smaller limit is set already, or the system refuses this one
-        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))

@@ -1,11 +1,11 @@
-"""Orders, cycles, ancestors and longest paths."""
+"""Orders, cycles, ancestors and longest ways."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.spec.conftest import random_dags
 
@@ -27,18 +27,19 @@ def reachable(graph: Graph, node: str) -> set[str]:
     return found
 
 
+@settings(deadline=None)
 @given(random_dags())
 def test_the_order_respects_every_edge(document: dict[str, Any]) -> None:
     graph = Graph.of(DagSpec.model_validate(document))
-    assert graph.is_acyclic
     assert sorted(graph.order) == sorted(graph.ids)
     for node, sources in graph.dependencies.items():
         for source in sources:
             assert graph.order.index(source) < graph.order.index(node)
             assert node in graph.dependents[source]
-    assert graph.edge_count == sum(map(len, graph.dependents.values()))
+    assert sum(map(len, graph.dependencies.values())) == sum(map(len, graph.dependents.values()))
 
 
+@settings(deadline=None)
 @given(random_dags())
 def test_ancestors_are_all_that_can_be_reached(document: dict[str, Any]) -> None:
     graph = Graph.of(DagSpec.model_validate(document))
@@ -49,12 +50,13 @@ def test_ancestors_are_all_that_can_be_reached(document: dict[str, Any]) -> None
         assert all(node in graph.descendants([other]) for other in expected)
 
 
+@settings(deadline=None)
 @given(ANY_GRAPH)
 def test_cycles_are_found_and_real(dependencies: dict[str, list[str]]) -> None:
     graph = Graph(dependencies)
     on_cycle = {node for node in graph.ids if node in reachable(graph, node)}
     assert set().union(*graph.knots()) == on_cycle
-    assert graph.is_acyclic == (not on_cycle)
+    assert (len(graph.order) == len(graph.ids)) == (not on_cycle)
     for cycle, knot in zip(graph.cycles(), graph.knots(), strict=True):
         assert cycle[0] == cycle[-1]
         assert set(cycle) <= knot
@@ -70,25 +72,24 @@ def test_a_long_cycle_needs_no_recursion() -> None:
     assert len(cycle) == count + 1
 
 
+@settings(deadline=None)
 @given(random_dags(), st.data())
-def test_no_path_is_longer_than_the_critical_one(document: dict[str, Any], data: st.DataObject) -> None:
+def test_what_remains_is_the_longest_way_to_the_end(document: dict[str, Any], data: st.DataObject) -> None:
     graph = Graph.of(DagSpec.model_validate(document))
     durations = {node: data.draw(st.integers(0, 9)) * 1.0 for node in graph.ids}
-    path = graph.critical_path(durations)
-    assert path.length == sum(durations[node] for node in path.nodes)
-    for before, after in pairwise(path.nodes):
-        assert before in graph.dependencies[after]
+    remaining = graph.remaining(durations)
+    for node in graph.ids:
+        after = [remaining[other] for other in graph.dependents[node]]
+        assert remaining[node] == durations[node] + max(after, default=0)
     finish: dict[str, float] = {}
     for node in graph.order:
         finish[node] = durations[node] + max((finish[s] for s in graph.dependencies[node]), default=0)
-    assert path.length == max(finish.values())
-    assert max(graph.remaining(durations).values()) == path.length
+    assert max(remaining.values()) == max(finish.values())
 
 
-def test_roots_leaves_and_depth() -> None:
+def test_leaves_and_depth() -> None:
     graph = Graph({"a": [], "b": ["a"], "c": ["a", "zz"], "d": ["b", "c"], "e": ["e"]})
-    assert graph.roots == ("a", "e")
     assert graph.leaves == ("d", "e")
     assert graph.depth == 3
-    assert Graph({}).critical_path({}) == (0.0, ())
+    assert Graph({}).remaining({}) == {}
     assert Graph({}).depth == 0

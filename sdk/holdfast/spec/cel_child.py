@@ -17,15 +17,13 @@ from datetime import timedelta
 from typing import Any, BinaryIO, Final
 
 from holdfast import errors
+from holdfast.spec.child_memory import limit_memory
 
 MAX_IDLE: Final = 2
 """How many processes wait for the next request."""
 
 MAX_RUNNING: Final = max(2, os.cpu_count() or 1)
 """How many evaluations run at once; more wait for their turn."""
-
-MAX_MEMORY_BYTES: Final = 2 * 1024**3
-"""The address space of one process, where the system can limit it."""
 
 HEADER_BYTES: Final = 8
 BOOTSTRAP: Final = """
@@ -56,6 +54,7 @@ class _Child:
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the worker, which first finishes what it has begun
         )
+        limit_memory(self.process.pid)
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.requests: BinaryIO = self.process.stdin  # type: ignore[assignment]
@@ -175,7 +174,6 @@ def _receive(pipe: BinaryIO) -> bytes | None:
 
 def serve() -> None:
     """Answer requests from standard input until it ends: what the child process runs."""
-    _limit_memory()
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     _send(answers, b"ready")
     while (request := _receive(requests)) is not None:
@@ -206,14 +204,3 @@ def _answer(text: str, values: dict[str, Any]) -> dict[str, Any]:
             "too_costly": True,
             "details": {},
         }
-
-
-def _limit_memory() -> None:
-    try:
-        import resource
-    except ImportError:  # Windows has none
-        return
-    with contextlib.suppress(
-        OSError, ValueError
-    ):  # a smaller limit is set already, or macOS refuses this one
-        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))

@@ -1,23 +1,14 @@
-"""The graph of a DAG: order, cycles, ancestors, longest paths. Linear in nodes and edges."""
+"""The graph of a DAG: order, cycles, ancestors, longest ways to the end. Linear in nodes and edges."""
 
 from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from holdfast.spec.model import DagSpec
-
-
-class CriticalPath(NamedTuple):
-    """The longest way through a graph."""
-
-    length: float
-    """The durations of its nodes, added up."""
-    nodes: tuple[str, ...]
-    """Its nodes, first to last."""
 
 
 class Graph:
@@ -50,11 +41,6 @@ class Graph:
         """The graph of a spec: its nodes in document order."""
         return cls({node: spec.dependencies[node] for node in spec.by_id})
 
-    @property
-    def edge_count(self) -> int:
-        """How many dependencies there are."""
-        return sum(map(len, self.dependencies.values()))
-
     @functools.cached_property
     def order(self) -> tuple[str, ...]:
         """A topological order, the same for the same graph. Nodes in a cycle, and those behind one, are missing."""
@@ -69,16 +55,6 @@ class Graph:
                 if not open_count[after]:
                     ready.append(after)
         return tuple(order)
-
-    @property
-    def is_acyclic(self) -> bool:
-        """Whether no nodes depend on each other in a cycle."""
-        return len(self.order) == len(self.ids)
-
-    @property
-    def roots(self) -> tuple[str, ...]:
-        """The nodes that wait for nothing."""
-        return tuple(node for node in self.ids if not self.dependencies[node])
 
     @property
     def leaves(self) -> tuple[str, ...]:
@@ -174,20 +150,6 @@ class Graph:
             )
             remaining[node] = after + durations.get(node, 0.0)
         return remaining
-
-    def critical_path(self, durations: Mapping[str, float]) -> CriticalPath:
-        """The longest way through the graph: no run is faster, however many slots it has.
-
-        Args:
-            durations: Seconds by node; a missing one counts as 0.
-        """
-        remaining = self.remaining(durations)
-        path: list[str] = []
-        choices: Sequence[str] = [node for node in self.roots if node in remaining]
-        while choices:
-            path.append(max(choices, key=remaining.__getitem__))
-            choices = [node for node in self.dependents[path[-1]] if node in remaining]
-        return CriticalPath(remaining[path[0]] if path else 0.0, tuple(path))
 
     def cycles(self) -> list[tuple[str, ...]]:
         """One shortest cycle for each knot of nodes that depend on each other: `("a", "b", "a")`, where each
