@@ -7,7 +7,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.spec.conftest import random_dags
 
@@ -79,6 +79,7 @@ def any_pictures(draw: st.DrawFn) -> DiagramGraph:
     )
 
 
+@settings(deadline=None)
 @given(any_pictures())
 def test_any_graph_is_drawn_in_every_form(graph: DiagramGraph) -> None:
     root = ElementTree.fromstring(to_svg(graph))
@@ -92,6 +93,7 @@ def test_any_graph_is_drawn_in_every_form(graph: DiagramGraph) -> None:
     assert "\x1b" not in text
 
 
+@settings(deadline=None)
 @given(any_pictures())
 def test_boxes_do_not_overlap_and_arrows_end_at_boxes(graph: DiagramGraph) -> None:
     layout = layered(graph)
@@ -109,6 +111,7 @@ def test_boxes_do_not_overlap_and_arrows_end_at_boxes(graph: DiagramGraph) -> No
             assert y == pytest.approx(box.y) or y == pytest.approx(box.y + box.height)
 
 
+@settings(deadline=None)
 @given(any_pictures())
 def test_every_arrow_and_every_label_is_inside_the_picture(graph: DiagramGraph) -> None:
     layout = layered(graph)
@@ -136,6 +139,7 @@ def test_an_arrow_past_a_row_runs_straight_beside_its_boxes() -> None:
     assert sorted(path.count("V") for path in paths) == [0, 0, 1]
 
 
+@settings(deadline=None)
 @given(random_dags())
 def test_arrows_of_a_dag_point_down(document: dict[str, Any]) -> None:
     layout = layered(of_spec(DagSpec.model_validate(document)))

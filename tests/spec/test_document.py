@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.spec.conftest import CONFIGS, random_dags
 
@@ -17,6 +17,7 @@ from holdfast.spec.strict_json import parse_json
 from holdfast.spec.strict_yaml import parse_yaml
 
 
+@settings(deadline=None)
 @given(random_dags())
 def test_json_and_yaml_round_trip(document: dict[str, Any]) -> None:
     spec = load_value(document)
@@ -26,18 +27,21 @@ def test_json_and_yaml_round_trip(document: dict[str, Any]) -> None:
     assert load_json(dump_json(load_yaml(dump_yaml(spec)))) == spec
 
 
+@settings(deadline=None)
 @given(CONFIGS)
 def test_yaml_keeps_every_json_value(config: dict[str, Any]) -> None:
     spec = DagSpec.model_validate({"name": "x", "nodes": [{"id": "a", "type": "h", "config": config}]})
     assert load_yaml(dump_yaml(spec)).nodes[0].config == config
 
 
+@settings(deadline=None)
 @given(CONFIGS)
 def test_json_is_read_as_python_reads_it(config: dict[str, Any]) -> None:
     assert parse_json(json.dumps(config)) == config
     assert parse_json(json.dumps(config, ensure_ascii=False, indent=1).encode()) == config
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40) | st.text("{}[]:,\"\\ntrue10-.eE \n&*!|>?'#%", max_size=40))
 def test_any_text_is_read_or_refused(text: str) -> None:
     for read in (load_json, load_yaml, parse_json, parse_yaml):

@@ -13,7 +13,7 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.spec.conftest import random_dags
@@ -79,6 +79,7 @@ def test_what_is_no_duration_is_refused(value: Any) -> None:
         parse_duration(value)
 
 
+@settings(deadline=None)
 @given(st.timedeltas(min_value=timedelta(microseconds=1), max_value=timedelta(days=3660)))
 def test_a_written_duration_reads_back(value: timedelta) -> None:
     assert abs(parse_duration(format_duration(value)) - value) <= timedelta(microseconds=1)
@@ -119,6 +120,7 @@ def test_a_config_holds_only_what_json_holds(value: Any) -> None:
         spec_of(nodes=[{"id": "a", "type": "http", "config": {"x": [value]}}])
 
 
+@settings(deadline=None)
 @given(random_dags(), st.randoms())
 def test_order_and_style_of_edges_make_no_difference(document: dict[str, Any], chance: random.Random) -> None:
     other = json.loads(json.dumps(document))
@@ -144,6 +146,7 @@ def test_order_and_style_of_edges_make_no_difference(document: dict[str, Any], c
     assert DagSpec.model_validate(first.canonical()) == first
 
 
+@settings(deadline=None)
 @given(random_dags())
 def test_a_complete_document_means_the_same(document: dict[str, Any]) -> None:
     spec = DagSpec.model_validate(document)
@@ -217,6 +220,7 @@ def test_the_targets_of_a_switch_depend_on_it() -> None:
     assert spec.dependencies == {"s": (), "a": ("s",), "b": ("s",), "c": ("s",)}
 
 
+@settings(deadline=None)
 @given(random_dags())
 def test_the_json_schema_accepts_what_the_model_accepts(document: dict[str, Any]) -> None:
     SCHEMA.validate(document)

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias, cast
 
 import jsonschema_rs
 
+from holdfast.spec.check_constants import time_problems
 from holdfast.spec.check_graph import closest
 from holdfast.spec.control import CONTROL_SCHEMAS, STEP_SCHEMA, UNSUITED
 from holdfast.spec.finding import Finding
@@ -177,6 +178,14 @@ class _Configs:
         yield from self._fit(node, f"type {kind}", schema, config, f"{path}.config", kind)
         if kind == STEP_TYPE:
             yield from self._step(node, config, f"{path}.config")
+        for field, problem in time_problems(kind, config).items():
+            yield Finding(
+                code="HF-D045",
+                message=f"{node.id!r}: {field}: {problem}",
+                fix="Correct it, or write a template.",
+                node=node.id,
+                path=f"{path}.config.{field}",
+            )
         if kind in ("wait", "approval"):
             for key in ("schema", "form"):
                 if isinstance(inner := config.get(key), dict | bool):

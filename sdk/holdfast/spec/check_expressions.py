@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from holdfast.errors import InvalidInput
 from holdfast.spec import expressions as cel
 from holdfast.spec import templates
+from holdfast.spec.check_constants import Wanted, constant_problem
 from holdfast.spec.check_graph import closest
 from holdfast.spec.finding import Finding
 from holdfast.spec.graph import Graph
@@ -62,6 +63,7 @@ class Use(NamedTuple):
     """What else it may name: `item`, `secrets`, the node itself."""
     stored: bool
     """Whether the run evaluates or keeps it, so that secrets may not be in it."""
+    wanted: Wanted = "value"
 
 
 def uses(spec: DagSpec) -> Iterator[Use]:
@@ -71,11 +73,11 @@ def uses(spec: DagSpec) -> Iterator[Use]:
         items = frozenset({node.map.item_name, "index"}) if node.map else frozenset[str]()
         rounds = frozenset({node.id, "iteration"}) if node.loop else frozenset[str]()
         if node.when is not None:
-            yield Use(node.when, False, (*path, "when"), node, frozenset(), True)
+            yield Use(node.when, False, (*path, "when"), node, frozenset(), True, "condition")
         if node.map is not None:
-            yield Use(node.map.over, False, (*path, "map", "over"), node, frozenset(), True)
+            yield Use(node.map.over, False, (*path, "map", "over"), node, frozenset(), True, "items")
         if node.loop is not None:
-            yield Use(node.loop.while_, False, (*path, "loop", "while"), node, rounds, True)
+            yield Use(node.loop.while_, False, (*path, "loop", "while"), node, rounds, True, "condition")
         stored = node.type in CONTROL_TYPES
         if node.type == "switch":
             yield from _switch_uses(node, path)
@@ -101,7 +103,8 @@ def _switch_uses(node: NodeSpec, path: tuple[str | int, ...]) -> Iterator[Use]:
     cases = node.config.get("cases")
     for index, case in enumerate(cases if isinstance(cases, list) else []):
         if isinstance(case, dict) and isinstance(when := case.get("when"), str):
-            yield Use(when, False, (*path, "config", "cases", index, "when"), node, frozenset(), True)
+            place = (*path, "config", "cases", index, "when")
+            yield Use(when, False, place, node, frozenset(), True, "condition")
 
 
 def _templates(value: JsonValue, path: tuple[str | int, ...]) -> list[tuple[tuple[str | int, ...], str]]:
@@ -137,6 +140,15 @@ def check_expressions(spec: DagSpec, graph: Graph, expressions: Expressions | No
                 node=use.node.id if use.node else None,
                 path=path_text(use.path),
             )
+        elif not names and not use.is_template and expressions is None:
+            if problem := constant_problem(use.text, use.wanted):
+                yield Finding(
+                    code="HF-D045",
+                    message=f"{path_text(use.path)}: {problem}",
+                    fix="Correct it, or name what it depends on.",
+                    node=use.node.id if use.node else None,
+                    path=path_text(use.path),
+                )
         else:
             for name in sorted(names - ALWAYS - use.extra):
                 if finding := _wrong_name(spec, graph, use, name):

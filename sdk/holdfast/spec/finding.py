@@ -36,6 +36,7 @@ CODES: Final[dict[str, str]] = {
     "HF-D042": "an expression that uses a node which may not have run",
     "HF-D043": "secrets where they would be stored",
     "HF-D044": "a schema that is not JSON Schema",
+    "HF-D045": "a constant that will always fail",
 }
 """Every code with its meaning; `docs/guide/dags.md` says more."""
 
