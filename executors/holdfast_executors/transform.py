@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from pydantic import BaseModel, Field, JsonValue
 
@@ -13,6 +13,7 @@ from holdfast import Executor, ExecutorContext, ExecutorOptions, InvalidInput
 from holdfast_executors.jq_child import open_turns, refusal, run_jq
 
 Outputs = Literal["one", "list"]
+T = TypeVar("T")
 
 
 class TransformConfig(BaseModel, extra="forbid", use_attribute_docstrings=True):
@@ -77,10 +78,11 @@ class Transform(Executor[TransformConfig, JsonValue]):
             async with await ctx.get(open_turns):
                 found = await run_jq(config.jq, data, config.variables, timedelta(seconds=config.seconds))
             return found if config.outputs == "list" else _only(found, config.jq)
+        values = {**config.variables, "input": data}
         if config.expression is not None:
-            return await asyncio.to_thread(_evaluate, config.expression, {**config.variables, "input": data})
+            return await _soon([config.expression], values, _evaluate, config.expression)
         if config.mapping is not None:
-            return await asyncio.to_thread(_mapped, config.mapping, {**config.variables, "input": data})
+            return await _soon(config.mapping.values(), values, _mapped, config.mapping)
         return data if config.passthrough else config.template
 
     def validate(self, config: TransformConfig) -> list[str]:
@@ -137,6 +139,22 @@ def _only(outputs: list[JsonValue], program: str) -> JsonValue:
             f"jq program {program[:200]!r} gave {len(outputs)} outputs: make it give one, or set outputs: list"
         )
     return outputs[0]
+
+
+async def _soon(
+    expressions: Iterable[str],
+    values: dict[str, JsonValue],
+    evaluate: Callable[[T, dict[str, JsonValue]], JsonValue],
+    what: T,
+) -> JsonValue:
+    """What evaluating gives: at once where that is shorter than going to a thread, else on one."""
+    from holdfast.spec.expressions import compile
+
+    try:
+        light = not any(compile(expression).cost(values).needs_child for expression in expressions)
+    except InvalidInput:
+        light = True  # evaluating it says so at once
+    return evaluate(what, values) if light else await asyncio.to_thread(evaluate, what, values)
 
 
 def _evaluate(expression: str, values: dict[str, JsonValue]) -> JsonValue:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from holdfast import Client, InvalidInput, RunFailed, Worker, workflow
+from holdfast import Client, Dag, InvalidInput, RunFailed, Worker, workflow
 from holdfast.authoring.catalogue import validate_here
 from holdfast.spec.document import load_value
 from holdfast.testing import ContractCheck, ExecutorCase, executor_contract
@@ -139,3 +139,24 @@ async def test_in_a_workflow_its_functions_are_steps(holdfast_client: Client) ->
         assert [step.name for step in (await run.describe()).steps] == ["executor:transform"] * 2
         with pytest.raises(RunFailed, match="gave 2 outputs: make it give one, or set outputs: list"):
             await holdfast_client.run(wrong, ROWS)
+
+
+async def test_local_nodes_run_inside_the_run(holdfast_client: Client) -> None:
+    dag = Dag("local_transforms", output="last")
+    dag.node("first", executor="transform", config={"template": {"n": "{{ input }}"}}, local=True)
+    mapping = {"n": "input.first.n + 1", "names": "['a', 'b'].map(name, name + '!')"}
+    dag.node("second", executor="transform", config={"mapping": mapping}, local=True, depends_on=["first"])
+    dag.node("last", executor="transform", config={"jq": ".second.n"}, local=True, depends_on=["second"])
+    async with Worker(holdfast_client, []):
+        run = await holdfast_client.start(dag, 1)
+        assert await run.result() == 2
+    events = (await run.history()).events
+    assert not any(event.HasField("activity_task_scheduled_event_attributes") for event in events)
+    assert sum(event.HasField("marker_recorded_event_attributes") for event in events) >= 3
+
+
+async def test_a_costly_expression_is_evaluated_elsewhere_and_gives_the_same() -> None:
+    rows = list(range(3_000))
+    assert await cel("input.map(n, n * 2)", rows) == [n * 2 for n in rows]
+    mapped = await Transform.call({"mapping": {"size": "size(input.filter(n, n % 2 == 0))"}}, input=rows)
+    assert mapped == {"size": 1_500}

@@ -142,3 +142,20 @@ def test_a_value_goes_into_a_text_as_it_is(before: str, value: str) -> None:
     before = before.replace("{", "(")
     assert templates.render(before + "{{ x }}.", {"x": value}) == before + value + "."
     assert templates.render("{{ x }}", {"x": value}) == value
+
+
+@pytest.mark.parametrize(
+    ("config", "light"),
+    [
+        ({"a": ["plain", 1]}, True),
+        ({"a": "{{ few[0] }} and {{ size(few) }}"}, True),
+        ({"a": "{{ few.map(n, n * 2) }}"}, True),
+        ({"a": "{{ many.map(n, n * 2) }}"}, False),
+        ({"a": "{{ many.map(n, many.map(m, many.map(o, o))) }}"}, False),
+        ({"a": "{{ large }}"}, False),
+        ({"a": "{{ secrets.KEY }}"}, False),
+    ],
+)
+def test_what_is_rendered_where_others_wait_is_small(config: object, light: bool) -> None:
+    values = {"few": [1, 2], "many": list(range(2_000)), "large": "x" * 100_000}
+    assert templates.is_light(config, values) is light

@@ -12,6 +12,7 @@ from holdfast.authoring.dag_options import (
     NODE_AND_STEP,
     STEP_ONLY,
     DeclaredStepOptions,
+    ExecutorNodeOptions,
     NodeOptions,
     NodeRef,
     StepNodeOptions,
@@ -242,7 +243,7 @@ class Dag:
         *,
         executor: str,
         config: Mapping[str, Any] | None = None,
-        **options: Unpack[WorkOptions],
+        **options: Unpack[ExecutorNodeOptions],
     ) -> str:
         """Add a node that an executor carries out; with `map`, once per item.
 

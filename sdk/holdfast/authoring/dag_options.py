@@ -34,6 +34,12 @@ class WorkOptions(NodeOptions, total=False):
     map: MapSpec | Mapping[str, Any] | None
 
 
+class ExecutorNodeOptions(WorkOptions, total=False):
+    """What a node that an executor carries out may be given."""
+
+    local: bool
+
+
 class StepNodeOptions(NodeOptions, total=False):
     """What a node that calls a step may be given."""
 

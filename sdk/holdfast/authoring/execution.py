@@ -103,7 +103,7 @@ async def prepare(
         InvalidInput: A template has no value, or the config does not fit.
         NotFound: There is no such secret.
     """
-    from holdfast.spec.templates import names, render
+    from holdfast.spec.templates import is_light, names, render
     from holdfast.spec.templates import secrets as names_of_secrets
 
     config = call["config"]
@@ -112,7 +112,10 @@ async def prepare(
         raise InvalidInput(f"{where}: {problem}")
     if names(config):
         found = {name: await ctx.secrets.get(name) for name in sorted(names_of_secrets(config))}
-        config = await asyncio.to_thread(render, config, call["values"], secrets=found.__getitem__)
+        if is_light(config, call["values"]):  # going to a thread and back takes longer than that
+            config = render(config, call["values"])
+        else:
+            config = await asyncio.to_thread(render, config, call["values"], secrets=found.__getitem__)
     # After the rendering: what a service said is no template.
     config = merge_patch(config, call.get("patch", {}))
     return checked(executor, config, where, redactor)

@@ -27,7 +27,7 @@ from holdfast.authoring.next_call import NextCall
 from holdfast.authoring.registry import registry
 from holdfast.engine.activities import Call, StepHost
 from holdfast.engine.dag.following import note_next
-from holdfast.engine.data.adapters import make_adapter
+from holdfast.engine.data.adapters import object_adapter, plain_adapter
 from holdfast.engine.failures import step_failure
 from holdfast.engine.keyed_limits import NotYet
 from holdfast.errors import InvalidInput, Permanent, Unavailable
@@ -127,10 +127,10 @@ class ExecutorCall(Call):
     async def _call(self, asked: RawValue, own: RawValue) -> dict[str, Any]:
         data = self.host.data
         where = f"The call of {self.name!r}"
-        call: dict[str, Any] = await data.decode(asked.payload, make_adapter(dict[str, Any]), where=where)
+        call: dict[str, Any] = await data.decode(asked.payload, object_adapter(), where=where)
         if call.get("own") is not None:
             where = f"The output of {call['own']!r}"
-            call["values"][call["own"]] = await data.decode(own.payload, make_adapter(Any), where=where)
+            call["values"][call["own"]] = await data.decode(own.payload, plain_adapter(), where=where)
         return call
 
     async def _context(self, info: StepInfo, redactor: Redactor) -> ExecutorContext:

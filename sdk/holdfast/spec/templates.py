@@ -17,7 +17,7 @@ from typing import Any, Final
 from holdfast.errors import InvalidInput, PayloadTooLarge
 from holdfast.spec.cel_lexer import CelSyntaxError, Kind, tokens
 from holdfast.spec.cel_values import is_list, is_map
-from holdfast.spec.expressions import CHILD_TIMEOUT, Expression, compile, evaluate_anywhere
+from holdfast.spec.expressions import CHILD_TIMEOUT, Expression, TooCostly, compile, evaluate_anywhere
 
 MAX_RENDERED_CHARS: Final = 50 * 1024 * 1024
 """The most text that all strings of a config may become together: what may go from step to step."""
@@ -139,6 +139,21 @@ def secrets(config: object) -> frozenset[str]:
         InvalidInput: A string in it is no template.
     """
     return frozenset[str]().union(*(expression.secrets for expression in expressions(config)))
+
+
+def is_light(config: object, values: Mapping[str, object]) -> bool:
+    """Whether rendering a config takes so little time that others may wait for it. What uses secrets is not looked
+    into, and counts as heavy.
+
+    Raises:
+        InvalidInput: A string in it is no template.
+    """
+    try:
+        return not any(
+            expression.secrets or expression.cost(values).needs_child for expression in expressions(config)
+        )
+    except TooCostly:
+        return False
 
 
 def render(

@@ -1,0 +1,102 @@
+"""`python -m benchmarks.executors_transform`: nodes of type `transform` a second, inside the run and as steps.
+
+Each figure is the median of several runs of one DAG with 1,000 nodes on a file-backed server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import Verdict, at_least, print_verdicts
+from holdfast import Client, Worker
+from holdfast.authoring.dag import Dag
+from holdfast.engine.embedded import stop
+
+QUEUE = "bench-transform"
+INPUT = {"rows": [{"name": f"n{index}", "price": index} for index in range(10)]}
+CONFIGS: Mapping[str, Mapping[str, Any]] = {
+    "template": {"template": {"to": "{{ input.rows[0].name }}", "count": "{{ size(input.rows) }}"}},
+    "expression": {"expression": "input.rows.map(row, row.price * 2)", "data": "{{ input }}"},
+    "mapping": {"mapping": {"a": "input.rows[0].name", "b": "size(input.rows)"}, "data": "{{ input }}"},
+    "passthrough": {"passthrough": True, "data": "{{ input }}"},
+}
+
+
+def fan(config: Mapping[str, Any], count: int, *, local: bool) -> Dag:
+    """Nodes that do not depend on each other."""
+    dag = Dag("bench_transform_fan", output="true", max_parallel=500)
+    for index in range(count):
+        dag.node(f"n{index}", executor="transform", config=config, local=local)
+    return dag
+
+
+def chain(config: Mapping[str, Any], count: int, *, local: bool) -> Dag:
+    """Nodes one after the other."""
+    dag = Dag("bench_transform_chain", output="true")
+    for index in range(count):
+        before = [f"n{index - 1}"] if index else []
+        dag.node(f"n{index}", executor="transform", config=config, local=local, depends_on=before)
+    return dag
+
+
+Shape = Callable[..., Dag]
+
+
+async def nodes_a_second(client: Client, dag: Dag, count: int, rounds: int) -> float:
+    """The median over the rounds, after one that does not count."""
+    rates: list[float] = []
+    for _ in range(rounds + 1):
+        begin = time.perf_counter()
+        assert await client.run(dag, INPUT, queue=QUEUE) is True
+        rates.append(count / (time.perf_counter() - begin))
+    return statistics.median(rates[1:])
+
+
+async def measured(client: Client, rounds: int, count: int) -> list[Verdict]:
+    """Measure all of them."""
+    found: list[Verdict] = []
+    async with Worker(client, [], queues=[QUEUE]):
+        for name, config in CONFIGS.items():
+            for shape in (fan, chain):
+                rate = await nodes_a_second(client, shape(config, count, local=True), count, rounds)
+                found.append(at_least(f"{name}, local, {shape.__name__} of {count}", rate, 500))
+        rate = await nodes_a_second(client, fan(CONFIGS["template"], 200, local=False), 200, rounds)
+        found.append(at_least("template, as steps, fan of 200", rate, 0))
+        rate = await nodes_a_second(
+            client, fan({"jq": ".rows", "data": "{{ input }}"}, 50, local=False), 50, rounds
+        )
+        found.append(at_least("jq, as steps, fan of 50", rate, 0))
+    return found
+
+
+async def _main(rounds: int, count: int) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder) / "home"
+        try:
+            async with Client.embedded(home) as client:
+                verdicts = await measured(client, rounds, count)
+        finally:
+            await stop(home)
+    print_verdicts(verdicts)
+    return 0
+
+
+def main() -> None:
+    """Parse the command line and measure."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.executors_transform", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each DAG (default 5)")
+    parser.add_argument("--count", type=int, default=1_000, help="nodes of a local DAG (default 1000)")
+    options = parser.parse_args()
+    sys.exit(asyncio.run(_main(options.rounds, options.count)))
+
+
+if __name__ == "__main__":
+    main()
