@@ -296,7 +296,7 @@ async def test_a_failed_compensation_is_reported_and_the_others_still_run(holdfa
         await replay(run, saga_stubborn)
     assert "second cannot be undone" in str(failed.value)
     assert len(failed.value.details["failed_compensations"]) == 1
-    assert "stubborn.compensate" in failed.value.details["failed_compensations"][0]
+    assert "compensate:stubborn-1: step 'stubborn'" in failed.value.details["failed_compensations"][0]
     assert undone() == [
         ("unbook", "third", "booked third"),
         ("undo stubborn", "second"),
@@ -395,7 +395,7 @@ async def test_a_compensation_that_cancels_itself_counts_as_failed(holdfast_clie
         run = await holdfast_client.start(saga_undo_cancelled)
         with pytest.raises(RunFailed, match="the cause") as failed:
             await run.result(timeout=timedelta(hours=1))
-    assert "cancels_itself.compensate" in failed.value.details["failed_compensations"][0]
+    assert "compensate:cancels_itself-1" in failed.value.details["failed_compensations"][0]
     assert undone()[-1] == ("unbook", "hotel", "booked hotel")
 
 

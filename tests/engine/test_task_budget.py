@@ -38,14 +38,19 @@ async def undo_wide_plain(number: int, blob: str, result: int | None) -> None:
     UNDONE.append(number)
 
 
-@step(local=True, idempotent=True, retry=ONCE)
+@step(local=True, retry=ONCE)
 async def wide_local(number: int, size: int) -> str:
+    return "x" * size
+
+
+@step(local=True, idempotent=True, retry=ONCE)
+async def wide_undone(number: int, size: int) -> str:
     if size < 0:
         raise Permanent("one is bad")
     return "x" * size
 
 
-@wide_local.compensate
+@wide_undone.compensate
 async def undo_wide_local(number: int, size: int, result: str | None) -> None:
     UNDONE.append(number)
 
@@ -87,9 +92,10 @@ async def wide_run(count: int, size: int, bad: bool) -> int:
 
 @workflow
 async def wide_local_run(count: int, size: int, bad: bool) -> int:
-    done = await asyncio.gather(*[wide_local(number, size) for number in range(count)])
+    called = wide_undone if bad else wide_local
+    done = await asyncio.gather(*[called(number, size) for number in range(count)])
     if bad:
-        await wide_local(-1, -1)
+        await wide_undone(-1, -1)
     return sum(map(len, done))
 
 

@@ -7,9 +7,22 @@ import traceback
 from types import TracebackType
 from typing import Any
 
+from temporalio.worker import Worker
+
 _DEADLOCK = "TMPRL1101"
+_HELD_SECONDS = 8
+"""How long workflow code may hold its thread; Temporal gives up on a task after ten. Its SDK's own two seconds are soon
+over on a busy machine, where the first task of a large DAG takes half a second of computing, and a run that is given up
+in the middle of a task may never come back."""
 
 logger = logging.getLogger("holdfast.worker")
+
+
+def be_patient(worker: Worker) -> None:
+    """Give workflow code its time. The setting is not public: without it, Temporal's own stays."""
+    inner = getattr(worker, "_workflow_worker", None)
+    if getattr(inner, "_deadlock_timeout_seconds", None) is not None:
+        setattr(inner, "_deadlock_timeout_seconds", _HELD_SECONDS)  # noqa: B010 - of an object without a type
 
 
 def _not_a_blocked_workflow(record: logging.LogRecord) -> bool:

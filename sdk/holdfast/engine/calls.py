@@ -23,6 +23,7 @@ from holdfast.engine.compensation import Compensations, Undo
 from holdfast.engine.data.in_workflow import decode_in_workflow, encode_argument
 from holdfast.engine.data.step_data import INLINE_BYTES, LIMIT_BYTES
 from holdfast.engine.data.values import megabytes
+from holdfast.engine.ending import finished
 from holdfast.engine.failures import is_unregistered, not_its_turn, outcome_unknown, step_failed
 from holdfast.engine.inbox import PAUSED, searchable
 from holdfast.engine.payloads import take_usage
@@ -179,10 +180,13 @@ class Calls:
         args = [RawValue(payload) for payload in payloads]
         size_bytes = sum(payload.ByteSize() for payload in payloads)
         result: RawValue
+        if options.local and undo is not None:
+            # After a cancel, a local step may be forgotten that has run: what is to be undone runs as a plain one.
+            options = dataclasses.replace(options, local=False)
         if options.local:
             async with self._local.admit(size_bytes):
                 self._admitted(undo)
-                result = await workflow.execute_local_activity(
+                local = workflow.start_local_activity(
                     name,
                     args=args,
                     result_type=RawValue,
@@ -192,6 +196,7 @@ class Calls:
                     retry_policy=_temporal_retry(options.retry),
                     summary=options.summary,
                 )
+                result = await finished(local)
                 self._local.add(result.payload.ByteSize())
             return result.payload
         async with self._budget.admit(size_bytes, at_once=compensating):
@@ -208,7 +213,7 @@ class Calls:
         delay = _FIRST_LOOK
         while True:
             try:
-                result: RawValue = await workflow.execute_activity(
+                served = workflow.start_activity(
                     name,
                     args=args,
                     result_type=RawValue,
@@ -225,6 +230,7 @@ class Calls:
                     if options.priority
                     else Priority.default,
                 )
+                result: RawValue = await finished(served)
                 return result
             except ActivityError as exc:
                 if (seconds := not_its_turn(exc)) is not None:
@@ -263,7 +269,7 @@ class Calls:
                 compensating=True,
             )
         except FailureError as exc:
-            failed = step_failed(exc, undo.name)
+            failed = step_failed(exc, undo.step)
             raise failed from failed.__cause__
 
     async def call_child(

@@ -109,7 +109,7 @@ class Compensations:
             try:
                 await self._run(undo)
             except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - user code; the others must run
-                failed.append(f"{undo.name}: {exc}")
+                failed.append(f"{undo.activity_id}: {exc}")
             self._open.remove(undo)
         return failed
 

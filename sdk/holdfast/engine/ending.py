@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from temporalio import workflow
+
+T = TypeVar("T")
 
 
 async def ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
@@ -19,3 +21,20 @@ async def ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
         task.cancel()
     if open_tasks:
         await workflow.wait(open_tasks)
+
+
+async def finished(call: asyncio.Task[T]) -> T:
+    """The end of a step. A cancel is passed on, unless the step ends in the same moment: Temporal would drop its result
+    then, and what undoes it would not get to know it."""
+    while True:
+        try:
+            return await asyncio.shield(call)
+        except asyncio.CancelledError:
+            for _ in range(2):  # what the server said together with the cancel arrives first
+                if call.done():
+                    break
+                await asyncio.sleep(0)
+            if call.cancelled():
+                raise
+            if not call.done():
+                call.cancel()

@@ -241,6 +241,8 @@ def run_failure(exc: BaseException, failed_compensations: list[str]) -> Applicat
     if isinstance(exc, ApplicationError) and not failed_compensations:
         return exc
     message = exc.message if isinstance(exc, HoldfastError) else str(exc)
+    if isinstance(exc, asyncio.CancelledError):
+        message = message or "the run was cancelled"
     details: dict[str, Any] = {}
     if isinstance(exc, StepFailed):
         details = {"step": exc.step, "step_error": exc.error_type}

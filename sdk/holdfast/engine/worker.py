@@ -18,7 +18,7 @@ from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import PollerBehaviorSimpleMaximum, WorkerDeploymentConfig
 from temporalio.worker import Worker as TemporalWorker
 
-from holdfast.engine import blocked as blocked  # its report of blocked workflows is set up by importing it
+from holdfast.engine.blocked import be_patient
 from holdfast.engine.health import HealthServer
 from holdfast.engine.keyed_limits import KeyedLimits
 from holdfast.engine.parts import Parts
@@ -138,6 +138,8 @@ class Worker:
             )
             for queue in self.queues
         ]
+        for worker in self._workers:
+            be_patient(worker)
 
     @property
     def polling(self) -> bool:

@@ -138,10 +138,13 @@ class NodeCalls:
         view: NodeView,
         chain: Chain | None,
     ) -> Payload:
-        if self._slots.crowded:
+        waits = self._slots.crowded
+        if waits:
             view.waits_for = f"one of the {self._slots.count} places of max_parallel"
         kind = _kind(node)
         async with self._slots.hold(self._urgency[node.id]):
+            if waits and self._limits.closing:
+                raise Suspended  # nothing has begun: it waits on in the next execution
             await self._admitted(node, kind, view)
             call_id = self._calls.numbered(label)
             # What only asks again is undone once.

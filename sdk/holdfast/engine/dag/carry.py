@@ -18,6 +18,7 @@ from holdfast.spec.check_expressions import referenced
 from holdfast.spec.expressions import compile
 from holdfast.spec.graph import Graph
 from holdfast.spec.model import DagSpec
+from holdfast.spec.names import CONTROL_TYPES, STEP_TYPE
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -89,6 +90,9 @@ def _needed(spec: DagSpec, ended: Iterable[str]) -> frozenset[str]:
     for node, names in referenced(spec).items():
         if node not in done:
             needed |= names
+    for waiting in spec.nodes:
+        if waiting.id not in done and waiting.type not in (STEP_TYPE, *CONTROL_TYPES):
+            needed.update(spec.dependencies[waiting.id])  # an executor gets all of them as its input
     return frozenset(needed)
 
 

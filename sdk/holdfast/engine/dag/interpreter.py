@@ -53,7 +53,7 @@ class Interpreter:
             nodes = {node.id: NodeView() for node in spec.nodes}
             self.progress = Progress(view=DagView(dag=spec.name, nodes=nodes))
         self._limits = Limits()
-        self._work = Work(spec, input, calls, waiting, self.progress, self._limits)
+        self._work = Work(spec, self._graph, input, calls, waiting, self.progress, self._limits)
         self._left = {node.id: len(spec.dependencies[node.id]) for node in spec.nodes}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._failure: BaseException | None = None
@@ -278,6 +278,8 @@ class Interpreter:
             None,
         )
         self.progress.outputs[node.id] = NULL
+        if node.type == "switch":  # one that chooses nothing goes no way
+            self.progress.chosen[node.id] = frozenset()
         self.progress.chains.pop(node.id, None)
 
     def _failed(self, view: NodeView, error: str) -> None:

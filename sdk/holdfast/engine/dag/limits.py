@@ -43,3 +43,11 @@ class Limits:
         ):
             self.closing = True
         return self.closing
+
+    def fits(self, calls: int) -> bool:
+        """Whether a map of so many calls may begin beside others; if not, `closing` is set."""
+        length: int = workflow.info().get_current_history_length()
+        expected = length + _EVENTS_OF_A_CALL * (sum(self.expected.values()) + calls)
+        if self.expected and expected >= _HARD_EVENTS:
+            self.closing = True
+        return not self.closing

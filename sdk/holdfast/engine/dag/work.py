@@ -52,6 +52,7 @@ class Work:
 
     Args:
         spec: The document.
+        graph: Its nodes and edges.
         input: The run's input.
         calls: How the run calls steps.
         waiting: How the run waits for messages and people.
@@ -66,6 +67,7 @@ class Work:
     def __init__(
         self,
         spec: DagSpec,
+        graph: Graph,
         input: Payload,
         calls: Calls,
         waiting: Waiting,
@@ -83,7 +85,7 @@ class Work:
         view = progress.view
         self._budget = Budget(spec.options.budget, view.usage, view.budget, waiting)
         # What many others wait for goes first.
-        self.urgency = Graph.of(spec).remaining(dict.fromkeys(spec.by_id, 1.0))
+        self.urgency = graph.remaining(dict.fromkeys(spec.by_id, 1.0))
         self._node_calls = NodeCalls(
             spec,
             calls,
@@ -192,14 +194,14 @@ class Work:
         if mapper is None:
             mapper = self._mappers[node.id] = self._mapper(node, spec, view)
         over = await self._over(compile(spec.over), mapper)
-        if isinstance(over, Chunks):
-            view.total, work = over.total, mapper.run_chunks(over.chunks)
-        else:
-            items = map_items(over, node.id)
-            view.total, work = len(items), mapper.run(items)
-        self._limits.expected[node.id] = mapper.calls_of(view.total)
+        items = over.chunks if isinstance(over, Chunks) else map_items(over, node.id)
+        view.total = over.total if isinstance(over, Chunks) else len(items)
+        calls = mapper.calls_of(view.total)
+        if not mapper.done and not self._limits.fits(calls):
+            raise Suspended
+        self._limits.expected[node.id] = calls
         try:
-            output = await work
+            output = await (mapper.run_chunks(items) if isinstance(over, Chunks) else mapper.run(items))
         finally:
             view.failed = len(mapper.failed)
             del self._limits.expected[node.id]
