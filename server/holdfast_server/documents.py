@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as File
 from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
 from holdfast import Dag, InvalidInput, NotFound
 from holdfast.authoring.catalogue import validate_here
 from holdfast.errors import HoldfastError
+from holdfast.spec.audit import unreadable
 from holdfast.spec.document import load_json, load_yaml, placed
 from holdfast.spec.finding import Finding
 from holdfast.spec.model import DagSpec
@@ -88,7 +89,7 @@ def _compiled(name: str, dag: Dag) -> Checked:
     try:
         spec = dag.compile()
     except HoldfastError as error:
-        return Checked(name=name, spec=None, findings=_findings(error))
+        return Checked(name=name, spec=None, findings=unreadable(error))
     return Checked(name=name, spec=spec, findings=validate_here(spec))
 
 
@@ -102,21 +103,8 @@ def _read_document(name: str) -> Checked:
     try:
         spec = load_json(data, check=validate_here) if is_json else load_yaml(data, check=validate_here)
     except InvalidInput as error:
-        return Checked(name=name, spec=None, findings=_findings(error))
+        return Checked(name=name, spec=None, findings=unreadable(error))
     text = data.decode("utf-8-sig")
     places = json_places(text) if is_json else yaml_places(text)
     ids = [node.id for node in spec.nodes]
     return Checked(name=name, spec=spec, findings=placed(validate_here(spec), places, ids))
-
-
-def _findings(error: HoldfastError) -> list[Finding]:
-    listed: list[dict[str, Any]] = error.details.get("findings", [])
-    if listed:
-        return [Finding(**found) for found in listed]
-    line, column = error.details.get("line"), error.details.get("column")
-    message = error.message.removeprefix(f"line {line}, column {column}: ").rstrip(".")
-    return [
-        Finding(
-            code=error.code, message=message, fix="Correct it, then check again.", line=line, column=column
-        )
-    ]

@@ -70,6 +70,8 @@ def test_a_graph_of_cycles_has_no_start_and_no_end() -> None:
 def test_two_nodes_with_one_id_are_not_called_a_cycle() -> None:
     twins = [step("a"), step("a", "b"), step("b", "a")]
     assert codes(twins) == {}
+    found = audit_spec(load_value({"name": "x", "nodes": twins}))
+    assert {finding.code for finding in found} == {"HF-D004"}
     assert codes([step("a"), step("a", "gone")], edges=[{"from": "a", "to": "a"}]) == {}
 
 

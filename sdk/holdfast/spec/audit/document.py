@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from holdfast.errors import InvalidInput
+from holdfast.errors import HoldfastError, InvalidInput
 from holdfast.spec.audit.level import Level
 from holdfast.spec.audit.spec import audit_spec
 from holdfast.spec.document import load_json, load_yaml
@@ -42,8 +42,8 @@ def audit_document(text: str, *, yaml: bool, level: Level = "normal") -> list[Fi
     ]
 
 
-def unreadable(error: InvalidInput) -> list[Finding]:
-    """What `load_json` or `load_yaml` has to say against a text, as findings."""
+def unreadable(error: HoldfastError) -> list[Finding]:
+    """Why something is no DAG that can be looked at, as findings: what `load_json` or `load_yaml` says."""
     if listed := error.details.get("findings"):
         return [Finding(**found) for found in listed]
     line, column = error.details.get("line"), error.details.get("column")
