@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast.authoring.check_steps import check_steps
 from holdfast.authoring.execution import checked, templates_in_code
 from holdfast.authoring.executor import Executor
 from holdfast.authoring.registry import registry
@@ -14,7 +16,7 @@ from holdfast.errors import InvalidExecutor, InvalidInput
 from holdfast.options import ExecutorOptions
 from holdfast.redaction import Redactor
 from holdfast.spec.check_expressions import Expressions
-from holdfast.spec.finding import Finding, refuse
+from holdfast.spec.finding import Finding, cut, refuse
 from holdfast.spec.model import DagSpec, NodeSpec, RetrySpec
 from holdfast.spec.templates import names
 from holdfast.spec.validate import validate
@@ -79,20 +81,40 @@ def catalogue() -> dict[str, ExecutorEntry]:
     }
 
 
-def validate_here(spec: DagSpec, *, expressions: Expressions | None = None) -> list[Finding]:
-    """Check a spec, and the configs of the executors that are installed here. Types that are not are left to the
-    workers, which may know them.
+def validate_here(
+    spec: DagSpec, *, expressions: Expressions | None = None, complete: bool = False
+) -> list[Finding]:
+    """Check a spec, the configs of the executors that are installed here, and the calls of steps that are declared
+    here. What this process does not know is left to the workers, which may.
 
     Args:
         spec: The document.
         expressions: The expression language. Default: CEL.
+        complete: Whether what this process knows is all there is: then an unknown executor, step or workflow is an
+            error.
     """
     known = _known(spec)
     schemas: dict[str, Mapping[str, Any]] = {kind: {} for kind in _types(spec)}
+    if complete:
+        schemas = {kind: {} for kind in registry().executors.types()}
     schemas |= {kind: executor.Config.model_json_schema(by_alias=True) for kind, executor in known.items()}
-    findings = validate(spec, catalogue=schemas, expressions=expressions)
+    findings = validate(
+        spec,
+        catalogue=schemas,
+        steps=dict.fromkeys(_step_names()) if complete else None,
+        workflows=dict.fromkeys(registry().workflows()) if complete else None,
+        expressions=expressions,
+    )
     wrong = {finding.node for finding in findings if finding.severity == "error"}
-    return findings + [found for found in _beyond_schemas(spec, known) if found.node not in wrong]
+    further = itertools.chain(_beyond_schemas(spec, known), check_steps(spec))
+    return findings + cut(found for found in further if found.node not in wrong)
+
+
+def _step_names() -> Iterator[str]:
+    for step in registry().all_steps():
+        yield from (step.name, *step.aliases)
+        if step.compensation is not None:
+            yield step.compensation.name
 
 
 def ensure_valid_here(spec: DagSpec, *, expressions: Expressions | None = None) -> None:

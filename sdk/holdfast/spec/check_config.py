@@ -89,7 +89,7 @@ def _keys(value: object) -> list[str]:
 
 def _may_be_mended_by_template(value: Any, error: Any) -> bool:
     keyword = str(error.schema_path[-1]) if error.schema_path else ""
-    return keyword not in _KEY_KINDS and _has_template(_at(value, error.instance_path))
+    return keyword not in _KEY_KINDS and has_template(_at(value, error.instance_path))
 
 
 def _at(value: Any, path: Sequence[str | int]) -> Any:
@@ -98,13 +98,14 @@ def _at(value: Any, path: Sequence[str | int]) -> Any:
     return value
 
 
-def _has_template(value: Any) -> bool:
+def has_template(value: Any) -> bool:
+    """Whether there is a `{{` in any string of a value."""
     if isinstance(value, str):
         return "{{" in value
     members: list[Any] = []
     if isinstance(value, dict | list):
         members += value.values() if isinstance(value, dict) else value
-    return any(map(_has_template, members))
+    return any(map(has_template, members))
 
 
 def check_configs(
