@@ -290,7 +290,8 @@ def test_compiling_finds_what_is_wrong() -> None:
         dag = Dag("x")
         dag.node("a", executor="fetcher", depends_on=["b"])
         dag.node("b", executor="fetcher", config={"x": "{{ a }}"})
-        dag.node("b", executor="fetcher", when="size(")
+        for _ in range(2):
+            dag.node("c", executor="fetcher", when="size(")
         with pytest.raises(InvalidInput, match="a cycle: a -> b -> a") as caught:
             dag.compile()
         assert {f["code"] for f in caught.value.details["findings"]} == {"HF-D004", "HF-D012", "HF-D040"}
