@@ -11,7 +11,7 @@ export PYTHON
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: .venv/.installed-demo ## Run the examples on real weather data and kill a worker in the middle
+demo: .venv/.installed-demo ## Run the examples, one of them a DAG, on real weather data and kill a worker in the middle
 	@$(PY) examples/demo.py
 
 test: .venv/.installed-test ## Run the tests
@@ -52,9 +52,9 @@ clean-venv: ## Remove .venv
 	@touch $@
 
 .venv/.installed-test: $(PINS)
-	@$(SETUP) demo,compression,encryption,s3,http,jq,llm test
+	@$(SETUP) demo,compression,encryption,s3 test
 	@touch $@ .venv/.installed-demo
 
 .venv/.installed-dev: $(PINS)
-	@$(SETUP) demo,compression,encryption,s3,http,jq,llm test lint
+	@$(SETUP) demo,compression,encryption,s3 test lint
 	@touch $@ .venv/.installed-test .venv/.installed-demo

@@ -1,4 +1,4 @@
-"""A weather report whose worker is killed, and an order whose payment fails: what `make demo` runs."""
+"""A weather report whose worker is killed, a failing payment, a briefing from a document: what `make demo` runs."""
 
 import argparse
 import asyncio

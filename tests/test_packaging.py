@@ -47,7 +47,8 @@ def test_the_wheel_holds_four_typed_packages_and_the_examples(wheel: zipfile.Zip
         assert {f"{package}/__init__.py", f"{package}/py.typed"} <= names
     top = {name.split("/")[0] for name in names if ".dist-info/" not in name and ".data/" not in name}
     assert top == set(PACKAGES)
-    assert any(name.endswith("data/share/holdfast/examples/data/seattle-weather.csv") for name in names)
+    for example in ("briefing.yaml", "data/seattle-weather.csv"):
+        assert any(name.endswith(f"data/share/holdfast/examples/{example}") for name in names)
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 
 

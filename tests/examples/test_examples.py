@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import calendar
+import csv
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,3 +59,19 @@ def test_the_weather_report_prints_the_years_and_leaves_a_text_and_a_plot(
     assert [line.split(",")[0] for line in done.stdout.splitlines()] == years
     assert (tmp_path / "demo-output" / "weather.txt").read_text("utf-8") == done.stdout.strip()
     assert (tmp_path / "demo-output" / "weather.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_briefing_asks_for_approval_and_says_what_the_weather_data_says(
+    run_script: RunScript, tmp_path: Path
+) -> None:
+    done = run_script(EXAMPLES / "briefing.py")
+    assert done.returncode == 0, done.stderr
+    assert "waits for approval \"Publish 'December is Seattle's wettest month'?\"" in done.stdout
+    assert "✓ write" in done.stdout
+    with (EXAMPLES / "data" / "seattle-weather.csv").open(encoding="utf-8", newline="") as lines:
+        wet = Counter(row["date"][5:7] for row in csv.DictReader(lines) if float(row["precipitation"]) > 0)
+    table = [f"| {calendar.month_name[int(month)]} | {days} |" for month, days in sorted(wet.items())]
+    written = (tmp_path / "demo-output" / "briefing.md").read_text("utf-8").splitlines()
+    assert written[-12:] == table
+    assert written[0] == "# December is Seattle's wettest month"
+    assert f"It rained on {max(wet.values())} of its days" in written[2]

@@ -1,22 +1,32 @@
-"""The demo: a weather report whose worker is killed, and an order whose payment fails."""
+"""The demo: a weather report whose worker is killed, an order whose payment fails, a briefing from a document."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib.util
+import sys
 import sysconfig
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from holdfast import Client, InvalidConfiguration, NotFound, Run, RunClosed, RunFailed, StepState
+from holdfast.client.description import WaitDescription
 from holdfast.settings import load
+from holdfast.testing import FakeLLM
 from holdfast_server.demo import evidence, ledger
 from holdfast_server.demo.processes import WorkerProcess
 from holdfast_server.demo.report import Report
 from holdfast_server.demo.worker import QUEUE, import_examples
+
+JQ = sys.platform != "win32"
+"""Whether there is a jq for this platform; without it the briefing is left out."""
+
+NEEDED = ("matplotlib", "httpx", "openai", *(["jq"] if JQ else []))
+"""Packages that the extra `demo` brings."""
 
 OUTPUT = ledger.LEDGER.parent
 SAMPLES = 40_000
@@ -49,7 +59,7 @@ def find_examples() -> Path:
 
 
 async def run_demo(*, home: Path | None = None, examples: Path | None = None) -> int:
-    """Run both flows and print what happened.
+    """Run the flows and print what happened.
 
     Args:
         home: Where the embedded server keeps its data. Default: as for `Client.embedded()`.
@@ -59,13 +69,14 @@ async def run_demo(*, home: Path | None = None, examples: Path | None = None) ->
         The exit code: 0 when everything that the demo shows came true, else 1.
 
     Raises:
-        InvalidConfiguration: matplotlib is missing, which draws the report's plot.
+        InvalidConfiguration: A package that the demo needs is missing.
         Unavailable: The server does not start.
     """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise InvalidConfiguration("the demo draws a plot with matplotlib: pip install 'holdfast[demo]'")
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InvalidConfiguration(f"the demo needs {' and '.join(missing)}: pip install 'holdfast[demo]'")
     report, folder = Report(), (examples or find_examples()).resolve()
-    (weather, orders) = import_examples(folder, "weather", "orders")
+    (weather, orders, briefing) = import_examples(folder)
     with report.progress("starting the server"):
         client = await Client.embedded(home or "")
     try:
@@ -73,6 +84,8 @@ async def run_demo(*, home: Path | None = None, examples: Path | None = None) ->
         report.place(client)
         await _weather(client, folder, weather, report)
         await _order(client, folder, orders, report)
+        if JQ:
+            await _briefing(client, folder, briefing, report)
     except DemoFailed as error:
         report.failed(str(error))
         return 1
@@ -128,6 +141,31 @@ async def _order(client: Client, folder: Path, example: Any, report: Report) -> 
     report.undone(described, undone)
 
 
+async def _briefing(client: Client, folder: Path, example: Any, report: Report) -> None:
+    file = OUTPUT.resolve() / "briefing.md"
+    file.unlink(missing_ok=True)
+    with example.weather_service() as service, FakeLLM() as llm:
+        llm.rule(".*", example.answer)
+        given = {"service": f"http://{service}", "llm": llm.base_url, "output": str(file)}
+        run: Run[str] = await client.start(example.briefing, given, queue=QUEUE)
+        report.chapter("A briefing from a document", run.id)
+        async with _ended(run):
+            with WorkerProcess(_home(client), folder, OUTPUT / "worker.log", http_allow=service) as worker:
+                asked = await _asked(run, worker, report)
+                delivery = await client.approvals.decide(run.id, asked.name, approved=True, by="the demo")
+                report.approved(asked, delivery)
+                await _finish(run, worker, report)
+    described, text = await run.describe(), file.read_text("utf-8")
+    report.nodes(described)
+    own = replace(described, steps=[step for step in described.steps if step.name == "write_briefing"])
+    _believe(evidence.doubts(own, ledger.read(ledger.LEDGER, run.id)))
+    headline = text.splitlines()[0].removeprefix("# ")
+    if headline not in (asked.prompt or ""):
+        raise DemoFailed(f"{file} has the headline {headline!r}, but {asked.prompt!r} was approved")
+    report.fetched(described, len(llm.requests))
+    report.written(OUTPUT / file.name, text, await run.diagram())
+
+
 @asynccontextmanager
 async def _ended(run: Run[str]) -> AsyncGenerator[None, None]:
     """Leave no open run behind when the demo ends early: the next demo's worker would take it up."""
@@ -169,14 +207,37 @@ async def _finish(run: Run[str], worker: WorkerProcess, report: Report) -> str:
         while not result.done():
             if worker.exit_code is not None or time.monotonic() > end:
                 result.cancel()
-                described = await run.describe()
-                raise DemoFailed(
-                    f"run {run.id} is {described.state.value}: {described.stuck or described.waiting_for}; "
-                    f"the worker's log is {worker.log}"
-                )
+                raise await _stuck(run, worker)
             say(await run.describe())
             await asyncio.wait([result], timeout=0.5)
     return await result
+
+
+async def _asked(run: Run[str], worker: WorkerProcess, report: Report) -> WaitDescription:
+    """The approval that the run waits for, once it does.
+
+    Raises:
+        DemoFailed: It ended or asked for nothing in time, or the worker ended.
+    """
+    with report.progress("waiting for the question") as say:
+        end = time.monotonic() + RUN_SECONDS
+        while worker.exit_code is None and time.monotonic() < end:
+            described = await run.describe()
+            if described.waits:
+                return described.waits[0]
+            if described.state.closed:
+                break
+            say(described)
+            await asyncio.sleep(POLL_SECONDS)
+    raise await _stuck(run, worker)
+
+
+async def _stuck(run: Run[str], worker: WorkerProcess) -> DemoFailed:
+    described = await run.describe()
+    return DemoFailed(
+        f"run {run.id} is {described.state.value}: "
+        f"{described.stuck or described.error or described.waiting_for}; the worker's log is {worker.log}"
+    )
 
 
 def _believe(found: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -16,15 +17,25 @@ class WorkerProcess:
     """`python -m holdfast_server.demo.worker HOME EXAMPLES`, with its output in a log file.
 
     Use it as a context manager: it is ended when the block is left, whatever happens.
+
+    Args:
+        home: Of the embedded server.
+        examples: Their folder.
+        log: Where its output is added.
+        http_allow: What its http calls reach besides public addresses, as in `HOLDFAST_HTTP_ALLOW`.
     """
 
-    def __init__(self, home: Path, examples: Path, log: Path) -> None:
+    def __init__(self, home: Path, examples: Path, log: Path, *, http_allow: str = "") -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log: IO[bytes] = log.open("ab")
         self.log = log
         command = [sys.executable, "-m", "holdfast_server.demo.worker", str(home), str(examples)]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log
+            command,
+            env={**os.environ, "HOLDFAST_HTTP_ALLOW": http_allow},
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
         )
 
     @property

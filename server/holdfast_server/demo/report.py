@@ -1,4 +1,4 @@
-"""How the demo tells what happened. Every line comes from a run's description or from the ledger."""
+"""How the demo tells what happened. Every line comes from a run's description, the ledger, or a written file."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
 from holdfast import Client, StepState
-from holdfast.client.description import RunDescription
+from holdfast.client.description import RunDescription, StepDescription, WaitDescription
 from holdfast_server.demo.evidence import StepEvidence
 from holdfast_server.demo.ledger import Entry
 
@@ -84,16 +85,9 @@ class Report:
 
     def steps(self, steps: Sequence[StepEvidence]) -> None:
         """Each step: its state and attempts by the run's history, its processes by the ledger."""
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for heading in ("step", "state", "attempts", "seconds", "worker"):
-            table.add_column(
-                heading, justify="right" if heading in ("attempts", "seconds") else "left", no_wrap=True
-            )
+        table = _table("step", "state", "attempts", "seconds", "worker")
         for step in steps:
-            described = step.described
-            state = f"[{_COLOURS.get(described.state, 'default')}]{described.state.value}[/]"
-            seconds = f"{described.duration.total_seconds():.1f}" if described.duration else ""
-            table.add_row(step.title, state, str(described.attempt), seconds, ", ".join(step.places))
+            table.add_row(step.title, *_facts(step.described), ", ".join(step.places))
         self._console.print(Padding(table, (0, 0, 0, 3)))
 
     def once(self, run: RunDescription, steps: Sequence[StepEvidence]) -> None:
@@ -120,6 +114,35 @@ class Report:
         self._console.print(f"   [red]{run.state.value}[/]: {run.error}", soft_wrap=True)
         self._console.print(f"   undone: {names}")
 
+    def approved(self, asked: WaitDescription, delivery: str) -> None:
+        """What a person was asked, and that the demo has said yes in their place."""
+        self._console.print(f"   the run asks: {escape(asked.prompt or '')}", soft_wrap=True)
+        self._console.print(f"   the demo approves {asked.name}: {delivery}")
+
+    def nodes(self, run: RunDescription) -> None:
+        """Each step of a DAG's run, by the run's history alone."""
+        table = _table("node", "step", "state", "attempts", "seconds", "worker")
+        for step in run.steps:
+            worker = "in the run" if step.local else (step.worker or "").partition("@")[0]
+            table.add_row(step.activity_id, step.name, *_facts(step), worker)
+        self._console.print(Padding(table, (0, 0, 0, 3)))
+
+    def fetched(self, run: RunDescription, asked_count: int) -> None:
+        """How much was fetched, and what stood in for a model."""
+        pages = [step for step in run.steps if step.name == "executor:http"]
+        size = sum(page.result.size_bytes for page in pages if page.result)
+        self._console.print(
+            f"   [green]{run.state.value}[/]: {len(pages)} pages with {size} bytes were fetched, each by a step; "
+            f"FakeLLM, which is no model, was asked {asked_count} time{'s' if asked_count != 1 else ''}",
+            soft_wrap=True,
+        )
+
+    def written(self, file: Path, text: str, diagram: str) -> None:
+        """The file that came out, up to its table, and the run's picture."""
+        self._console.print(f"   [dim]file[/]    {file} ({file.stat().st_size} bytes)", soft_wrap=True)
+        for line in [*text.partition("\n|")[0].splitlines(), *diagram.splitlines()]:
+            self._console.print(f"   {escape(line)}".rstrip(), soft_wrap=True)
+
     def failed(self, reason: str) -> None:
         """Why the demo ends with exit code 1."""
         self._console.print(f"\n[red]The demo failed[/]: {reason}", soft_wrap=True)
@@ -131,3 +154,18 @@ class Report:
         shown = command.relative_to(here) if command.is_relative_to(here) else "holdfast"
         named = f" --home {home}" if home else ""
         self._console.print(f"\nLook at these runs: {shown} dev{named}", soft_wrap=True)
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in headings:
+        table.add_column(
+            heading, justify="right" if heading in ("attempts", "seconds") else "left", no_wrap=True
+        )
+    return table
+
+
+def _facts(step: StepDescription) -> tuple[str, str, str]:
+    """State, attempts and seconds."""
+    seconds = f"{step.duration.total_seconds():.1f}" if step.duration else ""
+    return f"[{_COLOURS.get(step.state, 'default')}]{step.state.value}[/]", str(step.attempt), seconds

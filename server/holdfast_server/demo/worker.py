@@ -16,15 +16,18 @@ MAX_STEPS = 2
 """Few enough that the kill finds some steps completed, some running, and some that have not begun."""
 
 
-def import_examples(folder: Path, *names: str) -> list[object]:
-    """Import examples under the names that they have as scripts, as every process of the demo must."""
+EXAMPLES = ("weather", "orders", "briefing")
+
+
+def import_examples(folder: Path) -> list[object]:
+    """Import the examples under the names that they have as scripts, as every process of the demo must."""
     sys.path.insert(0, str(folder))
-    return [importlib.import_module(name) for name in names]
+    return [importlib.import_module(name) for name in EXAMPLES]
 
 
 async def serve(home: Path, examples: Path) -> None:
     """Serve the examples until SIGTERM."""
-    served = import_examples(examples, "weather", "orders")
+    served = import_examples(examples)
     async with Client.embedded(home) as client:
         await Worker(client, served, queues=[QUEUE], max_steps=MAX_STEPS).run()
 
