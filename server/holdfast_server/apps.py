@@ -10,13 +10,13 @@ import importlib.util
 import pkgutil
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from holdfast import InvalidWorkflow, NotFound, Workflow
+from holdfast import Dag, InvalidWorkflow, NotFound, Workflow
 
 _MAIN_GUARD = 'It starts work whenever it is imported: put that under `if __name__ == "__main__":`'
 
@@ -66,9 +66,10 @@ class App:
         """
         workflows = self.workflows
         if len(workflows) != 1:
-            known = f"name one: {', '.join(f'{self.name}:{name}' for name in sorted(workflows))}"
+            names = [*sorted(workflows), *(name for module in self.modules for name in dags_of(module))]
+            known = f"name one: {', '.join(f'{self.name}:{name}' for name in names)}"
             raise NotFound(
-                f"{self.name} has {len(workflows)} workflows; {known if workflows else 'it needs a @workflow'}"
+                f"{self.name} has {len(names)} workflows; {known if names else 'it needs a @workflow or a Dag'}"
             )
         return next(iter(workflows.values()))
 
@@ -95,6 +96,11 @@ def split(app: str) -> tuple[str, str]:
     if colon and name.isidentifier() and not Path(app).exists():
         return target, name
     return app.rstrip(":"), ""
+
+
+def dags_of(module: ModuleType) -> Mapping[str, Dag]:
+    """The DAGs of a module by the name of their variable."""
+    return {label: value for label, value in vars(module).items() if isinstance(value, Dag)}
 
 
 def where_to_look(app: str) -> list[Path]:
@@ -138,7 +144,8 @@ def _choose(app: str, name: str, modules: Sequence[ModuleType]) -> Workflow[...,
     for workflow in found:
         if workflow.name == name:
             return workflow
-    known = ", ".join(sorted({workflow.name for workflow in found})) or "none"
+    names = {workflow.name for workflow in found}.union(*map(dags_of, modules))
+    known = ", ".join(sorted(names)) or "none"
     what = "is no @workflow" if variables else "does not exist"
     raise NotFound(f"{app}: {name!r} {what}; workflows there: {known}")
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as File
-from types import ModuleType
 from typing import Final
 
 from holdfast import Dag, InvalidInput, NotFound
 from holdfast.authoring.catalogue import validate_here
 from holdfast.errors import HoldfastError
-from holdfast.spec.audit import unreadable
-from holdfast.spec.document import load_json, load_yaml, placed
+from holdfast.spec.audit import is_dag_document, unreadable
+from holdfast.spec.document import Check, load_json, load_yaml, placed
 from holdfast.spec.finding import Finding
 from holdfast.spec.model import DagSpec
 from holdfast.spec.source import json_places
 from holdfast.spec.strict_json import MAX_JSON_BYTES
 from holdfast.spec.strict_yaml import yaml_places
-from holdfast_server.apps import load_app, split
+from holdfast_server.apps import dags_of, load_app, split
 
 _SUFFIXES: Final = (".json", ".yaml", ".yml")
 
@@ -40,26 +38,39 @@ class Checked:
 
 
 def is_document(target: str) -> bool:
-    """Whether a target is a document rather than an app."""
+    """Whether a target is a document rather than an app.
+
+    Raises:
+        InvalidInput: It is one with a name behind it.
+    """
+    file, name = split(target)
+    if name and file.endswith(_SUFFIXES):
+        raise InvalidInput(f"{file} is a document, which describes one DAG: leave out ':{name}'")
     return target.endswith(_SUFFIXES)
 
 
-def read_dags(target: str) -> list[Checked]:
-    """The DAGs of a document or an app, each with all its findings.
+def read_dags(target: str, check: Check = validate_here) -> list[Checked]:
+    """The DAGs of a document, of a folder of documents or of an app, each with all its findings.
+
+    Args:
+        target: A file, a folder or an app.
+        check: Finds what is wrong with each.
 
     Raises:
         NotFound: There is no such file, module or DAG.
         InvalidWorkflow: The app cannot be imported.
     """
     if is_document(target):
-        return [_read_document(target)]
+        return [_read_document(target, check)]
+    if File(target).is_dir():
+        return _read_folder(target, check)
     app, name = split(target)
     dags = {label: dag for module in load_app(app).modules for label, dag in dags_of(module).items()}
     chosen = {label: dag for label, dag in dags.items() if name in ("", label, dag.name)}
     if not chosen:
         known = ", ".join(dags) or "none"
         raise NotFound(f"{target}: it has no Dag{f' {name!r}' if name else ''}; there are: {known}")
-    return [_compiled(f"{app}:{label}", dag) for label, dag in chosen.items()]
+    return [_compiled(f"{app}:{label}", dag, check) for label, dag in chosen.items()]
 
 
 def one_spec(target: str) -> DagSpec:
@@ -80,20 +91,34 @@ def one_spec(target: str) -> DagSpec:
     return spec
 
 
-def dags_of(module: ModuleType) -> Mapping[str, Dag]:
-    """The DAGs of a module by the name of their variable."""
-    return {label: value for label, value in vars(module).items() if isinstance(value, Dag)}
+def _read_folder(name: str, check: Check) -> list[Checked]:
+    files = sorted(str(file) for file in File(name).rglob("*") if file.suffix in _SUFFIXES)
+    found = [_read_document(file, check) for file in files if _may_be_dag(File(file))]
+    if not found:
+        raise NotFound(
+            f"{name}: there is no DAG document in this folder; name an app for Dag objects in Python"
+        )
+    return found
 
 
-def _compiled(name: str, dag: Dag) -> Checked:
+def _may_be_dag(file: File) -> bool:
+    """Whether a file is not plainly something else."""
+    try:
+        text = file.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return True  # reading it says what is wrong
+    return is_dag_document(text, yaml=file.suffix != ".json") is not False
+
+
+def _compiled(name: str, dag: Dag, check: Check) -> Checked:
     try:
         spec = dag.compile()
     except HoldfastError as error:
         return Checked(name=name, spec=None, findings=unreadable(error))
-    return Checked(name=name, spec=spec, findings=validate_here(spec))
+    return Checked(name=name, spec=spec, findings=check(spec))
 
 
-def _read_document(name: str) -> Checked:
+def _read_document(name: str, check: Check) -> Checked:
     try:
         with File(name).open("rb") as file:
             data = file.read(MAX_JSON_BYTES + 1)
@@ -101,10 +126,10 @@ def _read_document(name: str) -> Checked:
         raise NotFound(f"{name}: {error.strerror}") from error
     is_json = name.endswith(".json")
     try:
-        spec = load_json(data, check=validate_here) if is_json else load_yaml(data, check=validate_here)
+        spec = load_json(data, check=check) if is_json else load_yaml(data, check=check)
     except InvalidInput as error:
         return Checked(name=name, spec=None, findings=unreadable(error))
     text = data.decode("utf-8-sig")
     places = json_places(text) if is_json else yaml_places(text)
     ids = [node.id for node in spec.nodes]
-    return Checked(name=name, spec=spec, findings=placed(validate_here(spec), places, ids))
+    return Checked(name=name, spec=spec, findings=placed(check(spec), places, ids))

@@ -124,3 +124,48 @@ def test_a_document_is_run_by_the_workers_that_serve_its_steps(dags: Cli) -> Non
 def test_a_run_of_code_is_drawn_from_its_history(cli: Cli, finished_run: str) -> None:
     drawn = cli("runs", "diagram", finished_run, "--format", "mermaid")
     assert (drawn.returncode, "✓ greet" in drawn.stdout) == (0, True)
+
+
+def test_a_folder_stands_for_its_documents(dags: Cli) -> None:
+    (dags.folder / "below").mkdir()
+    (dags.folder / "below" / "part.yml").write_text(GOOD, "utf-8")
+    (dags.folder / "settings.yaml").write_text("color: red\n", "utf-8")
+    done = dags("workflows", "validate", ".", "--json")
+    found = {one["source"]: one["valid"] for one in json.loads(done.stdout)}
+    assert found == {
+        "bad.json": False, "bad.yaml": False, "below/part.yml": True, "etl.yaml": True, "worst.yaml": False,
+    }  # fmt: skip
+    (dags.folder / "empty").mkdir()
+    empty = dags("workflows", "validate", "empty")
+    assert (empty.returncode, "no DAG document in this folder" in empty.stderr) == (3, True)
+
+
+def test_with_the_app_of_the_workers_unknown_names_are_errors(dags: Cli) -> None:
+    misspelt = GOOD.replace("step: etl.enrich", "step: etl.enrch")
+    (dags.folder / "misspelt.yaml").write_text(misspelt, "utf-8")
+    assert dags.process("workflows", "validate", "misspelt.yaml").returncode == 0
+    done = dags.process("workflows", "validate", "misspelt.yaml", "--module", "dag_app.py", "--json")
+    [finding] = json.loads(done.stdout)[0]["findings"]
+    assert (done.returncode, finding["code"], finding["node"]) == (1, "HF-D030", "enrich")
+    assert "Did you mean 'etl.enrich'?" in finding["fix"]
+    assert dags.process("workflows", "validate", "etl.yaml", "--module", "dag_app.py").returncode == 0
+
+
+def test_a_target_that_leaves_open_what_to_run_names_the_choices(dags: Cli) -> None:
+    several = dags.process("run", "dag_app.py", "--input", "2")
+    assert (several.returncode, "dag_app.py:etl, dag_app.py:other" in several.stderr) == (3, True)
+    unknown = dags.process("run", "dag_app.py:nobody")
+    assert (unknown.returncode, "workflows there: etl, other" in unknown.stderr) == (3, True)
+    named = dags("run", "etl.yaml:etl")
+    assert (named.returncode, "leave out ':etl'" in named.stderr) == (2, True)
+    wrong = dags("run", "bad.yaml")
+    assert (wrong.returncode, wrong.stderr.count("HF-D012"), wrong.stderr.count("[HF-1001]")) == (2, 1, 1)
+    unreadable = dags("workflows", "diagram", "worst.yaml")
+    assert (unreadable.stderr.count("HF-D001"), unreadable.stderr.count("[HF-1001]")) == (1, 1)
+
+
+def test_the_only_dag_of_an_app_is_run_without_its_name(dags: Cli) -> None:
+    app = "from holdfast import Dag\nonly = Dag('only', output='input * 2')\nonly.add_timer('a', '100ms')\n"
+    (dags.folder / "only_app.py").write_text(app, "utf-8")
+    done = dags.process("run", "only_app.py", "--input", "4")
+    assert (done.returncode, json.loads(done.stdout)) == (0, 8), done.stderr

@@ -69,7 +69,7 @@ nodes:
 - {id: b, type: fetcher, depends_on: [a]}
 - {id: d, type: fetcher, config: {x: '{{ 1 + }}'}, retrys: 3}
 - {id: c, type: fetcher}
-- {id: c, type: timer, config: {duration: 1s, until: now}, map: {over: nobody, concurrency: 1000}}
+- {id: c, type: timer, config: {duration: 1s, until: "2030-01-01"}, map: {over: nobody, concurrency: 1000}}
 """
     )
     assert sorted((one.code, one.node, one.line) for one in found) == [

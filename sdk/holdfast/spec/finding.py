@@ -66,7 +66,7 @@ class Finding:
 
     def __str__(self) -> str:
         place = f"line {self.line}, column {self.column}: " if self.line else ""
-        return f"{place}{self.message}. {self.fix} [{self.code}]"
+        return f"{self.code}: {place}{self.message}. {self.fix}"
 
     def as_dict(self) -> dict[str, Any]:
         """Its fields, without those that are not set."""

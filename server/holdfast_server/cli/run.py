@@ -15,14 +15,14 @@ from holdfast import Client, Dag, InvalidInput, Run, RunFailed
 from holdfast.client.queues import pollers
 from holdfast.errors import TryAgain
 from holdfast.spec.model import DagSpec
-from holdfast_server.apps import App, load_app, split
+from holdfast_server.apps import App, dags_of, load_app, split
 from holdfast_server.cli.command import command
 from holdfast_server.cli.duration import duration
 from holdfast_server.cli.exits import ExitCode, exit_code
 from holdfast_server.cli.output import busy, note, print_json, say
 from holdfast_server.cli.target import Target
 from holdfast_server.cli.values import arguments, read_json
-from holdfast_server.documents import dags_of, is_document, one_spec
+from holdfast_server.documents import is_document, one_spec
 from holdfast_server.worker_host import WorkerOptions, make_worker
 
 _REFRESH_SECONDS = 1.0
@@ -132,6 +132,9 @@ def _subject(app: str, given: Any, *, has_input: bool) -> _Subject:
             if dag := dags_of(module).get(name):
                 return _dag(dag, module_app, given)
     loaded = load_app(app)
+    dags = [dag for module in loaded.modules for dag in dags_of(module).values()]
+    if not loaded.workflows and len(dags) == 1:
+        return _dag(dags[0], loaded, given)
     workflow = loaded.only()
     workflow.check()
     return _Subject(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
+from holdfast.authoring.catalogue import validate_here
 from holdfast.spec.diagram import of_spec
 from holdfast.spec.finding import Finding
+from holdfast_server.apps import load_app
 from holdfast_server.cli.command import command
 from holdfast_server.cli.diagrams import Format, Output, print_diagram
 from holdfast_server.cli.exits import ExitCode
@@ -20,17 +23,31 @@ from holdfast_server.documents import Checked, one_spec, read_dags
 app = typer.Typer(help="Check and draw DAGs.", no_args_is_help=True, rich_markup_mode=None)
 
 _WHAT = "A DAG document (JSON or YAML), or a file or module with Dag objects, with :NAME for one of them."
+_WHAT_TO_CHECK = f"{_WHAT} A folder stands for its documents."
 
 
 @command(app, "validate", imports=True)
 async def validate(
     source: Annotated[
-        list[str], typer.Argument(metavar="FILE|APP[:NAME]...", help=_WHAT, show_default=False)
+        list[str],
+        typer.Argument(metavar="FILE|FOLDER|APP[:NAME]...", help=_WHAT_TO_CHECK, show_default=False),
     ],
     target: Target,
+    module: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="APP",
+            help="An app that the workers serve; may be repeated. With it, steps, workflows and executors that are "
+            "neither there nor installed are errors.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> int:
     """Check DAGs, and say everything that is wrong at once. Exit code 1 if one of them cannot be run."""
-    checked = [dag for one in source for dag in read_dags(one)]
+    for app in module or ():
+        load_app(app)
+    check = functools.partial(validate_here, complete=bool(module))
+    checked = [dag for one in source for dag in read_dags(one, check)]
     if target.json:
         print_json([_as_json(dag) for dag in checked])
     else:
