@@ -23,7 +23,7 @@ from holdfast.engine.compensation import Compensations, Undo
 from holdfast.engine.data.in_workflow import decode_in_workflow, encode_argument
 from holdfast.engine.data.step_data import INLINE_BYTES, LIMIT_BYTES
 from holdfast.engine.data.values import megabytes
-from holdfast.engine.ending import finished
+from holdfast.engine.ending import cancels, finished
 from holdfast.engine.failures import is_unregistered, not_its_turn, outcome_unknown, step_failed
 from holdfast.engine.inbox import PAUSED, searchable
 from holdfast.engine.payloads import take_usage
@@ -120,14 +120,14 @@ class Calls:
         Raises:
             StepFailed: The attempts are used up, or it failed for good.
         """
-        cancels = _cancels()
+        before = cancels()
         try:
             payload = await self._schedule(name, call_id, payloads, options, undo)
         except FailureError as exc:
             failed = step_failed(exc, step or call_id)
             if undo and not outcome_unknown(failed):
                 self.compensations.drop(undo)
-            if _cancels() > cancels:
+            if cancels() > before:
                 raise asyncio.CancelledError(str(failed)) from failed
             raise failed from failed.__cause__
         finally:
@@ -135,7 +135,7 @@ class Calls:
                 self.compensations.ended(undo)
         if undo:
             self.compensations.completed(undo, payload)
-        if _cancels() > cancels:
+        if cancels() > before:
             # Temporal tells once: a step that ends in its own way after its cancel would let the run, or a time
             # limit, go on as if nothing had been asked.
             raise asyncio.CancelledError("the step completed after its cancel")
@@ -384,12 +384,6 @@ class Calls:
 def _compensation_options(undo: Undo) -> StepOptions:
     step = registry().step(undo.step)
     return step.compensation.options if step and step.compensation else StepOptions(retry=COMPENSATION_RETRY)
-
-
-def _cancels() -> int:
-    """How often the calling task was asked to end and has not done so."""
-    task = asyncio.current_task()
-    return task.cancelling() if task else 0
 
 
 def _temporal_retry(retry: RetryPolicy) -> TemporalRetryPolicy:

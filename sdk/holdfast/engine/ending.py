@@ -38,3 +38,9 @@ async def finished(call: asyncio.Task[T]) -> T:
                 raise
             if not call.done():
                 call.cancel()
+
+
+def cancels() -> int:
+    """How often the calling task was asked to end and has not done so."""
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
