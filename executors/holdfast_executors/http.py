@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypedDict
 
@@ -23,8 +23,7 @@ from pydantic_core import to_json
 from typing_extensions import Unpack
 
 from holdfast import InvalidInput, Ref, RetryPolicy, WaitTimeout
-from holdfast.authoring.execution import Template
-from holdfast.authoring.next_call import merge_patch
+from holdfast.authoring.execution import Template, call_of
 from holdfast_executors.http_auth import BasicAuth as BasicAuth
 from holdfast_executors.http_auth import BearerAuth as BearerAuth
 from holdfast_executors.http_auth import HeaderAuth as HeaderAuth
@@ -197,9 +196,11 @@ def _split(method: str, url: str, options: Mapping[str, Any]) -> tuple[dict[str,
 async def _following(method: str, url: str, options: Mapping[str, Any]) -> AsyncGenerator[HttpResponse]:
     """The answer to a call, and those to the calls that follow from it."""
     first, call = _split(method, url, options)
-    config, seen, count = first, set[bytes](), 0
+    step: Callable[..., Awaitable[HttpResponse]] = Http.step.with_options(**call) if call else Http.step
+    patch: dict[str, JsonValue] = {}
+    seen, count = set[bytes](), 0
     while True:
-        answer = await Http.call(config, **call)
+        answer: Any = await step(call_of(Http, first, None, patch), None)
         count += 1
         if isinstance(answer, Ref):
             raise InvalidInput(
@@ -226,4 +227,4 @@ async def _following(method: str, url: str, options: Mapping[str, Any]) -> Async
             seen.add(mark)
         if following.delay is not None:
             await asyncio.sleep(following.delay.total_seconds())
-        config = merge_patch(first, following.patch)
+        patch = following.patch

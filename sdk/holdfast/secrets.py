@@ -180,6 +180,8 @@ class Secrets:
     def __init__(self, sources: Sequence[SecretSource], redactor: Redactor) -> None:
         self._sources = sources
         self._redactor = redactor
+        self.given: dict[str, str] = {}
+        """Those that were given out, by name."""
 
     async def get(self, name: str) -> str:
         """The secret of that name. Use it at once and keep it nowhere; errors, logs and results of this attempt show
@@ -201,6 +203,7 @@ class Secrets:
                 what = f"has more than {MAX_CHARS} characters" if value else "is empty"
                 raise InvalidInput(f"the secret {name!r} {what}; it comes from {source.place(name)}")
             self._redactor.add(value)
+            self.given[name] = value
             return value
         places = "; ".join(source.place(name) for source in self._sources)
         raise NotFound(f"there is no secret {name!r}; looked for in: {places}")

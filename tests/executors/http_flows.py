@@ -30,6 +30,15 @@ async def fetch_all(url: str, by: str, max_pages: int) -> list[Any]:
 
 
 @workflow
+async def fetch_all_with_key(url: str) -> list[Any]:
+    key = template("{{ secrets.KEY }}")
+    pages = await http.pages(
+        url, http.LinkPages(next="body.next"), query={"key": key}, extract="body.items", **QUICK
+    )
+    return [page.body for page in pages]
+
+
+@workflow
 async def wait_until_done(url: str, max_calls: int, every: float) -> Any:
     answer = await http.poll(
         url, "body.state == 'done'", every=timedelta(seconds=every), max_calls=max_calls, **QUICK

@@ -6,10 +6,11 @@ import asyncio
 import base64
 import json
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote, quote_plus
 
 import pytest
 
@@ -305,3 +306,74 @@ async def test_no_history_log_or_error_holds_a_secret(
     assert [CANARY in text for text in everywhere] == [False] * 4
     encoded = base64.b64encode(f"me:{CANARY}".encode()).decode()
     assert [encoded in text for text in everywhere] == [False] * 4
+
+
+def keyed(key: str, write: Callable[[str], str]) -> Handler:
+    """Three pages for those who have the key, which its links hold, written in one of the ways of URLs."""
+
+    async def handler(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        query = dict(parse_qsl(asked.target.partition("?")[2]))
+        if key not in (query.get("key"), asked.headers.get("x-key")):
+            writer.write(reply("not for you", 401))
+            return
+        page = int(query.get("page", "1"))
+        body = {"items": page, "next": f"/list?key={write(key)}&page={page + 1}" if page < 3 else None}
+        writer.write(reply(body))
+
+    return handler
+
+
+WAYS: Mapping[str, Callable[[str], str]] = {
+    "plus": quote_plus,
+    "percent": lambda key: quote(key, safe=""),
+    "path": quote,
+    "lower": lambda key: re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), quote(key, safe="")),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("where", ["code", "query", "auth"])
+async def test_a_next_page_whose_link_repeats_a_secret_is_fetched_and_the_secret_is_nowhere(
+    holdfast_client: Client, way: str, where: str
+) -> None:
+    key = f"{CANARY}+/ ="
+    async with (
+        serving(keyed(key, WAYS[way])) as service,
+        Worker(holdfast_client, [flows], secrets={"KEY": key}),
+    ):
+        url = f"{service.url}/list"
+        if where == "code":
+            run = await holdfast_client.start(flows.fetch_all_with_key, url)
+        else:
+            config: dict[str, Any] = {"url": url, "pages": {"by": "link", "next": "body.next"}}
+            if where == "query":
+                config["query"] = {"key": "{{ secrets.KEY }}"}
+            else:
+                config["auth"] = {"type": "header", "name": "X-Key", "secret": "KEY"}
+            dag = Dag("listed", output="listing.map(page, page.body.items)")
+            dag.node("listing", executor="http", config=config, retry="quick")
+            run = await holdfast_client.start(dag, None)
+        assert await run.result() == [1, 2, 3]
+        assert len(service.asked) == 3
+        assert CANARY.encode() not in await recorded(holdfast_client, run.id)
+
+
+async def test_a_next_page_that_holds_a_secret_in_no_form_of_urls_is_refused() -> None:
+    written = base64.b64encode(CANARY.encode()).decode()
+    async with serving(always(reply({"next": f"/list?key={written}"}))) as service:
+        config = {
+            "url": service.url,
+            "query": {"key": "{{ secrets.KEY }}"},
+            "pages": {"by": "link", "next": "body.next"},
+        }
+        said = await refused(config, secrets={"KEY": CANARY})
+    assert "would hold a secret in a form in which it cannot be put in again" in said
+
+
+async def test_a_service_cannot_ask_for_a_secret() -> None:
+    async with serving(always(reply({"next": "x {{ secrets.OTHER }}"}))) as service:
+        config = {"url": service.url, "pages": {"by": "cursor", "next": "body.next"}}
+        said = await refused(config, secrets={"OTHER": CANARY})
+    assert said.endswith(
+        "would hold '{{ secrets.OTHER }}', which came with an answer: only a config names secrets"
+    )

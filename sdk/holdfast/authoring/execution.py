@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import dataclasses
 import uuid
 from collections.abc import Mapping
@@ -16,10 +17,12 @@ from holdfast.authoring.depends import providers_here
 from holdfast.authoring.executor_context import ExecutorContext, context_of
 from holdfast.authoring.executors import EXECUTOR
 from holdfast.authoring.info import StepInfo, current_info
-from holdfast.authoring.next_call import merge_patch
+from holdfast.authoring.next_call import NextCall, merge_patch
+from holdfast.authoring.next_secrets import marked, unmarked
 from holdfast.errors import InvalidInput, StepFailed
 from holdfast.misfit import invalid
 from holdfast.redaction import Redactor, redacting_logs, text_of
+from holdfast.secrets import Secrets
 from holdfast.spec.cel_values import is_list, is_map
 
 if TYPE_CHECKING:
@@ -56,8 +59,19 @@ def template(text: str) -> Template:
     return Template(text)
 
 
-def call_of(executor: type[Executor[Any, Any]], config: object, input: object) -> dict[str, Any]:
+def call_of(
+    executor: type[Executor[Any, Any]],
+    config: object,
+    input: object,
+    patch: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """What travels for a call in code: the same as for a node of a DAG.
+
+    Args:
+        executor: What is called.
+        config: Of the first call.
+        input: See `Executor.call`.
+        patch: Of a call that follows from another's output: what is different in it.
 
     Raises:
         InvalidInput: The config is neither the executor's nor a mapping, or cannot be written as JSON.
@@ -69,7 +83,8 @@ def call_of(executor: type[Executor[Any, Any]], config: object, input: object) -
             f"{executor.__qualname__}.call takes a {executor.Config.__qualname__} or a mapping, got {config!r}"
         )
     values: dict[str, str] = {}
-    return {"config": _literal(config, values), "values": values, "own": None, "input": input, "code": True}
+    call = {"config": _literal(config, values), "values": values, "own": None, "input": input, "code": True}
+    return call if patch is None else {**call, "patch": patch}
 
 
 def _literal(value: Any, values: dict[str, str]) -> Any:
@@ -110,14 +125,16 @@ async def prepare(
     where = f"The config of {ctx.node!r} (executor {executor.type!r})"
     if not call.get("code") and (problem := templates_in_code(type(executor), config)):
         raise InvalidInput(f"{where}: {problem}")
+    named = names_of_secrets(config)
     if names(config):
-        found = {name: await ctx.secrets.get(name) for name in sorted(names_of_secrets(config))}
+        found = {name: await ctx.secrets.get(name) for name in sorted(named)}
         if is_light(config, call["values"]):  # going to a thread and back takes longer than that
             config = render(config, call["values"])
         else:
             config = await asyncio.to_thread(render, config, call["values"], secrets=found.__getitem__)
     # After the rendering: what a service said is no template.
-    config = merge_patch(config, call.get("patch", {}))
+    patch = await unmarked(call.get("patch", {}), config, named, ctx.secrets)
+    config = merge_patch(config, patch)
     return checked(executor, config, where, redactor)
 
 
@@ -156,12 +173,18 @@ def checked(executor: Executor[Any, Any], config: object, where: str, redactor: 
     return made
 
 
-def without_secrets(result: Any, adapter: TypeAdapter[Any], redactor: Redactor, kind: str) -> Any:
-    """A result in which `***` stands for the secrets of its attempt.
+def without_secrets(
+    result: Any, adapter: TypeAdapter[Any], redactor: Redactor, secrets: Secrets, kind: str
+) -> Any:
+    """A result in which `***` stands for the secrets of its attempt, and markers do in the call that follows.
 
     Raises:
-        InvalidInput: A secret stands where `***` does not fit the declared type.
+        InvalidInput: A secret stands where `***` does not fit the declared type, or no marker can.
     """
+    following = getattr(result, "next", None)
+    if isinstance(following, NextCall):
+        result = copy.copy(result)
+        object.__setattr__(result, "next", marked(following, secrets, redactor))  # it may be frozen
     if not redactor.knows_any:
         return result
     if isinstance(result, bytes):
@@ -207,7 +230,7 @@ async def execute_here(kind: type[Executor[Any, Any]], call: Mapping[str, Any]) 
             try:
                 config = await prepare(executor, call, ctx, redactor)
                 result = await executor.execute(ctx, config, call["input"])
-                return without_secrets(result, kind.step.signature.result, redactor, kind.type)
+                return without_secrets(result, kind.step.signature.result, redactor, ctx.secrets, kind.type)
             except Exception as exc:
                 said = text_of(exc)
                 if redactor.text(said) == said:

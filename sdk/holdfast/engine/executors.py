@@ -94,7 +94,9 @@ class ExecutorCall(Call):
                 async with self._turn(limit, info):
                     called = True
                     result = await self.executor.execute(ctx, config, call.get("input"))
-                kept = without_secrets(result, self.signature.result, redactor, self.executor.type)
+                kept = without_secrets(
+                    result, self.signature.result, redactor, ctx.secrets, self.executor.type
+                )
                 return self._with_next(await encode(kept, info), kept, call)
             except (asyncio.CancelledError, CancelledError):
                 raise
