@@ -11,7 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,17 +47,17 @@ def chain(config: Mapping[str, Any], count: int, *, local: bool) -> Dag:
     return dag
 
 
-Shape = Callable[..., Dag]
-
-
-async def nodes_a_second(client: Client, dag: Dag, count: int, rounds: int) -> float:
+async def nodes_a_second(client: Client, name: str, dag: Dag, rounds: int, *, least: float = 0) -> Verdict:
     """The median over the rounds, after one that does not count."""
     rates: list[float] = []
+    count = len(dag.compile().nodes)
     for _ in range(rounds + 1):
         begin = time.perf_counter()
         assert await client.run(dag, INPUT, queue=QUEUE) is True
         rates.append(count / (time.perf_counter() - begin))
-    return statistics.median(rates[1:])
+    rate = statistics.median(rates[1:])
+    print(f"  {name:<30}{count:>6} nodes{rate:>8.0f} a second", flush=True)
+    return at_least(f"transform nodes a second, {name}", rate, least)
 
 
 async def measured(client: Client, rounds: int, count: int) -> list[Verdict]:
@@ -66,14 +66,13 @@ async def measured(client: Client, rounds: int, count: int) -> list[Verdict]:
     async with Worker(client, [], queues=[QUEUE]):
         for name, config in CONFIGS.items():
             for shape in (fan, chain):
-                rate = await nodes_a_second(client, shape(config, count, local=True), count, rounds)
-                found.append(at_least(f"{name}, local, {shape.__name__} of {count}", rate, 500))
-        rate = await nodes_a_second(client, fan(CONFIGS["template"], 200, local=False), 200, rounds)
-        found.append(at_least("template, as steps, fan of 200", rate, 0))
-        rate = await nodes_a_second(
-            client, fan({"jq": ".rows", "data": "{{ input }}"}, 50, local=False), 50, rounds
-        )
-        found.append(at_least("jq, as steps, fan of 50", rate, 0))
+                dag = shape(config, count, local=True)
+                label = f"{name}, local, {shape.__name__}"
+                found.append(await nodes_a_second(client, label, dag, rounds, least=500))
+        steps = fan(CONFIGS["template"], 200, local=False)
+        found.append(await nodes_a_second(client, "template, as steps", steps, rounds))
+        programs = fan({"jq": ".rows", "data": "{{ input }}"}, 50, local=False)
+        found.append(await nodes_a_second(client, "jq, as steps", programs, rounds))
     return found
 
 
@@ -92,7 +91,7 @@ async def _main(rounds: int, count: int) -> int:
 def main() -> None:
     """Parse the command line and measure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.executors_transform", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each DAG (default 5)")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each DAG (default 3)")
     parser.add_argument("--count", type=int, default=1_000, help="nodes of a local DAG (default 1000)")
     options = parser.parse_args()
     sys.exit(asyncio.run(_main(options.rounds, options.count)))

@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from holdfast import InvalidConfiguration, InvalidInput, PayloadTooLarge
 from holdfast.spec.child_memory import MAX_MEMORY_BYTES, limit_memory
+from holdfast_executors import jq_serve
 
 MAX_RUNNING: Final = 4
 """So many programs of one worker run at once; more wait for their turn."""
@@ -24,11 +25,11 @@ _MODULES: Final = re.compile(r"(?:\s|#[^\n]*(?:\n|$))*(import|include|module)\b"
 _READS_MODULES: Final = re.compile(r"\b(modulemeta|get_search_list)\b")
 
 _PROGRAM: Final = """
-import sys, json
+import sys, json, runpy
 sys.path[:] = json.loads(sys.argv[1])
-from holdfast_executors.jq_serve import serve
-serve()
+runpy.run_path(sys.argv[2])["serve"]()
 """
+"""By its file: importing its package would import Holdfast, which takes longer than most programs."""
 
 
 def refusal(program: str, variables: Mapping[str, object]) -> str | None:
@@ -71,7 +72,7 @@ async def run_jq(
 async def _ask(request: bytes, seconds: float, shown: str) -> bytes:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-I", "-S", "-c", _PROGRAM, json.dumps([part for part in sys.path if part])),
+        *("-I", "-S", "-c", _PROGRAM, json.dumps([part for part in sys.path if part]), jq_serve.__file__),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,3 +161,15 @@ async def test_a_costly_expression_is_evaluated_elsewhere_and_gives_the_same() -
     assert await cel("input.map(n, n * 2)", rows) == [n * 2 for n in rows]
     mapped = await Transform.call({"mapping": {"size": "size(input.filter(n, n % 2 == 0))"}}, input=rows)
     assert mapped == {"size": 1_500}
+
+
+async def test_the_process_of_a_program_imports_nothing_that_takes_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tells = "import sys\nclass Program:\n    def input_text(self, text): yield sorted(sys.modules)\n"
+    (tmp_path / "jq.py").write_text(f"{tells}def compile(*_, **__): return Program()\n", "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))  # pyright: ignore[reportUnknownMemberType]
+    loaded = await jq(".", None)
+    assert isinstance(loaded, list)
+    assert "json" in loaded
+    assert not {"holdfast", "holdfast_executors", "pydantic", "temporalio", "httpx"} & {*map(str, loaded)}
