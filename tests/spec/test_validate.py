@@ -294,6 +294,7 @@ def test_options_without_a_meaning_are_refused(node: str) -> None:
         ("- {id: a, type: h, loop: {while: a.more && iteration < 5, max_iterations: 9}}", []),
         ("- {id: a, type: h, config: {x: '{{ secrets.KEY }}'}}", []),
         ("- {id: a, type: wait, config: {event: '{{ secrets.KEY }}'}}", ["HF-D043"]),
+        ("- {id: a, type: step, config: {step: s, arguments: {key: '{{ secrets.KEY }}'}}}", ["HF-D043"]),
         ("- {id: a, type: h, map: {over: secrets.LIST}}", ["HF-D043"]),
         ("- {id: a, type: h, loop: {while: secrets.X, max_iterations: 2}}", ["HF-D043"]),
         (

@@ -15,7 +15,7 @@ from holdfast.spec.check_graph import closest
 from holdfast.spec.finding import Finding
 from holdfast.spec.graph import Graph
 from holdfast.spec.model import DagSpec, NodeSpec
-from holdfast.spec.names import CONTROL_TYPES
+from holdfast.spec.names import CONTROL_TYPES, STEP_TYPE
 from holdfast.spec.source import path_text
 
 ALWAYS = frozenset({"input", "variables"})
@@ -62,7 +62,7 @@ class Use(NamedTuple):
     extra: frozenset[str]
     """What else it may name: `item`, `secrets`, the node itself."""
     stored: bool
-    """Whether the run evaluates or keeps it, so that secrets may not be in it."""
+    """Whether the run evaluates or keeps it, or hands it to a step, which may: secrets may not be in it."""
     wanted: Wanted = "value"
 
 
@@ -78,7 +78,7 @@ def uses(spec: DagSpec) -> Iterator[Use]:
             yield Use(node.map.over, False, (*path, "map", "over"), node, frozenset(), True, "items")
         if node.loop is not None:
             yield Use(node.loop.while_, False, (*path, "loop", "while"), node, rounds, True, "condition")
-        stored = node.type in CONTROL_TYPES
+        stored = node.type in CONTROL_TYPES or node.type == STEP_TYPE
         if node.type == "switch":
             yield from _switch_uses(node, path)
         else:
@@ -87,7 +87,7 @@ def uses(spec: DagSpec) -> Iterator[Use]:
         if node.compensate is not None:
             below = (*path, "compensate", "config")
             for place, text in _templates(node.compensate.config, below):
-                yield Use(text, True, place, node, items | {node.id}, False)
+                yield Use(text, True, place, node, items | {node.id}, node.compensate.type == STEP_TYPE)
     if spec.output is not None:
         yield Use(spec.output, False, ("output",), None, frozenset(), True)
 
@@ -187,8 +187,8 @@ def _wrong_name(spec: DagSpec, graph: Graph, use: Use, name: str) -> Finding | N
             return None
         return Finding(
             code="HF-D043",
-            message=f"{place} uses `secrets`, but the run evaluates it and keeps it in its history",
-            fix="Use secrets only inside {{ }} in the config of a step.",
+            message=f"{place} uses `secrets`, which could get into the run's history there",
+            fix="Use secrets only inside {{ }} in the config of an executor; a step reads its own.",
             node=node,
             path=place,
         )

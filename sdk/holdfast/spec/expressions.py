@@ -330,7 +330,7 @@ def _missing(name: str, values: Mapping[str, object]) -> str:
     from difflib import get_close_matches
 
     if name == "secrets":
-        return "secrets are only there inside {{ }} of a step's config"
+        return "secrets are only there inside {{ }} of an executor's config"
     near = get_close_matches(name, values, 1)
     known = sorted(values)
     listed = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "") or "nothing"
