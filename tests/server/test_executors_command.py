@@ -78,7 +78,7 @@ def test_one_that_cannot_be_used_or_is_not_there_is_an_error(plugins: Cli) -> No
     unknown = plugins.process("executors", "show", "nobody")
     assert (
         unknown.returncode,
-        "there is no executor 'nobody' here; there is: good, http" in unknown.stderr,
+        "there is no executor 'nobody' here; there is: convert, emit, good" in unknown.stderr,
     ) == (
         3,
         True,
