@@ -140,7 +140,7 @@ class Report:
     def written(self, file: Path, text: str, diagram: str) -> None:
         """The file that came out, up to its table, and the run's picture."""
         self._console.print(f"   [dim]file[/]    {file} ({file.stat().st_size} bytes)", soft_wrap=True)
-        for line in [*text.partition("\n|")[0].splitlines(), *diagram.splitlines()]:
+        for line in [*text.partition("\n|")[0].splitlines(), "", *diagram.splitlines()]:
             self._console.print(f"   {escape(line)}".rstrip(), soft_wrap=True)
 
     def failed(self, reason: str) -> None:
