@@ -42,6 +42,31 @@ async def nameless(job: Job) -> str:
     return job.tenant
 
 
+@step(limit=Limit(key="{job.tenant}", concurrency=1))
+async def alone(job: Job) -> int:
+    """How many are at work when it begins, itself included."""
+    await work(job)
+    return most[job.tenant]
+
+
+@step(limit=Limit(key="{job.tenant}", concurrency=5))
+async def in_fives(job: Job) -> str:
+    return await work(job)
+
+
+@workflow
+async def all_in_fives(jobs: list[Job]) -> list[str]:
+    return list(await asyncio.gather(*(in_fives(job) for job in jobs)))
+
+
+@workflow(queue="elsewhere")
+async def fives_then_alone(jobs: list[Job]) -> int:
+    together = [asyncio.ensure_future(in_fives(job)) for job in jobs]
+    last = asyncio.ensure_future(alone(jobs[0]))
+    await asyncio.gather(*together)
+    return await last
+
+
 @workflow
 async def all_of(jobs: list[Job]) -> list[str]:
     return list(await asyncio.gather(*(limited(job) for job in jobs)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 
 import pytest
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
@@ -20,7 +21,7 @@ def _nobody_at_work() -> None:
 
 
 async def test_no_more_than_the_limit_run_for_each_key(holdfast_client: Client) -> None:
-    jobs = [flows.Job(tenant, 0.05) for tenant in ("a", "b") * 4]
+    jobs = [flows.Job(tenant, 0.3) for tenant in ("a", "b") * 4]
     async with Worker(holdfast_client, [flows]):
         assert await holdfast_client.run(flows.all_of, jobs) == ["a", "b"] * 4
     assert flows.most == {"a": 2, "b": 2}
@@ -30,6 +31,33 @@ async def test_it_holds_for_nodes_too(holdfast_client: Client) -> None:
     async with Worker(holdfast_client, [flows]):
         await holdfast_client.run(flows.limited_nodes, None)
     assert flows.most == {"dag": 2}
+
+
+async def test_each_step_goes_by_its_own_numbers(holdfast_client: Client) -> None:
+    jobs = [flows.Job("mixed", 0.4)] * 5
+    async with Worker(holdfast_client, [flows]):
+        await holdfast_client.run(flows.fives_then_alone, jobs)
+    assert flows.most == {"mixed": 5}
+
+
+async def test_a_key_is_served_when_the_queue_of_its_first_caller_has_no_worker_any_more(
+    holdfast_client: Client,
+) -> None:
+    async with Worker(holdfast_client, [flows.all_of, flows.limited]):
+        await holdfast_client.run(flows.all_of, [flows.Job("moved", 0)])
+    async with Worker(holdfast_client, [flows], queues=["elsewhere"]):
+        await holdfast_client.run(
+            flows.fives_then_alone, [flows.Job("moved", 0)], timeout=timedelta(seconds=60)
+        )
+
+
+async def test_two_workers_of_one_client_serve_limits_side_by_side(holdfast_client: Client) -> None:
+    jobs = [flows.Job("shared", 0.05)] * 4
+    async with Worker(holdfast_client, [flows], queues=["elsewhere"]):
+        async with Worker(holdfast_client, [flows], queues=["default"]):
+            await holdfast_client.run(flows.all_of, jobs)
+            await holdfast_client.run(flows.fives_then_alone, jobs)
+        await holdfast_client.run(flows.fives_then_alone, jobs)
 
 
 async def test_a_step_that_fails_gives_its_place_back(holdfast_client: Client) -> None:

@@ -93,6 +93,44 @@ def test_a_place_of_the_rate_whose_holder_died_comes_back_too() -> None:
     assert places.take(said("b", concurrency=None, count=1), LEASE_SECONDS + 2).granted == ["b"]
 
 
+def test_each_caller_goes_by_its_own_rate_counted_over_all() -> None:
+    places = Places()
+    assert places.take(said("ab", concurrency=None, count=2), 0).granted == ["a", "b"]
+    assert places.take(said("c", concurrency=None, count=3), 0.1).granted == ["c"]
+    done = dict.fromkeys("abc", 0.1)
+    assert places.take(said("d", concurrency=None, count=2, ended=done), 0.2).granted == []
+    assert places.take(said("de", concurrency=None, count=4), 0.3).granted == ["d"]
+
+
+def test_a_call_counts_for_the_longer_time_of_another_rate() -> None:
+    places = Places()
+    minute = Turn(concurrency=None, count=2, period=60.0, asking=["x"])
+    assert places.take(minute, 0).granted == ["x"]
+    assert places.take(said("a", concurrency=None, count=5), 0.1).granted == ["a"]
+    places.take(said(ended={"a": 0.1, "x": 0.1}, concurrency=None, count=5), 0.2)
+    again = Turn(concurrency=None, count=2, period=60.0, asking=["y"])
+    assert places.take(again, 30).granted == []
+    assert places.take(said("b", concurrency=None, count=1), 30).granted == ["b"]
+    assert places.take(again, 60.5).granted == ["y"]
+
+
+def test_a_call_without_a_rate_counts_for_those_that_have_one() -> None:
+    places = Places()
+    places.take(said("a", concurrency=9, count=2), 0)
+    assert places.take(said("b", concurrency=9), 0.1).granted == ["b"]
+    assert places.take(said("c", concurrency=9, count=2), 0.2).granted == []
+
+
+def test_no_more_calls_are_known_than_any_rate_allows() -> None:
+    places = Places()
+    for number in range(1100):
+        name = str(number)
+        places.take(said([name], concurrency=None, count=1000), number / 1000)
+        places.take(said(ended={name: 0.0}, concurrency=None, count=None), number / 1000)
+    places.take(Turn(concurrency=None, count=1, period=3600.0), 2)
+    assert len(places.tokens) <= 1000
+
+
 def test_it_goes_on_from_what_is_written_down() -> None:
     places = Places()
     places.take(said("abc", count=5), 0)

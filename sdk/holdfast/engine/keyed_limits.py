@@ -13,7 +13,7 @@ import dataclasses
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -23,9 +23,10 @@ from temporalio.client import Client, WithStartWorkflowOperation
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, TemporalError
 from temporalio.service import RPCError
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from holdfast.engine.failures import LIMITED
-from holdfast.engine.semaphore import LEASE_SECONDS, Turn
+from holdfast.engine.semaphore import LEASE_SECONDS, Semaphore, Turn
 from holdfast.errors import InvalidInput
 from holdfast.options import Limit
 
@@ -38,7 +39,13 @@ _TELL_SECONDS: Final = LEASE_SECONDS / 4
 _TRY_AGAIN_SECONDS: Final = 0.5
 _ALONG: Final = 10
 _PATIENCE: Final = timedelta(seconds=10)
+_GIVING_BACK_SECONDS: Final = 2.0
 _KEY_BYTES: Final = 200
+_STICKY: Final = timedelta(seconds=5)
+"""After which the runs of a killed process go to others."""
+
+QUEUE: Final = "holdfast-limits"
+"""Where the runs of keys are, for all workers."""
 
 
 class NotYet(Exception):
@@ -74,11 +81,11 @@ class KeyedLimits:
 
     Args:
         client: Of the worker.
-        queue: Whose workers run a key's run that is not there yet.
     """
 
-    def __init__(self, client: Client, queue: str) -> None:
-        self._client, self._queue = client, queue
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._serving: asyncio.Task[None] | None = None
         self._keys: dict[str, _Key] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
@@ -101,8 +108,8 @@ class KeyedLimits:
                 f"the limit's key {limit.key!r:.300}: use at most {_KEY_BYTES} bytes without control characters"
             )
         loop = self._running_loop()
-        place = _Place(holder, may_leave=may_leave)
-        loop.call_soon_threadsafe(self._join, limit, place)
+        place = _Place(limit, holder, may_leave=may_leave)
+        loop.call_soon_threadsafe(self._join, place)
         try:
             delay = await asyncio.wrap_future(place.turn)
             if delay:
@@ -117,12 +124,17 @@ class KeyedLimits:
         loop = self._loop
         if loop is not None and loop.is_running():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(2):
+                async with asyncio.timeout(2 * _GIVING_BACK_SECONDS):
                     await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._emptied(), loop))
             loop.call_soon_threadsafe(loop.stop)
 
     async def _emptied(self) -> None:
-        await asyncio.gather(*(key.task for key in list(self._keys.values()) if key.task))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GIVING_BACK_SECONDS):
+                await asyncio.gather(*(key.task for key in list(self._keys.values()) if key.task))
+        if self._serving is not None:
+            self._serving.cancel()  # which shuts the worker down
+            await asyncio.wait([self._serving])
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -133,13 +145,36 @@ class KeyedLimits:
                 ).start()
             return self._loop
 
-    def _join(self, limit: Limit, place: _Place) -> None:
-        key = self._keys.get(limit.key)
+    async def _serve(self) -> None:
+        """Run the runs of keys. Every process that asks for places does, whatever queues it has: whoever waits for a
+        place is sure that somebody answers."""
+        while True:
+            try:
+                worker = Worker(
+                    self._client,
+                    task_queue=QUEUE,
+                    workflows=[Semaphore],
+                    workflow_runner=UnsandboxedWorkflowRunner(),
+                    sticky_queue_schedule_to_start_timeout=_STICKY,
+                    build_id=QUEUE,  # the default reads the code of every loaded module
+                )
+            except RuntimeError as error:  # another worker of this client serves them already, until it stops
+                logger.debug("the runs of limits are not served from here: %s", error)
+            else:
+                try:
+                    await worker.run()
+                except (RPCError, TemporalError, RuntimeError) as error:
+                    logger.warning("the runs of limits are not served, and are again soon: %s", error)
+            await asyncio.sleep(_TRY_AGAIN_SECONDS)
+
+    def _join(self, place: _Place) -> None:
+        if self._serving is None:
+            self._serving = asyncio.get_running_loop().create_task(self._serve())
+        name = place.limit.key
+        key = self._keys.get(name)
         if key is None:
-            key = self._keys[limit.key] = _Key(
-                self._client, self._queue, lambda: self._keys.pop(limit.key, None)
-            )
-        key.join(limit, place)
+            key = self._keys[name] = _Key(self._client, lambda: self._keys.pop(name, None))
+        key.join(place)
 
     def _leave(self, name: str, place: _Place) -> None:
         if name in self._keys:
@@ -160,8 +195,8 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
 class _Place:
     """One step's, from when it asks to when it is done."""
 
-    def __init__(self, holder: str, *, may_leave: bool) -> None:
-        self.holder, self.may_leave = holder, may_leave
+    def __init__(self, limit: Limit, holder: str, *, may_leave: bool) -> None:
+        self.limit, self.holder, self.may_leave = limit, holder, may_leave
         self.turn: Future[float] = Future()
         """0 when it may begin, otherwise when it is to come back."""
         self.ask_at = 0.0
@@ -172,19 +207,17 @@ class _Place:
 class _Key:
     """One key, as this worker sees it. Lives on the thread's loop."""
 
-    def __init__(self, client: Client, queue: str, forget: Callable[[], object]) -> None:
-        self._client, self._queue, self._forget = client, queue, forget
+    def __init__(self, client: Client, forget: Callable[[], object]) -> None:
+        self._client, self._forget = client, forget
         self._places: dict[str, _Place] = {}
-        self._limit: Limit | None = None
         self._news = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
 
-    def join(self, limit: Limit, place: _Place) -> None:
-        self._limit = limit
+    def join(self, place: _Place) -> None:
         self._places[place.holder] = place
         self._news.set()
         if self.task is None:
-            self.task = asyncio.get_running_loop().create_task(self._talk(limit.key))
+            self.task = asyncio.get_running_loop().create_task(self._talk(place.limit.key))
 
     def leave(self, place: _Place) -> None:
         place.ended = time.monotonic()
@@ -214,24 +247,35 @@ class _Key:
         self._forget()
 
     async def _tell(self, key: str) -> None:
-        assert self._limit is not None
         now = time.monotonic()
         places = list(self._places.values())
         ended = [place for place in places if place.ended is not None]
         waiting = [place for place in places if place.began is None and not place.ended]
         # A message that leaves anyway asks for the first ones too: a place that is given back goes on at once.
         asking = [place for at, place in enumerate(waiting) if at < _ALONG or place.ask_at <= now]
-        turn = Turn(
-            concurrency=self._limit.concurrency,
-            count=self._limit.count,
-            period=self._limit.period.total_seconds(),
-            asking=[place.holder for place in asking],
-            holding={place.holder: now - place.began for place in places if place.began and not place.ended},
-            ended={place.holder: now - (place.began or now) for place in ended},
-        )
-        answer = await self._send(key, turn)
-        for place in ended:
-            self._places.pop(place.holder, None)
+        # One message tells for all; each number that is asked by has one of its own.
+        limits = list(dict.fromkeys(place.limit for place in (*asking, *places)))
+        for at, limit in enumerate(limits):
+            own = [place for place in asking if place.limit == limit]
+            if at and not own:
+                continue
+            turn = Turn(
+                concurrency=limit.concurrency,
+                count=limit.count,
+                period=limit.period.total_seconds(),
+                asking=[place.holder for place in own],
+            )
+            if not at:
+                turn.ended = {place.holder: now - (place.began or now) for place in ended}
+                turn.holding = {
+                    place.holder: now - place.began for place in places if place.began and not place.ended
+                }
+            answer = await self._send(key, turn)
+            for place in ended:
+                self._places.pop(place.holder, None)
+            self._hear(own, answer)
+
+    def _hear(self, asking: Sequence[_Place], answer: Any) -> None:
         granted, delays = set(answer["granted"]), answer["delays"]
         now = time.monotonic()
         for place in asking:
@@ -251,7 +295,7 @@ class _Key:
             "holdfast.semaphore",
             args=[None],
             id=f"holdfast-limit/{key}",
-            task_queue=self._queue,
+            task_queue=QUEUE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
         )

@@ -126,7 +126,7 @@ class Plugin(temporal_client.Plugin, temporal_worker.Plugin):
             secrets=self._secrets,
         )
         host = parts.host(converter)
-        host.limits = KeyedLimits(given["client"], given["task_queue"])
+        host.limits = KeyedLimits(given["client"])
         beats = parts.heartbeats(host)
         self._workers[beats] = (parts, threads)
         own: list[type] = list(given.get("workflows") or ())

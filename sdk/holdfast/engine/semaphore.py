@@ -24,6 +24,9 @@ _SOON, _LATE = 0.25, 1.0
 _AT_ONCE: Final = 1.0
 """A call reaches its service within so many seconds from its start, or before its end."""
 
+_MOST: Final = 1000
+"""The highest number of a limit."""
+
 _TURNS: Final = 500
 """After so many messages it continues as new: a run takes at most 2,000."""
 
@@ -64,7 +67,9 @@ class Places:
     waiting: dict[str, float] = field(default_factory=dict[str, float])
     """In the order of the line: when each one is to ask again."""
     tokens: dict[str, float | None] = field(default_factory=dict[str, float | None])
-    """When the token of each call comes back; None while its start is not known."""
+    """When each call counts as made; None while its start is not known."""
+    period: float = 0.0
+    """The longest one of a rate that was asked by; calls are known for so long."""
     granted: list[float] = field(default_factory=list[float])
     """When the last places were given."""
 
@@ -73,10 +78,10 @@ class Places:
         for holder, seconds in turn.ended.items():
             self.held.pop(holder, None)
             self.waiting.pop(holder, None)
-            self._started(turn, holder, seconds, now)
+            self._started(holder, seconds, now)
         for holder, seconds in turn.holding.items():
             self.held[holder] = now + LEASE_SECONDS
-            self._started(turn, holder, seconds, now)
+            self._started(holder, seconds, now)
         self._forget(turn, now)
         answer = Answer()
         for holder in turn.asking:
@@ -84,9 +89,9 @@ class Places:
                 self.waiting[holder] = now  # one who was in the line keeps its place
         for holder in turn.asking:
             ahead = 0 if holder in self.held else self._ahead(holder, now)
-            free = self._free(turn)
+            free = self._free(turn, now)
             if holder in self.held or ahead < free:
-                self._grant(turn, holder, now)
+                self._grant(holder, now)
                 answer.granted.append(holder)
             else:
                 delay = self._delay(ahead - free + 1, now)
@@ -94,22 +99,29 @@ class Places:
                 answer.delays[holder] = delay
         return answer
 
-    def _started(self, turn: Turn, holder: str, seconds: float, now: float) -> None:
+    def _started(self, holder: str, seconds: float, now: float) -> None:
         if holder in self.tokens and self.tokens[holder] is None:
             # Counted from the end of a short call, since its service may have seen it as late as that.
-            self.tokens[holder] = now - max(0.0, seconds - _AT_ONCE) + turn.period
+            self.tokens[holder] = now - max(0.0, seconds - _AT_ONCE)
 
     def _forget(self, turn: Turn, now: float) -> None:
         for holder in [holder for holder, until in self.held.items() if until <= now]:
             del self.held[holder]
-            self._started(turn, holder, 0.0, now)
+            self._started(holder, 0.0, now)
         self.waiting = {name: at for name, at in self.waiting.items() if at + _KEPT_SECONDS > now}
-        self.tokens = {name: at for name, at in self.tokens.items() if at is None or at > now}
+        if turn.count is not None:
+            self.period = max(self.period, turn.period)
+        self.tokens = {name: at for name, at in self.tokens.items() if at is None or at + self.period > now}
+        # No rate allows more, so that older ones make no difference.
+        for name in sorted(self.tokens, key=lambda name: self.tokens[name] or now)[:-_MOST]:
+            del self.tokens[name]
 
-    def _free(self, turn: Turn) -> float:
+    def _free(self, turn: Turn, now: float) -> float:
         places = float("inf") if turn.concurrency is None else turn.concurrency - len(self.held)
-        tokens = float("inf") if turn.count is None else turn.count - len(self.tokens)
-        return min(places, tokens)
+        if turn.count is None:
+            return places
+        begun = sum(at is None or at + turn.period > now for at in self.tokens.values())
+        return min(places, turn.count - begun)
 
     def _ahead(self, holder: str, now: float) -> int:
         """How many stand before one in the line who will be here before long; the others keep their places only."""
@@ -120,11 +132,11 @@ class Places:
             ahead += now - _LATE <= at <= now + _SOON
         return ahead
 
-    def _grant(self, turn: Turn, holder: str, now: float) -> None:
+    def _grant(self, holder: str, now: float) -> None:
         self.waiting.pop(holder, None)
         if holder not in self.held:
             self.granted = [*self.granted[-19:], now]
-            if turn.count is not None:
+            if self.period:  # callers without a rate count for those that have one
                 self.tokens[holder] = None
         self.held[holder] = now + LEASE_SECONDS
 

@@ -106,7 +106,7 @@ class Worker:
         self.queues = sorted(set(chosen)) or [DEFAULT_QUEUE]
         self._threads = ThreadPoolExecutor(max_steps, thread_name_prefix="holdfast-step")
         host = self._parts.host(client.temporal.data_converter)
-        host.limits = self._limits = KeyedLimits(client.temporal, self.queues[0])
+        host.limits = self._limits = KeyedLimits(client.temporal)
         self._heartbeats = self._parts.heartbeats(host)
         activities = self._parts.activities(host)
         self._health = HealthServer(health_port) if health_port is not None else None
