@@ -73,6 +73,11 @@ def read_secret(name: str) -> str | None:
     return os.environ.get(PREFIX_OF_SECRETS + name)
 
 
+def environment_with(**variables: str) -> dict[str, str]:
+    """The environment of a process that is started with some variables set."""
+    return {**os.environ, **variables}
+
+
 def _switch(name: str, value: str) -> bool:
     if value.lower() in {"1", "true", "yes", "on"}:
         return True

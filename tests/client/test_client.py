@@ -82,6 +82,14 @@ async def test_queries_and_updates_are_called_by_their_names(holdfast_client: Cl
         await run.update(cl_greet)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
+async def test_a_query_says_that_no_worker_is_there_to_answer(holdfast_client: Client) -> None:
+    async with Worker(holdfast_client, [cl_wait]):
+        run = await holdfast_client.start(cl_wait)
+        await run.state()
+    with pytest.raises(Unavailable, match="no worker is there to answer"):
+        await run.state()
+
+
 async def test_an_id_of_200_characters_is_fine(holdfast_client: Client) -> None:
     run = await holdfast_client.start(cl_wait, id="a" * 196 + "._:-")
     assert run.id.endswith("._:-")

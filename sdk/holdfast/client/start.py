@@ -179,6 +179,8 @@ def unavailable(error: RPCError) -> Exception:
         RPCStatusCode.RESOURCE_EXHAUSTED,
     ):
         return Unavailable(f"the Temporal server does not answer: {error.message}")
+    if error.status == RPCStatusCode.FAILED_PRECONDITION and "no poller" in error.message:
+        return Unavailable(f"no worker is there to answer: {error.message}")
     if error.status == RPCStatusCode.INVALID_ARGUMENT:
         return InvalidInput(f"Temporal refuses the call: {error.message}")
     return error

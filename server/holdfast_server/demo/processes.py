@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+
+from holdfast.settings import environment_with
 
 STOP_SECONDS = 15.0
 
@@ -32,7 +33,7 @@ class WorkerProcess:
         command = [sys.executable, "-m", "holdfast_server.demo.worker", str(home), str(examples)]
         self._process = subprocess.Popen(
             command,
-            env={**os.environ, "HOLDFAST_HTTP_ALLOW": http_allow},
+            env=environment_with(HOLDFAST_HTTP_ALLOW=http_allow),
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
