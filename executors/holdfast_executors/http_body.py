@@ -75,6 +75,15 @@ def url_problem(url: str) -> str | None:
     return None
 
 
+def shown_url(url: str) -> str:
+    """A URL for messages: cut, and `***` in the place of credentials."""
+    scheme, mark, rest = url.partition("//")
+    end = min((at for sign in "/?#" if (at := rest.find(sign)) >= 0), default=len(rest))
+    user, at_sign, place = rest[:end].rpartition("@")
+    del user
+    return f"{scheme}{mark}{'***@' if at_sign else ''}{place}{rest[end:]}"[:500]
+
+
 def header_problem(name: str, value: str) -> str | None:
     """Why a header is not sent; None for one that may be."""
     if not _TOKEN.fullmatch(name):
@@ -101,7 +110,13 @@ def body_problem(config: HttpConfig) -> str | None:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
-        return f"body: is not what body_type={config.body_type!r} takes: {place}: {first['msg']}"
+        said = (
+            "a text, a number, true, false, null, or a list of them"
+            if config.body_type == "form"
+            else first["msg"]
+        )
+        place = str(first["loc"][0]) if config.body_type == "form" and first["loc"] else place
+        return f"body: is not what body_type={config.body_type!r} takes: {place}: {said}"
     except (TypeError, binascii.Error) as error:
         return f"body: is not what body_type={config.body_type!r} takes: {error}"
     return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from holdfast import ExecutorContext, InvalidInput, NotAllowed
 from holdfast_executors.http_auth import BasicAuth, BearerAuth, HeaderAuth, OAuth2Auth, basic, secret_of
-from holdfast_executors.http_body import arguments, url_problem, with_query
+from holdfast_executors.http_body import arguments, shown_url, url_problem, with_query
 from holdfast_executors.http_decode import ACCEPTED
 
 if TYPE_CHECKING:
@@ -135,7 +135,11 @@ async def _followed(web: httpx.AsyncClient, request: httpx.Request, max_redirect
         try:
             response = await web.send(request, stream=True)
         except httpx.InvalidURL as error:
-            raise NotAllowed(f"the redirect from {hops[-1]:.500} leads to what is no URL: {error}") from None
+            raise _no_url(hops[-1], str(error)) from None
+        except httpx.RemoteProtocolError as error:
+            if "URL in location header" not in str(error):  # which httpx tells by its text alone
+                raise
+            raise _no_url(hops[-1], str(error)) from None
         following = response.next_request
         if following is None or max_redirects == 0:
             return response
@@ -150,6 +154,10 @@ async def _followed(web: httpx.AsyncClient, request: httpx.Request, max_redirect
         following.extensions = {"timeout": request.extensions["timeout"]}
         request = following
         hops.append(str(request.url))
+
+
+def _no_url(come_from: str, why: str) -> NotAllowed:
+    return NotAllowed(f"the redirect from {come_from:.500} leads to what is no URL: {why}")
 
 
 async def _passed_over(response: httpx.Response) -> None:
@@ -167,7 +175,9 @@ def _check_hop(come_from: httpx.URL, to: httpx.URL) -> None:
     if problem is None and (come_from.scheme, to.scheme) == ("https", "http"):
         problem = "it is not encrypted, and what redirected there was"
     if problem is not None:
-        raise NotAllowed(f"the redirect from {come_from!s:.500} to {to!s:.500} is not followed: {problem}")
+        raise NotAllowed(
+            f"the redirect from {come_from!s:.500} to {shown_url(str(to))} is not followed: {problem}"
+        )
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

@@ -9,6 +9,7 @@ Source of the networks: https://www.iana.org/assignments/iana-ipv4-special-regis
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -56,6 +57,9 @@ _NOT_PUBLIC_V6: Final = {
     IPv6Network("2002::/16"): "a tunnel (6to4)",
     IPv6Network("3fff::/20"): "for documentation",
 }
+_NAME: Final = re.compile(r"(?:[a-z0-9_-]+\.)*[a-z_](?:[a-z0-9_-]*[a-z0-9_])?", re.ASCII)
+"""A name in the end of which is no number: what ends with one is an address in some spelling."""
+
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 
 
@@ -141,6 +145,14 @@ def _entry(text: str) -> Allowed:
         ) from None
 
 
+def _entry_for(host: str, port: int, address: Address) -> str:
+    """An entry that allows a host. By name only if it is one: addresses have many spellings."""
+    if _NAME.fullmatch(_name(host)):
+        return f"{host}:{port}"
+    address = plain(address)
+    return f"[{address}]:{port}" if isinstance(address, IPv6Address) else f"{address}:{port}"
+
+
 def _name(host: str) -> str:
     return host.lower().removesuffix(".")
 
@@ -184,9 +196,10 @@ class Guard:
         if not refused:
             raise OSError(f"{host} has no address")
         shown = ", ".join(f"{address} ({what})" for address, what in list(refused.items())[:3])
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         raise NotAllowed(
-            f"the http executor does not connect to {host}:{port}, which is {shown}: only public addresses are "
-            f"reached. If this one is meant, add {host}:{port} to HOLDFAST_HTTP_ALLOW where the worker runs"
+            f"the http executor does not connect to {place}, which is {shown}: only public addresses are reached. If "
+            f"this one is meant, add {_entry_for(host, port, found[0])} to HOLDFAST_HTTP_ALLOW where the worker runs"
         )
 
     def _refusal(self, host: str, address: Address, port: int) -> str | None:

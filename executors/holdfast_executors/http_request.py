@@ -28,7 +28,14 @@ from holdfast.settings import load
 from holdfast.spec.duration import Duration
 from holdfast.spec.expressions import compile
 from holdfast_executors.http_auth import HeaderAuth, HttpAuth, OAuth2Auth
-from holdfast_executors.http_body import BodyType, Fields, body_problem, header_problem, url_problem
+from holdfast_executors.http_body import (
+    BodyType,
+    Fields,
+    body_problem,
+    header_problem,
+    shown_url,
+    url_problem,
+)
 from holdfast_executors.http_content import ResponseType, beginning, decoded, kind_of, read_value
 from holdfast_executors.http_exchange import answered
 from holdfast_executors.http_failures import connection_failure, failure_of
@@ -199,7 +206,7 @@ class Http(Executor[HttpConfig, HttpResponse]):
             urls["auth.token_url"] = config.auth.token_url
         for name, url in urls.items():
             problem = url_problem(url)
-            problems.append(problem and f"{name}: {url!r:.500}: {problem}")
+            problems.append(problem and f"{name}: {shown_url(url)!r}: {problem}")
         if config.timeouts.total > _LONGEST:
             problems.append(f"timeouts.total: {config.timeouts.total} is over {_LONGEST}")
         if config.pages is not None and config.poll is not None:
@@ -211,8 +218,10 @@ class Http(Executor[HttpConfig, HttpResponse]):
 
 
 def _status_problem(item: int | str) -> str | None:
-    if _STATUS.fullmatch(str(item)):
-        return None
+    if (found := _STATUS.fullmatch(str(item))) is not None:
+        _, low, high = found.groups()
+        backwards = low is not None and high is not None and low > high
+        return f"success_status: {item!r} ends before it begins: no status is in it" if backwards else None
     return f"success_status: {item!r} is no status: write 204, '200-204' or '2xx'"
 
 

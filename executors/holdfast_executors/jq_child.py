@@ -14,12 +14,15 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from holdfast import InvalidConfiguration, InvalidInput, PayloadTooLarge
+from holdfast import InvalidConfiguration, InvalidInput, PayloadTooLarge, Unavailable
 from holdfast.spec.child_memory import MAX_MEMORY_BYTES, limit_memory
 from holdfast_executors import jq_serve
 
 MAX_RUNNING: Final = 4
 """So many programs of one worker run at once; more wait for their turn."""
+
+_START_SECONDS: Final = 30
+"""A process takes longer to be ready on a busy machine, which is no fault of its program."""
 
 _MODULES: Final = re.compile(r"(?:\s|#[^\n]*(?:\n|$))*(import|include|module)\b")
 _READS_MODULES: Final = re.compile(r"\b(modulemeta|get_search_list)\b")
@@ -62,7 +65,10 @@ async def run_jq(
         raise InvalidConfiguration("jq programs need the extra: pip install 'holdfast[jq]'")
     request = json.dumps({"program": program, "data": data, "variables": dict(variables)}).encode()
     shown = f"jq program {program[:200]!r}"
-    answer = json.loads(await _ask(request, timeout.total_seconds(), shown))
+    try:
+        answer = json.loads(await _ask(request, timeout.total_seconds(), shown))
+    except RecursionError:  # the process had a little more room
+        raise InvalidInput(f"{shown}: its output nests too deep for JSON") from None
     if "error" in answer:
         raise (PayloadTooLarge if answer["too_large"] else InvalidInput)(f"{shown}: {answer['error']}")
     outputs: list[JsonValue] = answer["outputs"]
@@ -81,14 +87,21 @@ async def _ask(request: bytes, seconds: float, shown: str) -> bytes:
     )
     limit_memory(process.pid)
     try:
+        assert process.stdout is not None
+        async with asyncio.timeout(_START_SECONDS) as starting:
+            ready = await process.stdout.readline()
         async with asyncio.timeout(seconds):
-            answer, _ = await process.communicate(request)
+            answer, _ = await process.communicate(request + b"\n")
     except TimeoutError:
+        if starting.expired():
+            raise Unavailable(f"no process for a jq program was ready after {_START_SECONDS} s") from None
         raise InvalidInput(f"{shown} was not ready after {seconds:g} s and was ended") from None
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+    if not ready:
+        raise Unavailable(f"the process for {shown} ended before it began")
     if not answer:
         limit = f"{MAX_MEMORY_BYTES // 1024**2} MiB"
         raise InvalidInput(f"{shown} ended its process: perhaps it needs more than {limit} of memory")

@@ -411,7 +411,7 @@ CHECKS = executor_contract(
             "url": SERVICE,
             "auth": {"type": "oauth2", "token_url": "ftp://x", "client_id": "a", "secret": "KEY"},
         },
-        {"url": SERVICE, "success_status": ["fine"]},
+        {"url": SERVICE, "success_status": ["299-200"]},
         {"url": SERVICE, "extract": "body."},
         {"url": SERVICE, "extract": "rows"},
         {"url": SERVICE, "timeouts": {"total": "11m"}},

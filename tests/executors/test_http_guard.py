@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import Sequence
 from ipaddress import ip_address
@@ -112,6 +113,38 @@ async def test_a_refusal_says_what_was_found_and_how_it_is_allowed() -> None:
         "public addresses are reached. If this one is meant, add crm.test:8443 to HOLDFAST_HTTP_ALLOW where the "
         "worker runs"
     )
+
+
+@pytest.mark.parametrize(
+    ("host", "found", "entry"),
+    [
+        ("::1", "::1", "[::1]:8080"),
+        ("127.1", "127.0.0.1", "127.0.0.1:8080"),
+        ("2130706433", "127.0.0.1", "127.0.0.1:8080"),
+        ("0x7f.1", "127.0.0.1", "127.0.0.1:8080"),
+        ("0", "0.0.0.0", "0.0.0.0:8080"),
+        ("::ffff:127.0.0.1", "::ffff:127.0.0.1", "127.0.0.1:8080"),
+        ("localhost", "::1", "localhost:8080"),
+        ("my-pc.lan", "10.0.0.7", "my-pc.lan:8080"),
+    ],
+)
+async def test_what_a_refusal_says_to_add_lets_it_through(host: str, found: str, entry: str) -> None:
+    async def resolve(name: str, port: int) -> Sequence[str]:
+        return [found]
+
+    with pytest.raises(NotAllowed, match=re.escape(f"add {entry} to HOLDFAST_HTTP_ALLOW")):
+        await Guard(resolve=resolve).addresses(host, 8080)
+    assert await Guard(parse_allowed(entry), resolve).addresses(host, 8080) == [str(ip_address(found))]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://me:canary-word@127.0.0.1/", "http://me:canary-word@a/?x=@", "ftp://canary-word@a#@"],
+)
+async def test_a_password_in_a_url_is_not_repeated(url: str) -> None:
+    said = await refused({"url": url})
+    assert "//***@" in said
+    assert "canary-word" not in said
 
 
 @pytest.mark.parametrize(
@@ -247,11 +280,15 @@ async def test_a_redirect_to_metadata_is_not_followed(target: str) -> None:
         ("http://me:word@127.0.0.1/", "credentials"),
         ("ftp://127.0.0.1/", "scheme is 'ftp'"),
         ("javascript:alert(1)", "leads to what is no URL"),
+        ("http://[::1", "leads to what is no URL"),
+        ("http://a:b:c/", "leads to what is no URL"),
     ],
 )
 async def test_a_redirect_to_what_is_no_page_is_not_followed(target: str, why: str) -> None:
     async with serving(always(reply("", 302, Location=target))) as service:
-        assert why in await refused({"url": service.url})
+        said = await refused({"url": service.url})
+        assert why in said
+        assert "word" not in said
 
 
 async def test_each_hop_is_checked_with_its_own_port() -> None:

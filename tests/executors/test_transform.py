@@ -104,6 +104,20 @@ async def test_a_program_that_does_not_end_is_ended() -> None:
         await Transform.call({"jq": FOREVER, "seconds": 0.5})
 
 
+async def test_the_start_of_its_process_is_no_part_of_a_programs_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = "import time\ntime.sleep(2)\nclass Program:\n    def input_text(self, text): yield 7\n"
+    (tmp_path / "jq.py").write_text(f"{slow}def compile(*_, **__): return Program()\n", "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))  # pyright: ignore[reportUnknownMemberType]
+    assert await Transform.call({"jq": ".", "seconds": 1.5}) == 7
+
+
+async def test_a_program_whose_output_nests_too_deep_is_told_so() -> None:
+    with pytest.raises(InvalidInput, match="its output nests too deep for JSON"):
+        await jq("reduce range(20000) as $i (null; [.])", None)
+
+
 async def test_a_program_that_fills_the_memory_is_ended() -> None:
     with pytest.raises(InvalidInput, match="memory"):
         await Transform.call({"jq": 'reduce range(60) as $n ("x"; . + .)', "seconds": 60})
