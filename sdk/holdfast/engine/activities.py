@@ -27,7 +27,6 @@ from holdfast.authoring.signature import Signature
 from holdfast.authoring.step import Step
 from holdfast.engine.calls import CHECKPOINT
 from holdfast.engine.dag.nodes import NODE, evaluator, node_arguments
-from holdfast.engine.dag.step_options import step_finder
 from holdfast.engine.data.step_data import NODE_REF_BYTES, REF_BYTES, StepData
 from holdfast.engine.failures import step_failure
 from holdfast.engine.keyed_limits import KeyedLimits, NotYet, filled_in
@@ -85,7 +84,8 @@ class StepHost:
 
     def activities(self, steps: Mapping[str, Step[..., Any]]) -> list[Callable[..., Any]]:
         """The activities that serve these steps, their aliases and their compensations."""
-        from holdfast.engine.maps.data import map_activities  # brings the expressions along
+        from holdfast.engine.dag.step_options import step_finder  # brings the documents along
+        from holdfast.engine.maps.data import map_activities  # and this the expressions
 
         served: list[Callable[..., Any]] = [_checkpoint, evaluator(self.data), step_finder()]
         served += map_activities(self.data)

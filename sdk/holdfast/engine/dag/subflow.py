@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -72,7 +73,8 @@ def _child(
     known = registry().workflows()
     name = str(named)
     if name not in known:
-        raise InvalidInput(
-            f"node {label!r}: this worker has no workflow {name!r}; it has: {', '.join(known) or 'none'}"
-        )
+        near = difflib.get_close_matches(name, known, n=1)
+        meant = f"did you mean {near[0]!r}? " if near else ""
+        shown = ", ".join(sorted(one for one in known if not one.startswith("holdfast"))) or "none"
+        raise InvalidInput(f"node {label!r}: this worker has no workflow {name!r}; {meant}it has: {shown}")
     return known[name], bind_input(known[name], value)
