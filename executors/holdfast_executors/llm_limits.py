@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Final
 
 from holdfast import RetryAfter
+from holdfast.authoring.crowded import Crowded
 
 LONGEST_WAIT: Final = timedelta(seconds=5)
 """A longer wait gives the worker's slot back: the attempt ends, and the next one comes when it is time."""
@@ -59,14 +60,15 @@ class Bucket:
     _levels: dict[str, _Level] = field(default_factory=dict[str, _Level])
     _closed_until: float = 0.0
 
-    async def take(self, tokens: int) -> None:
+    async def take(self, tokens: int, *, begun: bool) -> None:
         """Wait until a request may be sent.
 
         Args:
             tokens: About how many the request has.
+            begun: Whether the attempt has done something, so that it counts.
 
         Raises:
-            RetryAfter: That takes more than five seconds.
+            RetryAfter, Crowded: That takes more than five seconds.
         """
         now = self.clock()
         wait = self._closed_until - now
@@ -76,9 +78,8 @@ class Bucket:
         if wait > LONGEST_WAIT.total_seconds():
             for name, level in self._levels.items():
                 level.give_back(amounts[name])
-            raise RetryAfter(
-                timedelta(seconds=wait), f"the endpoint's rate limit leaves no room for {wait:.0f} s"
-            )
+            why = f"the endpoint's rate limit leaves no room for {wait:.0f} s"
+            raise (RetryAfter if begun else Crowded)(timedelta(seconds=wait), why)
         if wait > 0:
             await asyncio.sleep(wait)
 

@@ -42,6 +42,11 @@ class Memo:
                 except ValidationError:  # of another version of this executor
                     ctx.logger.warning("what the last attempt has paid for cannot be read")
 
+    @property
+    def holds_any(self) -> bool:
+        """Whether something would be lost if the next attempt did not find what is kept."""
+        return bool(self._kept.replies or self._kept.begun)
+
     def reply(self, request: str) -> Reply | None:
         """The answer to a request that an earlier attempt got."""
         return self._kept.replies.get(request)

@@ -18,6 +18,10 @@ _FORMATS: Final = frozenset({"response_format", "tool_choice"})
 def problems_of(config: LlmConfig) -> list[str]:
     """What is wrong with a config beyond its schema."""
     problems: list[str] = []
+    if "@" in config.base_url.partition("//")[2].partition("/")[0]:
+        problems.append(
+            "base_url: it holds credentials, which would be recorded: name a secret in api_key_secret instead"
+        )
     if config.prompt is None and not config.messages:
         problems.append("give a prompt, or messages")
     if config.images and config.prompt is None:

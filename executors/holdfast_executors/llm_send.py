@@ -56,7 +56,7 @@ class Sender:
         bucket = self._endpoints.buckets[self._config.base_url, body["model"]]
         begun = memo.begun(request)
         if begun is None:
-            await bucket.take(tokens_of(body))
+            await bucket.take(tokens_of(body), begun=memo.holds_any)
         try:
             async with self._in_time():
                 if self._config.background:

@@ -73,7 +73,13 @@ def contract() -> list[ContractCheck]:
             case(api="responses", background=True),
         ],
         bad=[case(**config) for config, _ in BAD]
-        + [case(model=""), case(base_url="ftp://example.com"), case(seconds=0), case(colour="red")],
+        + [
+            case(model=""),
+            case(base_url="ftp://example.com"),
+            case(base_url="http://me:word@127.0.0.1:1/v1"),
+            case(seconds=0),
+            case(colour="red"),
+        ],
         slow=case(prompt="slowly"),
         secrets={"LLM_KEY": KEY},
     )

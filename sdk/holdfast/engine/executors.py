@@ -17,6 +17,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.service import RPCError
 
+from holdfast.authoring.crowded import Crowded
 from holdfast.authoring.depends import providing
 from holdfast.authoring.execution import prepare, without_secrets
 from holdfast.authoring.executor import Executor
@@ -103,6 +104,8 @@ class ExecutorCall(Call):
             except NotYet as exc:
                 raise exc.failure from exc
             except (Exception, SystemExit) as exc:  # noqa: BLE001 - the boundary to executors, reported below
+                if isinstance(exc, Crowded) and info.attempt == 1:
+                    raise NotYet(redactor.text(str(exc)), exc.delay.total_seconds()).failure from None
                 shown = redactor.exception(exc)
                 failure = self._failure(exc, shown, info, redactor, called=called)
             self._log(shown, info)

@@ -51,8 +51,8 @@ QUEUE: Final = "holdfast-limits"
 class NotYet(Exception):
     """It is not a step's turn for some seconds, so that it leaves its worker until then."""
 
-    def __init__(self, key: str, delay: float) -> None:
-        super().__init__(f"the limit {key!r} is used up for about {delay:.0f} s")
+    def __init__(self, why: str, delay: float) -> None:
+        super().__init__(why)
         self.delay = delay
 
     @property
@@ -113,7 +113,7 @@ class KeyedLimits:
         try:
             delay = await asyncio.wrap_future(place.turn)
             if delay:
-                raise NotYet(limit.key, delay)
+                raise NotYet(f"the limit {limit.key!r} is used up for about {delay:.0f} s", delay)
             yield
         finally:
             with contextlib.suppress(RuntimeError):  # its worker has stopped: the lease runs out
