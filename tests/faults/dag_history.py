@@ -53,6 +53,21 @@ def acknowledged(events: Iterable[HistoryEvent]) -> dict[str, int]:
     return found
 
 
+def told_in(events: Iterable[HistoryEvent]) -> dict[str, int]:
+    """By the id of each complete call, which workflow task told the run of it, counted from 0."""
+    calls: dict[int, str] = {}
+    tasks = 0
+    found: dict[str, int] = {}
+    for event in events:
+        if event.HasField("activity_task_scheduled_event_attributes"):
+            calls[event.event_id] = event.activity_task_scheduled_event_attributes.activity_id
+        elif event.HasField("workflow_task_completed_event_attributes"):
+            tasks += 1
+        elif event.HasField("activity_task_completed_event_attributes"):
+            found[calls[event.activity_task_completed_event_attributes.scheduled_event_id]] = tasks
+    return found
+
+
 def begun_again(starts: Iterable[Entry], complete: dict[str, int]) -> list[str]:
     """The calls that began again although the server had been told that they were complete.
 
