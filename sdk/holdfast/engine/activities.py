@@ -256,7 +256,7 @@ class Call:
         if isinstance(exc, NotYet):
             return exc.failure
         self._log(exc, info)
-        return step_failure(exc, self._retry(), info.attempt, called=called)
+        return step_failure(exc, self._retry(), info.attempt, called=called, usage=info.usage.by_unit)
 
     def _retry(self) -> RetryPolicy:
         """The policy of this call, which `with_options` may have changed; Temporal knows no jitter."""

@@ -12,6 +12,7 @@ from datetime import timedelta
 from temporalio import workflow
 
 from holdfast.authoring.waits import Decision
+from holdfast.engine.failures import failed_usage
 from holdfast.engine.waiting import Waiting
 from holdfast.errors import BudgetExceeded
 from holdfast.spec.model import BudgetSpec
@@ -130,7 +131,8 @@ class Budget:
             yield used
         except GeneratorExit:  # a stopped worker discards the run
             raise
-        except (Exception, asyncio.CancelledError):
+        except (Exception, asyncio.CancelledError) as exc:
+            used.update(failed_usage(exc))
             self._settle(kind, count, reserved, used, workflow.now() - started)
             raise
         self._settle(kind, count, reserved, used, workflow.now() - started)

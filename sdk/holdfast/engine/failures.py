@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import traceback
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -41,6 +42,7 @@ from holdfast.errors import (
 from holdfast.options import RetryPolicy
 
 ATTEMPT = "attempt"
+_USAGE = "usage"
 """Key of the attempt number in the details of a step's failure."""
 
 LIMITED = "holdfast.limited"
@@ -65,7 +67,12 @@ _SENTENCE_CHARACTERS = 500
 
 
 def step_failure(
-    exc: BaseException, retry: RetryPolicy, attempt: int, *, called: bool = True
+    exc: BaseException,
+    retry: RetryPolicy,
+    attempt: int,
+    *,
+    called: bool = True,
+    usage: Mapping[str, float] | None = None,
 ) -> ApplicationError:
     """The failure that a step's exception becomes; it decides on the next attempt.
 
@@ -74,6 +81,7 @@ def step_failure(
         retry: The policy in force, for the delay's jitter.
         attempt: The number of this attempt, from 1.
         called: Whether the step's function was called.
+        usage: What this attempt used up all the same, by unit.
     """
     if isinstance(exc, ApplicationError):
         return exc
@@ -94,7 +102,11 @@ def step_failure(
         delay = _jittered(retry, attempt)
     return ApplicationError(
         message or type(exc).__name__,
-        {ATTEMPT: attempt, **({NOTHING_DONE: True} if isinstance(exc, Permanent) or not called else {})},
+        {
+            ATTEMPT: attempt,
+            **({NOTHING_DONE: True} if isinstance(exc, Permanent) or not called else {}),
+            **({_USAGE: dict(usage)} if usage else {}),
+        },
         type=type(exc).__name__,
         non_retryable=permanent,
         next_retry_delay=delay,
@@ -120,6 +132,15 @@ def outcome_unknown(exc: BaseException) -> bool:
         return True
     nothing_done = any(is_object(detail) and detail.get(NOTHING_DONE) for detail in cause.details)
     return not (cause.non_retryable and exc.attempts == 1 and nothing_done)
+
+
+def failed_usage(exc: BaseException) -> Mapping[str, float]:
+    """What the last attempt of a failed step used up, by unit."""
+    cause = exc.__cause__ if isinstance(exc, StepFailed) else None
+    for detail in cause.details if isinstance(cause, ApplicationError) else ():
+        if is_object(detail) and is_object(used := detail.get(_USAGE)):
+            return used
+    return {}
 
 
 def step_failed(error: FailureError, step: str) -> BaseException:

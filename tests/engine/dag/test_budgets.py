@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from holdfast import BudgetExceeded, Client, Dag, RunFailed, Worker, step, step_info, workflow
+from holdfast import BudgetExceeded, Client, Dag, Permanent, RunFailed, Worker, step, step_info, workflow
 from holdfast.client.run import Run
 from holdfast.spec.model import BudgetSpec
 
@@ -19,6 +19,8 @@ async def budgets_spend(name: str, tokens: int = 0, seconds: float = 0.0) -> str
     await asyncio.sleep(seconds)
     step_info().add_usage(tokens=tokens)
     SPENT.append(name)
+    if name == "broken":
+        raise Permanent("broken")
     return name
 
 
@@ -115,6 +117,16 @@ async def test_what_needs_nothing_of_it_goes_on(client: Client) -> None:
     run = await client.start(dag)
     await run.result()
     assert (await run.state())["usage"]["tokens"] == 20  # of the sub-workflow
+
+
+async def test_what_a_failed_call_used_up_counts(client: Client) -> None:
+    dag = Dag("broken", on_failure="pause", budget=BudgetSpec(max_tokens=100))
+    dag.add_step(
+        budgets_spend, id="broken", arguments={"name": "broken", "tokens": 40}, when_exhausted="skip"
+    )
+    run = await client.start(dag)
+    await run.result()
+    assert (await run.state())["usage"]["tokens"] == 40
 
 
 async def test_items_of_a_map_count_and_wait(client: Client) -> None:
