@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, Field, JsonValue
 
 from holdfast import Executor, ExecutorContext, ExecutorOptions, InvalidInput
+from holdfast.spec.plain import json_kind
 from holdfast_executors.convert_csv import read_csv, write_csv
 from holdfast_executors.convert_html import html_to_text
 from holdfast_executors.convert_xml import read_xml, write_xml
@@ -72,7 +73,7 @@ def _convert(config: ConvertConfig, data: JsonValue) -> JsonValue:
 
 def _read(config: ConvertConfig, data: JsonValue) -> JsonValue:
     if not isinstance(data, str):
-        raise InvalidInput(f"read: {config.read} is in a text, got {_kind(data)}")
+        raise InvalidInput(f"read: {config.read} is in a text, got {json_kind(data)}")
     if config.read == "csv":
         return read_csv(data, header=config.header, delimiter=config.delimiter)
     if config.read == "json":
@@ -106,7 +107,3 @@ def _from_base64(text: str) -> str:
     except (binascii.Error, ValueError) as error:
         what = "holds no text in UTF-8" if isinstance(error, UnicodeDecodeError) else f"is none: {error}"
         raise InvalidInput(f"the Base64 {what}") from None
-
-
-def _kind(value: JsonValue) -> str:
-    return "null" if value is None else type(value).__name__

@@ -12,6 +12,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from holdfast import InvalidInput, PayloadTooLarge
+from holdfast.spec.plain import json_kind
 
 MAX_BYTES: Final = 50 * 1024**2
 """The largest result, as JSON. Rows repeat the names of the columns, so that a small text can become a large value."""
@@ -98,7 +99,7 @@ def write_csv(value: JsonValue, *, header: bool, delimiter: str, spreadsheet: bo
 
 def _field(value: JsonValue, row: int, *, spreadsheet: bool) -> str:
     if isinstance(value, dict | list):
-        raise InvalidInput(f"row {row}: a field of CSV cannot hold {type(value).__name__}")
+        raise InvalidInput(f"row {row}: a field of CSV cannot hold {json_kind(value)}")
     if isinstance(value, str):
         return _shown(value, spreadsheet=spreadsheet)
     return "" if value is None else json.dumps(value)

@@ -101,7 +101,7 @@ def _break(name: str, *, closing: bool) -> str:
     if _PARAGRAPH.fullmatch(name):
         return "\n\n"
     if name in _CELLS:
-        return " " if closing else ""
+        return " "  # also before: a cell need not be closed
     if name == "br":
         return "\n"
     if name in _LINES:

@@ -16,6 +16,7 @@ from xml.sax.saxutils import escape, quoteattr
 from pydantic import JsonValue
 
 from holdfast import InvalidInput
+from holdfast.spec.plain import json_kind
 
 MAX_DEPTH: Final = 64
 """The deepest nesting, as in other documents."""
@@ -155,7 +156,7 @@ def _checked_name(name: str) -> str:
 
 def _text(value: JsonValue, place: str) -> str:
     if isinstance(value, dict | list):
-        raise InvalidInput(f"{place!r} holds {type(value).__name__} where text stands")
+        raise InvalidInput(f"{place!r} holds {json_kind(value)} where text stands")
     if not isinstance(value, str):
         return "" if value is None else json.dumps(value)
     if (wrong := _NO_CHARACTER.search(value)) is not None:

@@ -23,7 +23,7 @@ from holdfast import (
     Ref,
     Unavailable,
 )
-from holdfast.authoring.next_call import NextCall
+from holdfast.authoring.next_call import FURTHER_CALLS, NextCall
 from holdfast.settings import load
 from holdfast.spec.duration import Duration
 from holdfast.spec.expressions import compile
@@ -106,9 +106,9 @@ class HttpConfig(BaseModel, extra="forbid", use_attribute_docstrings=True):
     """A CEL expression over `status`, `headers` and `body`: what `body` is to be in the output. Default: all of it."""
     max_bytes: int = Field(default=10 * _MIB, ge=1, le=50 * _MIB)
     """The largest body, unpacked. More is an error, and is not read."""
-    pages: HttpPages | None = None
+    pages: HttpPages | None = Field(default=None, json_schema_extra=FURTHER_CALLS)
     """How the next page is found: by `link`, `cursor` or `number`. Each page is a step. Default: one page."""
-    poll: HttpPoll | None = None
+    poll: HttpPoll | None = Field(default=None, json_schema_extra=FURTHER_CALLS)
     """Asks again `every` so often, until the expression `until` holds. Default: once."""
     limit: HttpLimit | None = None
     """How many calls all workers together make at a time (`concurrency`) or in a time (`rate`). Default: no limit."""

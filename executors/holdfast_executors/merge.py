@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, Field, JsonValue
 
 from holdfast import Executor, ExecutorContext, ExecutorOptions, InvalidInput
+from holdfast.spec.plain import json_kind
 
 
 class MergeConfig(BaseModel, extra="forbid", use_attribute_docstrings=True):
@@ -36,7 +37,7 @@ class Merge(Executor[MergeConfig, JsonValue]):
         """See base class."""
         del ctx
         if not isinstance(input, dict):
-            raise InvalidInput(f"merge works on an object of outputs by node, got {type(input).__name__}")
+            raise InvalidInput(f"merge works on an object of outputs by node, got {json_kind(input)}")
         names = sorted(input) if config.order is None else config.order
         if unknown := [name for name in names if name not in input]:
             there = ", ".join(sorted(input)) or "none"
@@ -62,7 +63,7 @@ def _concatenated(parts: Mapping[str, JsonValue]) -> JsonValue:
     for name, part in parts.items():
         if not isinstance(part, list):
             raise InvalidInput(
-                f"the output of {name!r} is no list but {_kind(part)}: it cannot be concatenated"
+                f"the output of {name!r} is no list but {json_kind(part)}: it cannot be concatenated"
             )
         found += part
     return found
@@ -73,7 +74,7 @@ def _merged(parts: Mapping[str, JsonValue]) -> JsonValue:
     for name, part in parts.items():
         if not isinstance(part, dict):
             raise InvalidInput(
-                f"the output of {name!r} is no object but {_kind(part)}: it cannot be merged deep"
+                f"the output of {name!r} is no object but {json_kind(part)}: it cannot be merged deep"
             )
         found = _deep(found, part)
     return found
@@ -86,7 +87,3 @@ def _deep(first: dict[str, JsonValue], second: Mapping[str, JsonValue]) -> dict[
         both = isinstance(before, dict) and isinstance(value, dict)
         found[key] = _deep(before, value) if both else value  # type: ignore[arg-type]  # both are objects
     return found
-
-
-def _kind(value: JsonValue) -> str:
-    return "null" if value is None else type(value).__name__

@@ -117,6 +117,7 @@ def test_an_error_in_xml_names_the_line_also_after_a_declaration() -> None:
         ("<h1>A &amp; B</h1><p>one\n two</p><p>three<br>four", "A & B\n\none two\n\nthree\nfour"),
         ("<ul><li>x<li>y</li><li>z</li></ul>", "- x\n- y\n- z"),
         ("<table><tr><td>1</td><td>2</td></tr><tr><td>3</td></tr></table>", "1 2\n3"),
+        ("<table><tr><td>1<td>2<tr><th>3<td>4</table>", "1 2\n3 4"),
         ("a<script>if (1 < 2) x = '</p>'</script>b<STYLE>c</sTyLe >d", "abd"),
         ("a<!-- > --> b <!doctype x> c <? d ?> e </> f", "a b c e f"),
         ('<a title="1 > 0" href=\'"\'>link</a>', "link"),
@@ -254,3 +255,16 @@ async def test_ten_megabytes_of_each_format_are_read(read: str, before: str, row
     text = before + row * (10 * 1024**2 // len(row)) + after
     found = await Convert.call({"read": read}, input=text)
     assert len(str(found)) > 6 * 1024**2
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"read": "json", "data": {"a": 1}}, "got an object"),
+        ({"write": "csv", "data": [{"a": {"b": 1}}]}, "a field of CSV cannot hold an object"),
+        ({"write": "csv", "data": [[[1]]]}, "a field of CSV cannot hold a list"),
+    ],
+)
+async def test_values_are_told_in_the_words_of_json(config: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        await Convert.call(config)

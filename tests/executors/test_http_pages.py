@@ -15,7 +15,9 @@ from urllib.parse import parse_qsl, quote, quote_plus
 import pytest
 
 from holdfast import Client, InvalidInput, RunFailed, StepState, WaitTimeout, Worker
+from holdfast.authoring.catalogue import validate_here
 from holdfast.authoring.dag import Dag
+from holdfast.spec.document import load_value
 from holdfast_executors import http
 
 from . import http_flows as flows
@@ -377,3 +379,12 @@ async def test_a_service_cannot_ask_for_a_secret() -> None:
     assert said.endswith(
         "would hold '{{ secrets.OTHER }}', which came with an answer: only a config names secrets"
     )
+
+
+@pytest.mark.parametrize("field", [{"pages": {"by": "link"}}, {"poll": {"until": "true"}}])
+def test_calls_that_would_have_to_follow_in_a_map_are_found_before_the_start(field: dict[str, Any]) -> None:
+    node = {"id": "a", "type": "http", "map": {"over": "input"}, "config": {"url": "{{ item }}", **field}}
+    [found] = validate_here(load_value({"name": "x", "nodes": [node]}))
+    (name,) = field
+    assert (found.code, found.path) == ("HF-D032", f"nodes[0].config.{name}")
+    assert "none can follow" in found.message

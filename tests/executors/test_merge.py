@@ -92,5 +92,5 @@ async def test_it_merges_the_branches_of_a_dag(holdfast_client: Client) -> None:
     wrong.node("all", executor="merge", config={"into": "deep"}, depends_on=["left"])
     async with Worker(holdfast_client, []):
         assert await holdfast_client.run(dag, None) == [1, 2]
-        with pytest.raises(RunFailed, match="the output of 'left' is no object but int"):
+        with pytest.raises(RunFailed, match="the output of 'left' is no object but the number 1"):
             await holdfast_client.run(wrong, None)

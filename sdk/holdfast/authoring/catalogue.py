@@ -11,6 +11,7 @@ from typing import Any
 from holdfast.authoring.check_steps import check_steps
 from holdfast.authoring.execution import checked, templates_in_code
 from holdfast.authoring.executor import Executor
+from holdfast.authoring.next_call import FURTHER_CALLS
 from holdfast.authoring.registry import registry
 from holdfast.errors import InvalidExecutor, InvalidInput
 from holdfast.options import ExecutorOptions
@@ -154,8 +155,23 @@ def _beyond_schemas(spec: DagSpec, known: Mapping[str, type[Executor[Any, Any]]]
                 node=node.id,
                 path=f"{path}.local",
             )
+        if node.map is not None and node.type in known:
+            yield from _followed(node, known[node.type], f"{path}.config")
         if (undo := node.compensate) is not None:
             yield from _refused(node, undo.type, undo.config, f"{path}.compensate.config", known)
+
+
+def _followed(node: NodeSpec, kind: type[Executor[Any, Any]], path: str) -> Iterator[Finding]:
+    """Fields that ask for further calls, which the one call of an item does not have."""
+    for name, field in kind.Config.model_fields.items():
+        if field.json_schema_extra == FURTHER_CALLS and node.config.get(name) is not None:
+            yield Finding(
+                code="HF-D032",
+                message=f"{node.id!r} has {name!r} and a map, which makes one call for each item: none can follow",
+                fix="Map over a DAG that has this node.",
+                node=node.id,
+                path=f"{path}.{name}",
+            )
 
 
 def _refused(

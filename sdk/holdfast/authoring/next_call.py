@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, Field, JsonValue
+from pydantic.config import JsonDict
 
 from holdfast.spec.cel_values import is_map
 from holdfast.spec.duration import Duration
+
+FURTHER_CALLS: Final[JsonDict] = {"x-further-calls": True}
+"""For `Field(json_schema_extra=...)` of a config's field that has calls follow: a map then says so before it starts."""
 
 
 class NextCall(BaseModel, extra="forbid", use_attribute_docstrings=True):
