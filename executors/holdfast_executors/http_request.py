@@ -20,6 +20,7 @@ from holdfast import (
     InvalidConfiguration,
     InvalidInput,
     Limit,
+    PayloadTooLarge,
     Ref,
     Unavailable,
 )
@@ -185,7 +186,10 @@ class Http(Executor[HttpConfig, HttpResponse]):
         try:
             async with asyncio.timeout(total), answered(ctx, client, config) as response:
                 await _check_status(response, what, config.success_status)
-                output = await _output(ctx, config, response)
+                try:
+                    output = await _output(ctx, config, response)
+                except (InvalidInput, PayloadTooLarge) as error:
+                    raise type(error)(f"{what}: {error.message}", **error.details) from None
         except TimeoutError:
             raise Unavailable(f"{what}: not ready after timeouts.total={total:g} s") from None
         except FAILURES as error:

@@ -169,7 +169,8 @@ async def test_a_gzip_bomb_is_refused(wanted: str) -> None:
     bomb = gzip.compress(bytes(200_000_000))
     async with serving(always(reply(bomb, Content_Encoding="gzip"))) as service:
         said = await refused({"url": service.url, "response": wanted, "max_bytes": 1_000_000})
-    assert said.startswith("PayloadTooLarge: the answer's body has more bytes, and max_bytes=1000000")
+    assert said.startswith("PayloadTooLarge: GET http://127.0.0.1:")
+    assert ": the answer's body has more bytes, and max_bytes=1000000" in said
 
 
 async def test_a_gzip_bomb_as_an_error_message_is_not_unpacked() -> None:
@@ -185,7 +186,8 @@ async def test_a_body_that_announces_too_much_is_not_read() -> None:
     async with serving(dripping(announced, b"", 3600)) as service:
         said = await refused({"url": service.url})
     assert said == (
-        "PayloadTooLarge: the answer's body announces 10737418240 bytes, and max_bytes=10485760: ask for less, or "
+        f"PayloadTooLarge: GET {service.url}: the answer's body announces 10737418240 bytes, "
+        "and max_bytes=10485760: ask for less, or "
         "raise max_bytes"
     )
 

@@ -388,3 +388,10 @@ def test_calls_that_would_have_to_follow_in_a_map_are_found_before_the_start(fie
     (name,) = field
     assert (found.code, found.path) == ("HF-D032", f"nodes[0].config.{name}")
     assert "none can follow" in found.message
+
+
+async def test_what_is_wrong_with_an_answer_names_the_call() -> None:
+    async with serving(always(reply({"a": 1}))) as service:
+        for wrong in ({"extract": "body.b"}, {"max_bytes": 1}, {"poll": {"until": "body.b"}}):
+            said = await refused({"url": service.url, **wrong})
+            assert f": GET {service.url}: " in said
