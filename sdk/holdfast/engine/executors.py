@@ -153,10 +153,12 @@ class ExecutorCall(Call):
     ) -> ApplicationError:
         """The failure of an attempt, without secrets in its message and details."""
         try:
-            failure = step_failure(exc, self._retry(), info.attempt, called=called)
+            failure = step_failure(exc, self._retry(), info.attempt, called=called, usage=info.usage.by_unit)
             details = [redactor.value(to_jsonable_python(item, fallback=repr)) for item in failure.details]
         except Exception:  # noqa: BLE001 - of an exception that cannot say what it is
-            failure = step_failure(shown, self._retry(), info.attempt, called=called)
+            failure = step_failure(
+                shown, self._retry(), info.attempt, called=called, usage=info.usage.by_unit
+            )
             details = list(failure.details)
         return ApplicationError(
             redactor.text(text_of(failure)),
