@@ -106,9 +106,7 @@ async def test_a_secret_that_is_used_is_found_nowhere(scene: Scene, client: Clie
             runs += [await client.start(workflow, how) for how in LEAKS]
         shown = [text for run in runs for text in await told(run)]
         authorised = [asked for asked in service.asked if asked.headers.get("x-api-key")]
-    assert authorised[0].headers["x-api-key"] == CANARY, (
-        "the service did not get it"
-    )
+    assert authorised[0].headers["x-api-key"] == CANARY, "the service did not get it"
     assert any("***" in text for text in shown)
     found = {f"what run.{index} tells": text.encode() for index, text in enumerate(shown)}
     before = files(scene.folder)
@@ -121,7 +119,7 @@ async def test_a_secret_that_is_used_is_found_nowhere(scene: Scene, client: Clie
     hits = [(name, form) for name, data in found.items() for form in forms() if form in data]
     for name, form in hits:
         at = found[name].index(form)
-        print(name, form, found[name][max(0, at - 300):at + 100])
+        print(name, form, found[name][max(0, at - 300) : at + 100])
     assert hits == []
 
 
