@@ -86,9 +86,10 @@ async def _ask(request: bytes, seconds: float, shown: str) -> bytes:
         start_new_session=True,  # Ctrl-C is for the worker, which first finishes what it has begun
     )
     limit_memory(process.pid)
+    starting = asyncio.timeout(_START_SECONDS)
     try:
         assert process.stdout is not None
-        async with asyncio.timeout(_START_SECONDS) as starting:
+        async with starting:
             ready = await process.stdout.readline()
         async with asyncio.timeout(seconds):
             answer, _ = await process.communicate(request + b"\n")

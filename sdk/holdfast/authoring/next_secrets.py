@@ -7,7 +7,7 @@ next call needs it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
@@ -84,13 +84,10 @@ async def unmarked(patch: object, config: object, named: frozenset[str], secrets
         InvalidInput: A marker names a secret that the config does not.
         NotFound: There is no such secret any more.
     """
-    wanted: set[str] = set()
-    _each(patch, lambda text: wanted.update(found[1] for found in _MARKER.finditer(text)) or text)
+    wanted = {found[1] for text in _texts(patch) for found in _MARKER.finditer(text)}
     if not wanted:
         return patch
-    texts: set[str] = set()
-    _each(config, lambda text: texts.add(text) or text)
-    if strange := sorted(wanted - named - texts):
+    if strange := sorted(wanted - named - set(_texts(config))):
         raise InvalidInput(
             f"the call that follows asks for the secret {strange[0]!r}, which its config does not name"
         )
@@ -106,3 +103,14 @@ def _each(value: Any, change: Callable[[str], str]) -> Any:
     if is_map(value):
         return {key: _each(item, change) for key, item in value.items()}
     return [_each(item, change) for item in value] if is_list(value) else value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif is_map(value):
+        for item in value.values():
+            yield from _texts(item)
+    elif is_list(value):
+        for item in value:
+            yield from _texts(item)
