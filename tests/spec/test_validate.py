@@ -90,6 +90,13 @@ def test_all_findings_come_at_once() -> None:
     }  # fmt: skip
 
 
+def test_two_approvals_have_two_names() -> None:
+    document = "- {id: a, type: approval, config: {prompt: A, name: n}}\n"
+    document += "- {id: n, type: approval, config: {prompt: B%s}}"
+    assert codes_of(document % "") == [("HF-D007", "n")]
+    assert codes_of(document % ", name: m") == []
+
+
 @pytest.mark.parametrize("node_id", ["a-b", "1a", "a b", "é", "a.b", "x" * 65, "a\n"])
 def test_an_id_is_an_identifier(node_id: str) -> None:
     spec = DagSpec.model_validate({"name": "x", "nodes": [{"id": node_id, "type": "http"}]})

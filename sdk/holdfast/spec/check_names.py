@@ -23,7 +23,7 @@ def skeleton(text: str) -> str:
 
 
 def check_names(spec: DagSpec) -> Iterator[Finding]:
-    """Findings about the ids of nodes and the names of map items."""
+    """Findings about the ids of nodes, the names of map items and of approvals."""
     if not spec.nodes:
         yield Finding(
             code="HF-D006", message="there are no nodes", fix="Add at least one node.", path="nodes"
@@ -61,6 +61,23 @@ def check_names(spec: DagSpec) -> Iterator[Finding]:
                 fix="Choose another item_name, or leave it out and use `item`.",
                 node=node.id,
                 path=f"nodes[{index}].map.item_name",
+            )
+    yield from _check_approvals(spec)
+
+
+def _check_approvals(spec: DagSpec) -> Iterator[Finding]:
+    first: dict[str, str] = {}
+    for index, node in enumerate(spec.nodes):
+        if node.type != "approval":
+            continue
+        name = str(node.config.get("name", node.id))
+        if (other := first.setdefault(name, node.id)) != node.id and "{{" not in name:
+            yield Finding(
+                code="HF-D007",
+                message=f"{other!r} and {node.id!r} are both asked under the name {name!r}",
+                fix="Give each approval a name of its own: a decision given twice would decide both.",
+                node=node.id,
+                path=f"nodes[{index}].config.name",
             )
 
 

@@ -19,6 +19,7 @@ CODES: Final[dict[str, str]] = {
     "HF-D004": "two nodes have one id",
     "HF-D005": "two ids look alike",
     "HF-D006": "the document has no nodes",
+    "HF-D007": "two approvals under one name",
     "HF-D010": "a dependency names no node",
     "HF-D011": "a node depends on itself",
     "HF-D012": "nodes depend on each other in a cycle",
