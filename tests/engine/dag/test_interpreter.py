@@ -161,6 +161,17 @@ async def test_a_switch_chooses_one_way_and_ways_join_again(client: Client, valu
     assert ", ".join(TRACE) == f"{chosen}, after_{chosen}, join"
 
 
+async def test_a_switch_that_is_skipped_goes_no_way(client: Client) -> None:
+    dag = Dag("choice", output="join")
+    dag.add_switch("way", {"true": "yes"}, default="no", when="false")
+    for id in ("yes", "no", "join"):
+        note(dag, id)
+    dag.add_edge("yes", "join")
+    dag.add_edge("no", "join")
+    assert await client.run(dag) is None
+    assert TRACE == []
+
+
 async def test_a_map_keeps_the_order_of_its_items(client: Client) -> None:
     dag = Dag("mapped")
     dag.add_map(dag_double, id="twice", over="input", concurrency=3, arguments={"value": "{{ item }}"})

@@ -278,7 +278,7 @@ class Interpreter:
             None,
         )
         self.progress.outputs[node.id] = NULL
-        if node.type == "switch":  # one that chooses nothing goes no way
+        if node.type == "switch" and skip == "node":  # one that chooses nothing goes no way
             self.progress.chosen[node.id] = frozenset()
         self.progress.chains.pop(node.id, None)
 
