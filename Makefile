@@ -29,7 +29,7 @@ types: .venv/.installed-dev ## Check types with mypy and pyright, both strict
 bench: .venv/.installed-test ## Measure Holdfast beside raw temporalio (minutes; the machine should be idle)
 	@$(PY) -m benchmarks
 
-crash: .venv/.installed-test ## Kill workers and servers again and again (about ten minutes); prints seeds and figures
+crash: .venv/.installed-test ## Kill workers and servers again and again (about half an hour); prints seeds and figures
 	@FAULTS=thorough $(PY) -m pytest -s tests/faults tests/client/test_exit.py
 
 venv: .venv/.installed-demo ## Make .venv with the smallest set that runs the demo
