@@ -33,6 +33,13 @@ async def test_a_pattern_a_folder_and_a_module_are_taken() -> None:
     assert str(reports[0]) == "compensated (recorded.saga): the same"
 
 
+async def test_a_run_that_has_not_begun_fits_any_code(holdfast_client: Client, tmp_path: Path) -> None:
+    run = await holdfast_client.start(count, 3)
+    path = await save_history(run, tmp_path / "waiting.json")
+    [report] = await replay_report(path, ALL)
+    assert report.difference is None
+
+
 def declare(body: str) -> Workflow[..., Any]:
     """A version of one workflow: `a` and `b` are steps, `c` a local one."""
 

@@ -115,14 +115,21 @@ async def replay_report(
 
 
 async def run_replayer(replayer: Replayer, histories: Sequence[WorkflowHistory]) -> list[Replayed]:
-    """Give the histories to a replayer and read its answers."""
+    """Give the histories to a replayer and read its answers. A run that has not begun fits any code, and Temporal's
+    replayer would wait for its first task for ever."""
+    begun = [history for history in histories if _has_begun(history)]
 
     async def given() -> AsyncIterator[WorkflowHistory]:
-        for history in histories:
+        for history in begun:
             yield history
 
+    replayed = [_replayed(history, None) for history in histories if not _has_begun(history)]
     async with replayer.workflow_replay_iterator(given()) as results:
-        return [_replayed(result.history, result.replay_failure) async for result in results]
+        return replayed + [_replayed(result.history, result.replay_failure) async for result in results]
+
+
+def _has_begun(history: WorkflowHistory) -> bool:
+    return any(event.HasField("workflow_task_completed_event_attributes") for event in history.events)
 
 
 @functools.cache
