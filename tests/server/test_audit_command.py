@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from tests.server.conftest import Cli
 
+from holdfast.authoring.registry import fresh_registry
+
 BAD = """
 import time
 from holdfast import step, workflow
@@ -48,7 +50,8 @@ DOCUMENT = "name: asks\nnodes:\n  - id: ask\n    type: approval\n    config: {pr
 @pytest.fixture(autouse=True)
 def _imports_are_forgotten() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
     path, modules = sys.path[:], set(sys.modules)
-    yield
+    with fresh_registry():
+        yield
     sys.path[:] = path
     for name in set(sys.modules) - modules:
         if name.startswith("audited_"):
