@@ -19,11 +19,11 @@ from datetime import timedelta
 from typing import Any, TypedDict
 
 from pydantic import JsonValue
-from pydantic_core import to_json
 from typing_extensions import Unpack
 
-from holdfast import InvalidInput, Ref, RetryPolicy, WaitTimeout
+from holdfast import InvalidInput, Ref, RetryPolicy
 from holdfast.authoring.execution import Template, call_of
+from holdfast.authoring.next_call import Trail
 from holdfast_executors.http_auth import BasicAuth as BasicAuth
 from holdfast_executors.http_auth import BearerAuth as BearerAuth
 from holdfast_executors.http_auth import HeaderAuth as HeaderAuth
@@ -197,34 +197,18 @@ async def _following(method: str, url: str, options: Mapping[str, Any]) -> Async
     """The answer to a call, and those to the calls that follow from it."""
     first, call = _split(method, url, options)
     step: Callable[..., Awaitable[HttpResponse]] = Http.step.with_options(**call) if call else Http.step
-    patch: dict[str, JsonValue] = {}
-    seen, count = set[bytes](), 0
+    trail = Trail()
     while True:
-        answer: Any = await step(call_of(Http, first, None, patch), None)
-        count += 1
+        answer: Any = await step(call_of(Http, first, None, trail.patch), None)
         if isinstance(answer, Ref):
             raise InvalidInput(
-                f"answer {count} of {url!r:.500} has {answer.size_bytes} bytes, more than a run looks at: keep "
-                "less of it by extract"
+                f"answer {trail.count + 1} of {url!r:.500} has {answer.size_bytes} bytes, more than a run looks at: "
+                "keep less of it by extract"
             )
         yield answer
         following = answer.next
+        trail.follow(f"{url!r:.500}", following)
         if following is None:
             return
-        if count >= following.max_calls:
-            if following.repeats:
-                raise WaitTimeout(f"{url!r:.500}: what is waited for does not hold after {count} calls")
-            raise InvalidInput(
-                f"{url!r:.500} has more than max_pages={count} pages: raise it, or ask for larger ones"
-            )
-        if not following.repeats:
-            mark = to_json(following.patch)
-            if mark in seen:
-                raise InvalidInput(
-                    f"the pages of {url!r:.500} go round in a circle: after page {count} comes "
-                    f"{mark.decode():.500} again"
-                )
-            seen.add(mark)
         if following.delay is not None:
             await asyncio.sleep(following.delay.total_seconds())
-        patch = following.patch

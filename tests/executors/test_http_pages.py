@@ -85,7 +85,7 @@ async def test_the_status_of_every_page_counts(holdfast_client: Client) -> None:
 
 async def test_more_pages_than_allowed_are_an_error(holdfast_client: Client) -> None:
     async with serving(listing(ITEMS)) as service, Worker(holdfast_client, [flows]):
-        with pytest.raises(RunFailed, match="more than max_pages=2 pages"):
+        with pytest.raises(RunFailed, match="more than max_pages=2"):
             await holdfast_client.run(flows.fetch_all, f"{service.url}/list", "number", 2)
         assert len(service.asked) == 2
 

@@ -43,8 +43,9 @@ async def map_steps(
 ) -> Any:
     """Call a step once per item, and give the results in the order of the items.
 
-    Up to 300 items (500 with a local step) run in this run, more in child runs of at most that many, so that the run
-    keeps a short history and answers queries however long the list is. A list of results over 4 MiB is a `Ref`.
+    Up to 300 items (500 with a local step and nothing to undo) run in this run, more in child runs of at most that
+    many, so that the run keeps a short history and answers queries however long the list is. A list of results over
+    4 MiB is a `Ref`.
 
     Args:
         step: A `@step` function whose first parameter takes the item; others need defaults.

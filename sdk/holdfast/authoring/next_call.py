@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pydantic import BaseModel, Field, JsonValue
 from pydantic.config import JsonDict
+from pydantic_core import to_json
 
+from holdfast.errors import InvalidInput, WaitTimeout
 from holdfast.spec.cel_values import is_map
 from holdfast.spec.duration import Duration
 
@@ -27,6 +30,47 @@ class NextCall(BaseModel, extra="forbid", use_attribute_docstrings=True):
     repeats: bool = False
     """Whether the same is asked again, so that only the last output counts. Otherwise every output counts, and a patch
     that was there before means that the calls go round in a circle."""
+
+
+@dataclass(kw_only=True)
+class Trail:
+    """How far calls that follow from one another have come."""
+
+    count: int = 0
+    repeats: bool = False
+    patch: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What is different in the config of the next call."""
+    seen: list[str] = field(default_factory=list[str])
+
+    def follow(self, where: str, following: NextCall | None) -> None:
+        """Count a call that was made, and see whether another one may follow.
+
+        Args:
+            where: What makes the calls, for messages.
+            following: The call that is to follow, if one is.
+
+        Raises:
+            WaitTimeout: What is waited for does not hold after so many calls.
+            InvalidInput: There are too many calls, or they go round in a circle.
+        """
+        self.count += 1
+        if following is None:
+            return
+        self.repeats, self.patch = following.repeats, following.patch
+        if self.count >= following.max_calls:
+            if self.repeats:
+                raise WaitTimeout(f"{where}: what is waited for does not hold after {self.count} calls")
+            raise InvalidInput(
+                f"{where}: there are more than max_pages={self.count}: raise it, or ask for larger ones"
+            )
+        if self.repeats:
+            return
+        mark = to_json(following.patch).decode()
+        if mark in self.seen:
+            raise InvalidInput(
+                f"{where}: the pages go round in a circle: after page {self.count} comes {mark:.500} again"
+            )
+        self.seen.append(mark)
 
 
 def merge_patch(value: Any, patch: Any) -> Any:

@@ -107,7 +107,7 @@ async def test_what_never_holds_and_too_many_pages_end(client: Client) -> None:
         await client.run(dag_of(poll=True, max_calls=2))
     assert failed.value.error_type == "WaitTimeout"
     ASKED.clear()
-    with pytest.raises(RunFailed, match="more than 2 pages"):
+    with pytest.raises(RunFailed, match="more than max_pages=2"):
         await client.run(dag_of(max_calls=2))
     assert ASKED == [0, 1]
 

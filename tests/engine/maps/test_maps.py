@@ -204,6 +204,19 @@ async def test_a_part_that_fails_undoes_itself_and_the_others_are_undone(client:
 
 
 @pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(("undone", "children"), [(False, 0), (True, 2)])
+async def test_local_items_that_may_be_undone_count_as_plain_ones(
+    client: Client, undone: bool, children: int
+) -> None:
+    dag = Dag("local")
+    called = map_book if undone else map_local_double
+    dag.add_map(called, over="5", local=True, arguments={"item": "{{ item }}"})
+    run = await client.start(dag)
+    await run.result()
+    assert len((await run.describe()).children) == children
+
+
+@pytest.mark.usefixtures("small")
 async def test_a_map_over_a_map_and_over_nothing(client: Client) -> None:
     dag = Dag("twice", output="[second, none]")
     dag.add_map(map_double, id="first", over="input", arguments={"item": "{{ item }}"})

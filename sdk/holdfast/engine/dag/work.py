@@ -25,13 +25,14 @@ from holdfast.engine.data.refs import Ref
 from holdfast.engine.ending import ended
 from holdfast.engine.evaluation import Evaluation
 from holdfast.engine.maps.data import CUT
-from holdfast.engine.maps.mapper import MAX_ITEMS, Mapper
+from holdfast.engine.maps.mapper import Mapper
 from holdfast.engine.maps.plan import MapPlan
 from holdfast.engine.payloads import NULL, as_payload, object_of, plain
 from holdfast.engine.slots import Slots
 from holdfast.engine.waiting import Waiting
 from holdfast.errors import InvalidInput
 from holdfast.options import StepOptions
+from holdfast.spec.check_constants import MAX_ITEMS
 from holdfast.spec.expressions import Expression, compile
 from holdfast.spec.graph import Graph
 from holdfast.spec.model import DagSpec, LoopSpec, MapSpec, NodeSpec

@@ -27,9 +27,7 @@ from holdfast.engine.payloads import NULL, as_payload, list_of, object_of, plain
 from holdfast.engine.slots import Slots
 from holdfast.errors import InvalidInput, RunFailed, StepFailed
 from holdfast.options import StepOptions
-
-MAX_ITEMS = 1_000_000
-"""Items of one map."""
+from holdfast.spec.check_constants import MAX_ITEMS
 
 _ITEMS, _LOCAL_ITEMS, _CHILD_ITEMS = 300, 500, 150
 """Items that one run calls itself, so that its history stays under 2,000 events whatever their order: a step takes up
@@ -109,7 +107,8 @@ class Mapper:
         """How many items one run calls itself."""
         if self.plan.activity is None:
             return _CHILD_ITEMS
-        return _LOCAL_ITEMS if self.plan.options.local else _ITEMS
+        # What is to be undone runs as a plain step, whatever its options say.
+        return _LOCAL_ITEMS if self.plan.options.local and self.plan.undo is None else _ITEMS
 
     def calls_of(self, total: int) -> int:
         """How many steps or child runs this run itself calls for so many items."""
