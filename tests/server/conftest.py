@@ -112,6 +112,8 @@ class Cli:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
+                # Tests that a shell runs in the background ignore Ctrl+C, and what they start inherits that.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         started = Background(process=process, log=log)
         try:

@@ -1,7 +1,12 @@
-"""Steps that the server hands to a worker while another step holds its loop: received and kept alive by a thread.
+"""How activity tasks come from the native worker to Temporal's poller.
 
-Temporal's poller works on the worker's loop. While that is held, tasks arrive in the native part, where nobody beats
-for them: the server gives them up after their heartbeat timeout, and three times of that fail a step that never ran.
+That poller works on the worker's loop and asks for one task at a time, of which two things follow that this mends:
+
+- While a step holds the loop, tasks arrive in the native part, where nobody beats for them: the server gives them up
+  after their heartbeat timeout, and three times of that fail a step that never ran. Here a thread receives them.
+- The native part gives local steps first. As long as one is waiting at each poll, plain steps, which the server
+  believes to run, wait for ever, to the same end. Here several polls are open while local steps come: those that find
+  no local one take plain ones.
 """
 
 from __future__ import annotations
@@ -14,6 +19,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 logger = logging.getLogger("holdfast.worker")
+
+_POLLS = 8
+"""Polls that are open while local steps come."""
 
 Keep = Callable[[Any], None]
 """Takes an activity task, to beat for it until its step begins. Called from any thread."""
@@ -34,7 +42,7 @@ class Handover:
         self._poll = poll
         self._keep = keep
         self._loop = loop
-        self._polling: asyncio.Future[Any] | None = None
+        self._polling: set[asyncio.Future[Any]] = set()
         self._asked: asyncio.Future[Any] | None = None
         self._arrived: deque[Any] = deque()
         self._thread: threading.Thread | None = None
@@ -45,20 +53,28 @@ class Handover:
         if self._arrived:
             return self._arrived.popleft()
         self._asked = self._loop.create_future()
-        if self._polling is None:
-            self._polling = asyncio.ensure_future(self._poll())
-            self._polling.add_done_callback(self._polled)
+        self._open_polls(1)
         return await self._asked
 
+    def _open_polls(self, count: int) -> None:
+        while len(self._polling) < count:
+            polling = asyncio.ensure_future(self._poll())
+            self._polling.add(polling)
+            polling.add_done_callback(self._polled)
+
     def _polled(self, done: asyncio.Future[Any]) -> None:
-        self._polling = None
-        asked = self._asked
+        self._polling.discard(done)
         if done.cancelled():
             return
-        if (error := done.exception()) is None:
-            self._deliver(done.result())
-        elif asked is not None and not asked.done():
-            asked.set_exception(error)
+        error = done.exception()
+        if error is None:
+            task = done.result()
+            self._deliver(task)
+            if task.start.is_local:
+                self._open_polls(_POLLS)
+        elif self._asked is not None and not self._asked.done() and not self._polling:
+            # The last of them: Temporal ends the native worker after this, which an open poll would prevent.
+            self._asked.set_exception(error)
 
     def _deliver(self, task: Any) -> None:
         if self._asked is not None and not self._asked.done():

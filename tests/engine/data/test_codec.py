@@ -138,6 +138,7 @@ async def test_damaged_compression_is_refused(data: bytes) -> None:
         (f"{OLD},{OLD}", "'old' appears twice"),
         (f"bad id:{OLD.partition(':')[2]}", "'bad id'"),
     ],
+    ids=["empty", "no colon", "not base64", "short", "twice", "bad id"],
 )
 def test_a_malformed_key_ring_is_explained(text: str, reason: str) -> None:
     with pytest.raises(InvalidConfiguration, match=reason):
