@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -159,6 +160,14 @@ class Calls:
             raise asyncio.CancelledError("the run is undoing its steps and begins no new ones")
         if undo:
             self.compensations.register(undo)
+
+    @asynccontextmanager
+    async def charge(self, size_bytes: int) -> AsyncGenerator[None]:
+        """Wait until the run may do something itself that costs as much of a workflow task as so many bytes."""
+        await self.held()
+        async with self._budget.admit(size_bytes, at_once=True):
+            self._admitted(None)
+            yield
 
     async def held(self) -> None:
         """Wait while the run is paused."""

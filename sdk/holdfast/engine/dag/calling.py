@@ -16,6 +16,7 @@ from holdfast.engine.calls import Calls
 from holdfast.engine.compensation import Undo
 from holdfast.engine.dag.carry import Progress
 from holdfast.engine.dag.following import Chain, take_next
+from holdfast.engine.dag.inside import Inside
 from holdfast.engine.dag.limits import Limits
 from holdfast.engine.dag.nodes import NODE
 from holdfast.engine.dag.state import NodeView
@@ -74,11 +75,14 @@ class NodeCalls:
         self._slots = slots
         self._urgency = urgency
         self._waits = waits
+        self._inside = Inside(spec, calls, evaluation)
 
     async def call(
         self, node: NodeSpec, label: str, scope: Mapping[str, Payload], view: NodeView
     ) -> Payload | None:
         """The output of a call, or of all the calls that follow from it; None when somebody skips the rest."""
+        if (output := await self._inside.output(node, scope)) is not None:
+            return output
         chain = self._progress.chains.get(node.id)
         if chain is not None and not await self._due(node, view):
             return None
