@@ -22,8 +22,7 @@ def problems_of(config: LlmConfig) -> list[str]:
         problems.append(
             "base_url: it holds credentials, which would be recorded: name a secret in api_key_secret instead"
         )
-    if config.prompt is None and not config.messages:
-        problems.append("give a prompt, or messages")
+    problems += _silence(config)
     if config.images and config.prompt is None:
         problems.append("images: they go with a prompt, and there is none; put them into messages")
     images = [*config.images, *(part.image for part in _parts(config.messages) if part.image is not None)]
@@ -46,6 +45,25 @@ def problems_of(config: LlmConfig) -> list[str]:
     if len({tool.name for tool in config.tools}) < len(config.tools):
         problems.append("tools: two have the same name")
     return problems
+
+
+def _silence(config: LlmConfig) -> list[str]:
+    """What is wrong with a config that says nothing to the model; an answer to nothing would be paid for too."""
+    if any(_says_something(message) for message in config.messages) or config.images:
+        return []
+    if config.prompt is None:
+        said = "messages: they are empty, or only whitespace" if config.messages else "prompt: there is none"
+    elif not config.prompt.strip():
+        said = "prompt: it is empty, or only whitespace"
+    else:
+        return []
+    return [f"{said}: give a prompt, or messages"]
+
+
+def _says_something(message: LlmMessage) -> bool:
+    return bool(
+        message.tool_calls or text_of([message]).strip() or any(part.image for part in _parts([message]))
+    )
 
 
 def conversation(config: LlmConfig) -> list[LlmMessage]:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from holdfast import Client, RunFailed, Worker
+from holdfast.authoring.dag import Dag
 from holdfast.testing import ContractCheck, FakeLLM, executor_contract
 from holdfast.testing.llm_answers import LLMAnswer
 from holdfast_executors import llm
@@ -23,7 +25,12 @@ KEY = "sk-canary-7h3qu1ckbrownf0x"
 
 GOOD_SHAPE = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 BAD: list[tuple[dict[str, Any], str]] = [
-    ({"prompt": None}, "a prompt, or messages"),
+    ({"prompt": None}, "prompt: there is none: give a prompt, or messages"),
+    ({"prompt": ""}, "prompt: it is empty"),
+    ({"prompt": " \n\t\u00a0"}, "prompt: it is empty, or only whitespace"),
+    ({"prompt": "", "system": "Be kind."}, "prompt: it is empty"),
+    ({"messages": [{"role": "user", "content": " "}]}, "messages: they are empty"),
+    ({"messages": [{"role": "user", "content": [{"text": "\n"}]}], "prompt": " "}, "prompt: it is empty"),
     ({"images": ["file:///etc/passwd"]}, "images"),
     ({"background": True}, "background"),
     ({"params": {"stream": True}}, "params"),
@@ -44,8 +51,32 @@ async def test_a_config_that_cannot_work_is_refused_before_anything_is_sent(
         assert fake.requests == []
 
 
-def test_a_good_config_has_no_problems() -> None:
-    assert problems_of(llm.LlmConfig(model="m", prompt="Hi", images=[PNG])) == []
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"prompt": "Hi", "images": [PNG]},
+        {"prompt": "", "images": [PNG]},
+        {"messages": [{"role": "user", "content": [{"image": PNG}]}]},
+        {"messages": [{"role": "user", "content": "Hi"}], "prompt": " "},
+        {"messages": [{"role": "system", "content": "Tell a story."}]},
+    ],
+)
+def test_a_good_config_has_no_problems(config: dict[str, Any]) -> None:
+    assert problems_of(llm.LlmConfig.model_validate({"model": "m", **config})) == []
+
+
+async def test_a_prompt_that_is_empty_once_it_is_rendered_is_refused_before_anything_is_sent(
+    holdfast_client: Client,
+) -> None:
+    with FakeLLM() as fake:
+        dag = Dag("llm_empty")
+        dag.node("text", executor="transform", config={"template": " "})
+        config = {"model": "m", "prompt": "{{ text }}", "base_url": fake.base_url}
+        dag.node("sum", executor="llm", config=config, depends_on=["text"])
+        async with Worker(holdfast_client, []):
+            with pytest.raises(RunFailed, match="prompt: it is empty"):
+                await holdfast_client.run(dag, None)
+        assert fake.requests == []
 
 
 CONTRACT = FakeLLM(api_key=KEY)
