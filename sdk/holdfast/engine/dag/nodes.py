@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from temporalio.api.common.v1 import Payload
 
 from holdfast.authoring.signature import Signature
-from holdfast.engine.data.adapters import make_adapter, plain_adapter
+from holdfast.engine.data.adapters import object_adapter, plain_adapter
 from holdfast.engine.data.step_data import StepData
 from holdfast.engine.own_activity import own_activity
 from holdfast.errors import InvalidInput
@@ -31,22 +31,18 @@ async def node_arguments(
         data: How values are read.
         signature: The step's.
         payload: An object with `arguments`, whose strings are templates, `values`, and `own`: the node whose output
-            `own` is, or null.
+            `own` is, or null; perhaps `given`, arguments in which nothing is a template.
         own: The node's own output, for what undoes it.
         step: The step's name, for messages.
 
     Raises:
         InvalidInput: An argument is missing, one too many or does not fit, or a template has no value.
     """
-    call: dict[str, Any] = await data.decode(
-        payload, make_adapter(dict[str, Any]), where=f"The call of {step!r}"
-    )
+    call: dict[str, Any] = await data.decode(payload, object_adapter(), where=f"The call of {step!r}")
     outputs: dict[str, Any] = call["values"]
     if call["own"] is not None:
-        outputs[call["own"]] = await data.decode(
-            own, make_adapter(Any), where=f"The output of {call['own']!r}"
-        )
-    given = await asyncio.to_thread(_render, call["arguments"], outputs)
+        outputs[call["own"]] = await data.decode(own, plain_adapter(), where=f"The output of {call['own']!r}")
+    given = await _soon(call["arguments"], outputs) | call.get("given", {})
     values: list[Any] = []
     for parameter, adapter in zip(signature.parameters, signature.adapters, strict=True):
         where = f"Argument {parameter.name!r} of step {step!r}"
@@ -62,6 +58,17 @@ async def node_arguments(
     if given:
         raise InvalidInput(f"step {step!r} has no parameter {', '.join(map(repr, given))}")
     return values
+
+
+async def _soon(arguments: object, values: dict[str, Any]) -> dict[str, Any]:
+    """The rendered arguments: at once where that is shorter than going to a thread, else on one."""
+    from holdfast.spec.templates import is_light
+
+    try:
+        light = is_light(arguments, values)
+    except InvalidInput:
+        light = True  # rendering says so at once
+    return _render(arguments, values) if light else await asyncio.to_thread(_render, arguments, values)
 
 
 def _render(arguments: object, values: dict[str, Any]) -> dict[str, Any]:
