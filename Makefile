@@ -53,9 +53,9 @@ clean-venv: ## Remove .venv
 	@touch $@
 
 .venv/.installed-test: $(PINS)
-	@$(SETUP) demo,compression,encryption,s3 test
+	@$(SETUP) demo,compression,encryption,s3,postgres test
 	@touch $@ .venv/.installed-demo
 
 .venv/.installed-dev: $(PINS)
-	@$(SETUP) demo,compression,encryption,s3 test lint
+	@$(SETUP) demo,compression,encryption,s3,postgres test lint
 	@touch $@ .venv/.installed-test .venv/.installed-demo

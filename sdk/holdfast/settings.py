@@ -45,6 +45,10 @@ class Settings:
     """`HOLDFAST_HTTP_ALLOW`: hosts and networks that the http executor reaches besides public addresses, such as
     `localhost:8080, 10.1.0.0/16`. Default: none."""
 
+    database_url: str | None
+    """`HOLDFAST_DATABASE_URL`: where the history of runs is kept, `postgresql://user:password@host:5432/name` or
+    `sqlite:///path`. Default: `history.db` under the home."""
+
 
 def load(home: str | Path | None = None) -> Settings:
     """Read the environment.
@@ -65,6 +69,7 @@ def load(home: str | Path | None = None) -> Settings:
         storage=env.get("HOLDFAST_STORAGE") or None,
         secrets_dir=Path(folder).expanduser() if (folder := env.get("HOLDFAST_SECRETS_DIR")) else None,
         http_allow=env.get("HOLDFAST_HTTP_ALLOW") or None,
+        database_url=env.get("HOLDFAST_DATABASE_URL") or None,
     )
 
 
