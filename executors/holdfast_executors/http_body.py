@@ -12,6 +12,9 @@ from urllib.parse import urlencode, urlsplit
 from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
+from holdfast.misfit import misfits
+from holdfast.spec.plain import json_shown
+
 if TYPE_CHECKING:
     import httpx
 
@@ -23,6 +26,7 @@ Fields: TypeAlias = dict[str, Scalar | list[Scalar]]
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _NOT_IN_HEADERS: Final = re.compile(r"[^\t\x20-\x7e]")
+_SHOWN_CHARACTERS: Final = 80
 _OURS: Final = frozenset(
     (
         "connection",
@@ -108,18 +112,18 @@ def body_problem(config: HttpConfig) -> str | None:
     try:
         _encoded(config.body_type, config.body)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        said = (
-            "a text, a number, true, false, null, or a list of them"
-            if config.body_type == "form"
-            else first["msg"]
-        )
-        place = str(first["loc"][0]) if config.body_type == "form" and first["loc"] else place
-        return f"body: is not what body_type={config.body_type!r} takes: {place}: {said}"
+        adapter = _FIELDS if config.body_type == "form" else _PARTS
+        [said, *_] = misfits(error, redact=_short, schema=adapter.json_schema(), value=config.body)
+        said = said.removeprefix("the value itself: ")
+        return f"body: is not what body_type={config.body_type!r} takes: {said}"
     except (TypeError, binascii.Error) as error:
         return f"body: is not what body_type={config.body_type!r} takes: {error}"
     return None
+
+
+def _short(text: str) -> str:
+    """A value as messages quote it: whole, since half a secret would not be found in it, or not at all."""
+    return text if len(text) <= _SHOWN_CHARACTERS else "a longer value"
 
 
 def arguments(config: HttpConfig) -> dict[str, Any]:
@@ -159,7 +163,7 @@ def _encoded(kind: BodyType, body: JsonValue) -> dict[str, Any]:
 def _text(body: JsonValue) -> str:
     if isinstance(body, str):
         return body
-    raise TypeError(f"a text, not {type(body).__name__}")
+    raise TypeError(f"expected text, got {json_shown(body)}")
 
 
 def _part(part: HttpPart) -> tuple[str, tuple[Any, ...]]:

@@ -9,9 +9,9 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, Literal, cast, get_args
 
-from pydantic import BaseModel, BeforeValidator, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, Field, JsonValue, WithJsonSchema
 
 from holdfast import (
     Executor,
@@ -62,6 +62,10 @@ _STATUS: Final = re.compile(r"([1-5])xx|([1-5]\d\d)(?:-([1-5]\d\d))?", re.IGNORE
 _INLINE_BYTES: Final = 24 * 1024
 """Longer bytes go to storage. As Base64 it is half of what a DAG looks at: status and headers stay in its sight."""
 
+HttpMethod = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
+_METHODS: Final[tuple[str, ...]] = get_args(HttpMethod)
+_IN_ANY_CASE: Final = "|".join("".join(f"[{char}{char.lower()}]" for char in name) for name in _METHODS)
+
 
 class HttpTimeouts(BaseModel, extra="forbid", use_attribute_docstrings=True):
     """How long a call waits."""
@@ -78,10 +82,23 @@ class HttpConfig(BaseModel, extra="forbid", use_attribute_docstrings=True):
     """One request."""
 
     method: Annotated[
-        Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"],
+        HttpMethod,
         BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "string", "enum": _METHODS},
+                    {
+                        "type": "string",
+                        "pattern": f"^(?:{_IN_ANY_CASE})$",
+                        "title": "one of these in lower case",
+                    },
+                ]
+            }
+        ),
     ] = "GET"
-    """The method. With `POST`, `PUT`, `PATCH` and `DELETE` an `Idempotency-Key` is sent, the same on every attempt."""
+    """The method, in any case; it is sent in upper case. With `POST`, `PUT`, `PATCH` and `DELETE` an `Idempotency-Key`
+    is sent, the same on every attempt."""
     url: str
     """Where: `http` or `https`, without credentials."""
     headers: dict[str, str] = {}

@@ -19,7 +19,7 @@ from datetime import timedelta
 from typing import Any, Literal, TypedDict, TypeVar
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
-from pydantic_core import to_json
+from pydantic_core import to_json, to_jsonable_python
 from typing_extensions import Unpack
 
 from holdfast import Executor, InvalidInput, Ref, RetryPolicy, Step
@@ -203,7 +203,9 @@ def _split(prompt: str | None, model: str, options: Mapping[str, Any]) -> tuple[
     """The config that options make, and what is said of the steps."""
     of_step: Any = {name: value for name, value in options.items() if name in CallOptions.__annotations__}
     of_model = {name: value for name, value in options.items() if name not in of_step}
+    config = {"model": model, "prompt": prompt, **of_model}
     try:
-        return LlmConfig.model_validate({"model": model, "prompt": prompt, **of_model}), of_step
+        return LlmConfig.model_validate(config), of_step
     except ValidationError as error:
-        raise invalid(error, "The call of a language model") from None
+        given, schema = to_jsonable_python(config, fallback=repr), LlmConfig.model_json_schema()
+        raise invalid(error, "The call of a language model", schema=schema, value=given) from None

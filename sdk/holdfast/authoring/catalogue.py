@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.authoring.check_steps import check_steps
+from holdfast.authoring.config_schema import config_schema
 from holdfast.authoring.execution import checked, templates_in_code
 from holdfast.authoring.executor import Executor
 from holdfast.authoring.next_call import FURTHER_CALLS
@@ -65,7 +66,7 @@ def entry_of(executor: type[Executor[Any, Any]], *, package: str = "") -> Execut
         type=executor.type,
         package=package or executor.__module__,
         description=(inspect.cleandoc(executor.__doc__) if executor.__doc__ else "").split("\n\n")[0],
-        config_schema=executor.Config.model_json_schema(by_alias=True),
+        config_schema=config_schema(executor.Config),
         output_schema=executor.step.signature.result.json_schema(by_alias=True, mode="serialization"),
         options=executor.options,
     )
@@ -98,7 +99,7 @@ def validate_here(
     schemas: dict[str, Mapping[str, Any]] = {kind: {} for kind in _types(spec)}
     if complete:
         schemas = {kind: {} for kind in registry().executors.types()}
-    schemas |= {kind: executor.Config.model_json_schema(by_alias=True) for kind, executor in known.items()}
+    schemas |= {kind: config_schema(executor.Config) for kind, executor in known.items()}
     findings = validate(
         spec,
         catalogue=schemas,

@@ -13,11 +13,11 @@ from holdfast.authoring.registry import registry
 from holdfast.authoring.step import Step
 from holdfast.errors import InvalidStep
 from holdfast.misfit import invalid
-from holdfast.spec.check_config import has_template
 from holdfast.spec.check_graph import closest
 from holdfast.spec.finding import Finding
 from holdfast.spec.model import DagSpec, NodeSpec
 from holdfast.spec.names import STEP_TYPE
+from holdfast.spec.schema_words import has_template
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

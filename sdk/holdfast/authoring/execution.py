@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import dataclasses
+import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic_core import PydanticSerializationError, ValidationError, to_json, to_jsonable_python
 
+from holdfast.authoring.config_schema import config_schema
 from holdfast.authoring.depends import providers_here
 from holdfast.authoring.executor_context import ExecutorContext, context_of
 from holdfast.authoring.executors import EXECUTOR
@@ -166,7 +168,9 @@ def checked(executor: Executor[Any, Any], config: object, where: str, redactor: 
     try:
         made: BaseModel = executor.Config.model_validate_json(to_json(config), by_alias=True, by_name=True)
     except ValidationError as error:
-        raise invalid(error, where, redact=redactor.text) from None  # pydantic's own text quotes the values
+        schema = config_schema(executor.Config)
+        shown = invalid(error, where, redact=redactor.text, schema=schema, value=json.loads(to_json(config)))
+        raise shown from None  # pydantic's own text quotes the values
     problems = executor.validate(made)
     if problems:
         raise InvalidInput(redactor.text(f"{where}: {'; '.join(problems)}"))

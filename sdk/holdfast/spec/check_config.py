@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias, cast
-
-import jsonschema_rs
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 from holdfast.spec.check_constants import time_problems
 from holdfast.spec.check_graph import closest
@@ -13,15 +11,10 @@ from holdfast.spec.control import CONTROL_SCHEMAS, STEP_SCHEMA, UNSUITED
 from holdfast.spec.finding import Finding
 from holdfast.spec.model import DagSpec, NodeSpec
 from holdfast.spec.names import STEP_TYPE
+from holdfast.spec.schema_words import JsonSchema, Problem, Words, validator_of
 from holdfast.spec.source import path_text
 
-JsonSchema: TypeAlias = Mapping[str, Any]
-Problem: TypeAlias = tuple[str, Sequence[str | int]]
 Validator: TypeAlias = Callable[[Any], list[Problem]]
-
-_KEY_KINDS = frozenset(
-    {"required", "additionalProperties", "unevaluatedProperties", "minProperties", "maxProperties"}
-)
 
 
 def compile_schema(schema: JsonSchema | bool, *, templates: bool = True) -> Validator:
@@ -34,78 +27,8 @@ def compile_schema(schema: JsonSchema | bool, *, templates: bool = True) -> Vali
     Raises:
         ValueError: It is not a JSON Schema.
     """
-    try:
-        validator = jsonschema_rs.validator_for(
-            dict(schema) if isinstance(schema, Mapping) else schema,
-            offline=True,
-            pattern_options=jsonschema_rs.RegexOptions(),  # linear time, whatever the pattern
-        )
-    except (ValueError, jsonschema_rs.ReferencingError) as error:
-        raise ValueError(getattr(error, "message", str(error))) from None
-
-    def problems(value: Any) -> list[Problem]:
-        return [
-            (_told(error, schema), error.instance_path)
-            for error in validator.iter_errors(value)
-            if not (templates and _may_be_mended_by_template(value, error))
-        ]
-
-    return problems
-
-
-def _told(error: jsonschema_rs.ValidationError, schema: JsonSchema | bool) -> str:
-    """What a value breaks; of fields that do not exist, with those that do."""
-    kind = error.kind
-    holder = _part(schema, error.schema_path[:-1])
-    known = list(holder.get("properties", {}))
-    if isinstance(kind, jsonschema_rs.ValidationErrorKind.AdditionalProperties) and known:
-        wrong = ", ".join(map(repr, kind.unexpected))
-        return f"there is no field {wrong}. {closest(kind.unexpected[0], known)}There is: {', '.join(known)}"
-    if (
-        isinstance(kind, _COUNTS)
-        and known
-        and holder.get("minProperties") == holder.get("maxProperties") == 1
-    ):
-        return f"it takes one of {', '.join(known)}, and has {', '.join(_keys(error.instance)) or 'none'}"
-    return error.message
-
-
-_COUNTS = (
-    jsonschema_rs.ValidationErrorKind.MinProperties,
-    jsonschema_rs.ValidationErrorKind.MaxProperties,
-)
-
-
-def _part(schema: JsonSchema | bool, path: Sequence[str | int]) -> Mapping[str, Any]:
-    part: Any = schema
-    for step in path:
-        part = part[step]
-    return cast("Mapping[str, Any]", part) if isinstance(part, Mapping) else {}
-
-
-def _keys(value: object) -> list[str]:
-    return list(cast("dict[str, object]", value)) if isinstance(value, dict) else []
-
-
-def _may_be_mended_by_template(value: Any, error: Any) -> bool:
-    keyword = str(error.schema_path[-1]) if error.schema_path else ""
-    return keyword not in _KEY_KINDS and has_template(_at(value, error.instance_path))
-
-
-def _at(value: Any, path: Sequence[str | int]) -> Any:
-    for part in path:
-        value = value[part]
-    return value
-
-
-def has_template(value: Any) -> bool:
-    """Whether there is a `{{` in any string of a value."""
-    if isinstance(value, str):
-        return "{{" in value
-    members: list[Any] = []
-    if isinstance(value, dict | list):
-        members += value.values() if isinstance(value, dict) else value
-    return any(map(has_template, members))
+    validator, words = validator_of(schema), Words(schema, templates)
+    return lambda value: words.problems(validator.iter_errors(value))
 
 
 def check_configs(
