@@ -148,7 +148,7 @@ class _Call:
             try:
                 return await self._ask(shaped(body, shape, rung, self.config.api)), rung, lacking
             except FormatRefused as error:
-                if rung == rungs[-1]:
+                if rung == rungs[-1] or error.about != ("tools" if rung == "tool" else "format"):
                     raise
                 lacking |= not error.of_schema
                 rung = rungs[rungs.index(rung) + 1]
