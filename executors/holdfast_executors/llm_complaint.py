@@ -101,13 +101,14 @@ def complaint(body: object, otherwise: str, status: int | None = None) -> Compla
 
 
 def _topic(message: str, code: str, param: str, status: int | None) -> Topic:
+    other: Topic = "other"
     if code == "unknown_url":
-        return "other"
+        return other
     if param:
-        return next((topic for pattern, topic in _PARAMS if pattern.match(param)), "other")
+        return next((topic for pattern, topic in _PARAMS if pattern.match(param)), other)
     if status == 404:
-        return "model" if _ABSENT_MODEL.search(message) else "other"
-    return next((topic for pattern, topic in _WORDS if pattern.search(message)), "other")
+        return "model" if _ABSENT_MODEL.search(message) else other
+    return next((topic for pattern, topic in _WORDS if pattern.search(message)), other)
 
 
 def _said(body: object) -> str:
