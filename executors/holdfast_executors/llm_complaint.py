@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -37,10 +37,10 @@ _CODES: Final[Mapping[str, Topic]] = {
 }
 
 _PARAMS: Final[tuple[tuple[re.Pattern[str], Topic], ...]] = (
-    (re.compile(r"model$"), "model"),
-    (re.compile(r"(response_format|json_schema|guided_\w+|grammar|text(\.format|$))\b"), "format"),
-    (re.compile(r"(tools|tool_choice|functions|function_call)\b"), "tools"),
-    (re.compile(r".*\bimage"), "image"),
+    (re.compile(r"^model$"), "model"),
+    (re.compile(r"^(response_format|json_schema|guided_\w+|grammar|text(\.format|$))\b"), "format"),
+    (re.compile(r"^(tools|tool_choice|functions|function_call)\b"), "tools"),
+    (re.compile(r"\bimage"), "image"),
 )
 
 _WORDS: Final[tuple[tuple[re.Pattern[str], Topic], ...]] = (
@@ -101,14 +101,18 @@ def complaint(body: object, otherwise: str, status: int | None = None) -> Compla
 
 
 def _topic(message: str, code: str, param: str, status: int | None) -> Topic:
-    other: Topic = "other"
     if code == "unknown_url":
-        return other
-    if param:
-        return next((topic for pattern, topic in _PARAMS if pattern.match(param)), other)
-    if status == 404:
-        return "model" if _ABSENT_MODEL.search(message) else other
-    return next((topic for pattern, topic in _WORDS if pattern.search(message)), other)
+        return "other"
+    if status == 404 and not param:
+        return "model" if _ABSENT_MODEL.search(message) else "other"
+    return _first(_PARAMS, param) if param else _first(_WORDS, message)
+
+
+def _first(table: Sequence[tuple[re.Pattern[str], Topic]], text: str) -> Topic:
+    for pattern, topic in table:
+        if pattern.search(text):
+            return topic
+    return "other"
 
 
 def _said(body: object) -> str:
