@@ -29,6 +29,7 @@ from holdfast_executors.llm_models import (
     Reply,
     Rung,
 )
+from holdfast_executors.llm_node import NodeTurn
 from holdfast_executors.llm_request import body_of, conversation, problems_of
 from holdfast_executors.llm_stream import Publish, TokenPiece, token_sink
 from holdfast_executors.llm_usage import Spent
@@ -55,6 +56,10 @@ class Llm(Executor[LlmConfig, LlmOutput]):
 
     async def execute(self, ctx: ExecutorContext, config: LlmConfig, input: JsonValue) -> LlmOutput:
         """See base class."""
+        turn = NodeTurn(config, ctx.earlier)
+        return turn.ended(await self._answer(ctx, turn.config))
+
+    async def _answer(self, ctx: ExecutorContext, config: LlmConfig) -> LlmOutput:
         endpoints = await ctx.get(open_endpoints)
         from holdfast_executors.llm_failures import NoModel
         from holdfast_executors.llm_send import Sender

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field, JsonValue
 
+from holdfast.authoring.next_call import TOOLS, NextCall
+
 OPENAI: Final = "https://api.openai.com/v1"
 
 OWN_PARAMS: Final = frozenset(
@@ -69,6 +71,25 @@ class LlmTool(BaseModel, extra="forbid", use_attribute_docstrings=True):
     """A JSON Schema of its arguments, which are an object."""
 
 
+class LlmNodeTool(LlmTool, extra="forbid", use_attribute_docstrings=True):
+    """A step or an executor that the model may use, or a function that it may only ask for."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
+    """What the model calls it. Default: the name of the step, or the type of the executor."""
+
+    step: Annotated[str, Field(min_length=1)] | None = None
+    """A step, whose arguments the model writes."""
+
+    executor: Annotated[str, Field(min_length=1)] | None = None
+    """An executor."""
+
+    takes: list[str] = Field(default_factory=list[str])
+    """Of an executor: the fields of its config that the model writes. Name only those it needs."""
+
+    config: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+    """Of an executor: the other fields, as in a node of that type."""
+
+
 class LlmPrice(BaseModel, extra="forbid", use_attribute_docstrings=True):
     """What a model costs, in US dollars for a million tokens."""
 
@@ -116,8 +137,11 @@ class LlmConfig(BaseModel, extra="forbid", use_attribute_docstrings=True):
     output: dict[str, JsonValue] | None = None
     """A JSON Schema. The answer then is a value that fits it, checked here."""
 
-    tools: list[LlmTool] = Field(default_factory=list[LlmTool])
-    """Functions that the model may ask for."""
+    tools: list[LlmNodeTool] = Field(default_factory=list[LlmNodeTool], json_schema_extra=TOOLS)
+    """Steps and executors that the model may use in a DAG, or functions that it may ask for."""
+
+    max_turns: Annotated[int, Field(ge=1, le=1000)] = 10
+    """How often the model is asked at most, where it uses tools."""
 
     fallbacks: Annotated[list[str], Field(max_length=10)] = Field(default_factory=list[str])
     """Models of the same endpoint to ask, in this order, while the one before is not there, is busy or fails."""
@@ -189,6 +213,12 @@ class LlmOutput(BaseModel, extra="forbid", use_attribute_docstrings=True):
 
     response_id: str = ""
     """What the endpoint calls the answer."""
+
+    said: list[LlmMessage] = Field(default_factory=list[LlmMessage])
+    """Where the model may use tools of a DAG: what was said after the prompt, the results of tools included."""
+
+    next: NextCall | None = Field(default=None, exclude=True)
+    """The next turn, and the calls of tools before it. Not part of the output."""
 
 
 class Reply(BaseModel):

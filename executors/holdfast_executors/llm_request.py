@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from holdfast_executors.llm_models import OWN_PARAMS, Body, LlmConfig, LlmMessage, LlmPart, LlmTool
+from holdfast_executors.llm_tools import problems_of_tools
 
 _IMAGE: Final = re.compile(r"https?://|data:image/[\w.+-]+;base64,")
 
@@ -42,9 +43,7 @@ def problems_of(config: LlmConfig) -> list[str]:
         problems.append(f"params: {', '.join(taken)} cannot be set here")
     if config.params.get("n", 1) != 1:
         problems.append("params: n: one answer is asked for at a time")
-    if len({tool.name for tool in config.tools}) < len(config.tools):
-        problems.append("tools: two have the same name")
-    return problems
+    return problems + problems_of_tools(config.tools)
 
 
 def _silence(config: LlmConfig) -> list[str]:

@@ -12,8 +12,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
 from holdfast import Executor, InvalidInput, Step
+from holdfast.authoring.registry import registry
 from holdfast.spec.cel_values import is_map
-from holdfast_executors.llm_models import LlmTool
+from holdfast.spec.check_config import compile_schema
+from holdfast_executors.llm_models import LlmNodeTool, LlmTool
 
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_-]")
 _NAME_CHARS: Final = 64
@@ -46,22 +48,31 @@ class Tool:
     call: Callable[[Any], Coroutine[Any, Any, Any]]
     """Calls it: a durable step inside a workflow."""
 
-    def prepare(self, arguments: str) -> Any:
+    def prepare(self, arguments: Mapping[str, Any]) -> Any:
         """What the model wrote, checked.
 
         Raises:
             BadArguments: It does not fit.
         """
         try:
-            value: object = from_json(arguments or "{}", allow_inf_nan=False)
-        except ValueError as error:
-            raise BadArguments(f"the arguments are no JSON: {error}") from None
-        if not is_map(value):
-            raise BadArguments("the arguments are no JSON object")
-        try:
-            return self.read(value)
+            return self.read(arguments)
         except ValidationError as error:
             raise BadArguments(f"the arguments do not fit: {problems_in(error)}") from None
+
+
+def arguments_in(text: str) -> Mapping[str, Any]:
+    """The arguments that a model wrote.
+
+    Raises:
+        BadArguments: They are no JSON object.
+    """
+    try:
+        value: object = from_json(text or "{}", allow_inf_nan=False)
+    except ValueError as error:
+        raise BadArguments(f"the arguments are no JSON: {error}") from None
+    if not is_map(value):
+        raise BadArguments("the arguments are no JSON object")
+    return value
 
 
 def step_tool(step: Step[..., Any], *, name: str | None, description: str | None) -> Tool:
@@ -113,33 +124,67 @@ def executor_tool(
     Raises:
         InvalidInput: There is no such field, or one is given twice.
     """
-    fields = executor.Config.model_json_schema()
-    properties: dict[str, Any] = fields.get("properties", {})
-    if unknown := [field for field in (*takes, *config) if field not in properties]:
-        raise InvalidInput(
-            f"executor {executor.type!r} has no field {', '.join(map(repr, unknown))}; it has {', '.join(properties)}"
-        )
-    if twice := [field for field in takes if field in config]:
-        raise InvalidInput(
-            f"{', '.join(map(repr, twice))} of executor {executor.type!r} is both given and left to the model"
-        )
+    schema = _schema_of(executor, takes, config)
 
     def read(arguments: Mapping[str, Any]) -> BaseModel:
-        if foreign := arguments.keys() - set(takes):
-            raise BadArguments(f"there is no {', '.join(sorted(foreign))}; it takes {', '.join(takes)}")
+        _refuse_foreign(arguments, takes)
         return executor.Config.model_validate_json(
             to_json({**config, **arguments}), by_alias=True, by_name=True
         )
 
-    schema: dict[str, Any] = {
-        "type": "object",
-        "properties": {field: properties[field] for field in takes},
-        "required": [field for field in fields.get("required", []) if field in takes],
-        "additionalProperties": False,
-        **({"$defs": fields["$defs"]} if "$defs" in fields else {}),
-    }
     told = _told(name or executor.type, description or _first_paragraph(executor.__doc__), schema)
     return Tool(told=told, read=read, call=executor.call)
+
+
+def node_tool(entry: LlmNodeTool) -> Tool | None:
+    """What a node lends, for the turns of the model; the run makes the calls. None for what is only described.
+
+    Raises:
+        InvalidInput: This worker has no such step or executor, or it has no such fields.
+    """
+    name, description = entry.name or None, entry.description or None
+    if entry.step is not None:
+        step = registry().step(entry.step)
+        if step is None:
+            raise InvalidInput(f"tools: the worker that asks the model has no step {entry.step!r}")
+        return step_tool(step, name=name, description=description)
+    if entry.executor is None:
+        return None
+    executor = registry().executors.find(entry.executor)
+    schema = _schema_of(executor, entry.takes, {})
+    problems = compile_schema(schema, templates=False)
+
+    def read(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        _refuse_foreign(arguments, entry.takes)
+        if found := problems(
+            arguments
+        ):  # the rest of the config is not known here, so this is all that can be said
+            listed = [f"{'.'.join(map(str, path)) or 'the value'}: {message}" for message, path in found]
+            raise BadArguments(f"the arguments do not fit: {'; '.join(listed[:_SHOWN_PROBLEMS])}")
+        return arguments
+
+    told = _told(name or executor.type, description or _first_paragraph(executor.__doc__), schema)
+    return Tool(told=told, read=read, call=executor.call)
+
+
+def problems_of_tools(tools: Sequence[LlmNodeTool]) -> list[str]:
+    """What is wrong with the tools of a config by themselves."""
+    problems: list[str] = []
+    names: list[str] = []
+    for place, tool in enumerate(tools):
+        names.append(_name(tool.name or tool.step or tool.executor or ""))
+        lent = [key for key in ("step", "executor") if getattr(tool, key) is not None]
+        if len(lent) > 1 or not names[-1]:
+            problems.append(f"tools[{place}]: it names one of step and executor, or it has a name of its own")
+        elif (tool.takes or tool.config) and lent != ["executor"]:
+            problems.append(f"tools[{place}]: takes and config are for executors")
+        elif tool.parameters and lent:
+            problems.append(f"tools[{place}]: parameters are for what is only described")
+    if len(set(names)) < len(names):
+        problems.append("tools: two have the same name")
+    if 0 < sum(tool.step is None and tool.executor is None for tool in tools) < len(tools):
+        problems.append("tools: some are called here and some are not; the answer would wait for both")
+    return problems
 
 
 def by_name(tools: Sequence[Tool]) -> dict[str, Tool]:
@@ -158,10 +203,44 @@ def by_name(tools: Sequence[Tool]) -> dict[str, Tool]:
     return found
 
 
+def _schema_of(
+    executor: type[Executor[Any, Any]], takes: Sequence[str], config: Mapping[str, object]
+) -> dict[str, Any]:
+    """The JSON Schema of the fields that a model writes.
+
+    Raises:
+        InvalidInput: There is no such field, or one is given twice.
+    """
+    fields = executor.Config.model_json_schema()
+    properties: dict[str, Any] = fields.get("properties", {})
+    if unknown := [field for field in (*takes, *config) if field not in properties]:
+        raise InvalidInput(
+            f"executor {executor.type!r} has no field {', '.join(map(repr, unknown))}; it has {', '.join(properties)}"
+        )
+    if twice := [field for field in takes if field in config]:
+        raise InvalidInput(
+            f"{', '.join(map(repr, twice))} of executor {executor.type!r} is both given and left to the model"
+        )
+    return {
+        "type": "object",
+        "properties": {field: properties[field] for field in takes},
+        "required": [field for field in fields.get("required", []) if field in takes],
+        "additionalProperties": False,
+        **({"$defs": fields["$defs"]} if "$defs" in fields else {}),
+    }
+
+
+def _refuse_foreign(arguments: Mapping[str, Any], takes: Sequence[str]) -> None:
+    if foreign := arguments.keys() - set(takes):
+        raise BadArguments(f"there is no {', '.join(sorted(foreign))}; it takes {', '.join(takes)}")
+
+
 def _told(name: str, description: str, schema: dict[str, Any]) -> LlmTool:
-    return LlmTool(
-        name=_NOT_IN_NAMES.sub("_", name)[:_NAME_CHARS], description=description, parameters=schema
-    )
+    return LlmTool(name=_name(name), description=description, parameters=schema)
+
+
+def _name(name: str) -> str:
+    return _NOT_IN_NAMES.sub("_", name)[:_NAME_CHARS]
 
 
 def _first_paragraph(doc: str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from pydantic import BaseModel
 from pydantic_core import to_json
@@ -13,8 +13,10 @@ from holdfast import HoldfastError, InvalidInput, PayloadTooLarge, Permanent, Re
 from holdfast.errors import TryAgain
 from holdfast_executors.llm_models import LlmConfig, LlmMessage, LlmOutput, LlmToolCall, LlmUsage
 from holdfast_executors.llm_request import conversation
-from holdfast_executors.llm_tools import BadArguments, Tool
+from holdfast_executors.llm_tools import BadArguments, Tool, arguments_in
 from holdfast_executors.llm_usage import total
+
+T = TypeVar("T")
 
 _RESULT_CHARS: Final = 50_000
 """No more of a tool's result is shown to the model; it travels with every turn that follows."""
@@ -125,33 +127,52 @@ def following(config: LlmConfig, messages: Sequence[LlmMessage]) -> LlmConfig:
     return config.model_copy(update=said)
 
 
+def chosen(tools: Mapping[str, T], asked: LlmToolCall, index: int) -> T:
+    """The tool that a model asks for.
+
+    Args:
+        tools: By name.
+        asked: What it asks for.
+        index: Its place among what is asked for at once.
+
+    Raises:
+        BadArguments: There is none, or too many are asked for.
+    """
+    if asked.name not in tools:
+        raise BadArguments(f"there is no tool {asked.name!r:.100}; there is {', '.join(tools)}")
+    if index >= _CALLS_AT_ONCE:
+        raise BadArguments(f"not called, {_CALLS_AT_ONCE} calls at once are the most; ask again")
+    return tools[asked.name]
+
+
+def shown(result: object) -> str:
+    """What a model is told of a result."""
+    text = result if isinstance(result, str) else to_json(result, inf_nan_mode="null").decode()
+    if len(text) > _RESULT_CHARS:
+        text = f"{text[:_RESULT_CHARS]}... ({len(text) - _RESULT_CHARS} characters left out)"
+    return text
+
+
+def wrong(said: str) -> str:
+    """What a model is told of what went wrong."""
+    return f"error: {said:.2000}"
+
+
 async def _use(tools: Mapping[str, Tool], asked: LlmToolCall, index: int) -> ToolUse:
     """One call of a tool. What the model can mend is its answer."""
 
     def answered(answer: str, *, failed: bool) -> ToolUse:
         return ToolUse(name=asked.name, arguments=asked.arguments, answer=answer, failed=failed)
 
-    chosen = tools.get(asked.name)
-    if chosen is None:
-        return answered(
-            f"error: there is no tool {asked.name!r:.100}; there is {', '.join(tools)}", failed=True
-        )
-    if index >= _CALLS_AT_ONCE:
-        return answered(
-            f"error: not called, {_CALLS_AT_ONCE} calls at once are the most; ask again", failed=True
-        )
     try:
-        result: object = await chosen.call(chosen.prepare(asked.arguments))
+        tool = chosen(tools, asked, index)
+        result: object = await tool.call(tool.prepare(arguments_in(asked.arguments)))
     except BadArguments as error:
-        return answered(f"error: {error}", failed=True)
+        return answered(wrong(str(error)), failed=True)
     except _MENDABLE as error:
-        said = error.message if isinstance(error, HoldfastError) else str(error)
-        return answered(f"error: {said:.2000}", failed=True)
+        return answered(wrong(error.message if isinstance(error, HoldfastError) else str(error)), failed=True)
     if isinstance(result, Ref):
         return answered(
-            f"error: the result has {result.size_bytes} bytes, too many to show; ask for less", failed=True
+            wrong(f"the result has {result.size_bytes} bytes, too many to show; ask for less"), failed=True
         )
-    text = result if isinstance(result, str) else to_json(result, inf_nan_mode="null").decode()
-    if len(text) > _RESULT_CHARS:
-        text = f"{text[:_RESULT_CHARS]}... ({len(text) - _RESULT_CHARS} characters left out)"
-    return answered(text, failed=False)
+    return answered(shown(result), failed=False)

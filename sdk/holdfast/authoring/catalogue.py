@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.authoring.check_steps import check_steps
+from holdfast.authoring.check_tools import check_tools
 from holdfast.authoring.config_schema import config_schema
 from holdfast.authoring.execution import checked, templates_in_code
 from holdfast.authoring.executor import Executor
-from holdfast.authoring.next_call import FURTHER_CALLS
+from holdfast.authoring.lent import further_calls
 from holdfast.authoring.registry import registry
 from holdfast.errors import InvalidExecutor, InvalidInput
 from holdfast.options import ExecutorOptions
@@ -108,7 +109,9 @@ def validate_here(
         expressions=expressions,
     )
     wrong = {finding.node for finding in findings if finding.severity == "error"}
-    further = itertools.chain(_beyond_schemas(spec, known), check_steps(spec))
+    further = itertools.chain(
+        _beyond_schemas(spec, known), check_steps(spec), check_tools(spec, known, complete=complete)
+    )
     return findings + cut(found for found in further if found.node not in wrong)
 
 
@@ -164,15 +167,14 @@ def _beyond_schemas(spec: DagSpec, known: Mapping[str, type[Executor[Any, Any]]]
 
 def _followed(node: NodeSpec, kind: type[Executor[Any, Any]], path: str) -> Iterator[Finding]:
     """Fields that ask for further calls, which the one call of an item does not have."""
-    for name, field in kind.Config.model_fields.items():
-        if field.json_schema_extra == FURTHER_CALLS and node.config.get(name) is not None:
-            yield Finding(
-                code="HF-D032",
-                message=f"{node.id!r} has {name!r} and a map, which makes one call for each item: none can follow",
-                fix="Map over a DAG that has this node.",
-                node=node.id,
-                path=f"{path}.{name}",
-            )
+    for name in further_calls(kind, node.config):
+        yield Finding(
+            code="HF-D032",
+            message=f"{node.id!r} has {name!r} and a map, which makes one call for each item: none can follow",
+            fix="Map over a DAG that has this node.",
+            node=node.id,
+            path=f"{path}.{name}",
+        )
 
 
 def _refused(

@@ -19,6 +19,7 @@ from holdfast.authoring.depends import providers_here
 from holdfast.authoring.executor_context import ExecutorContext, context_of
 from holdfast.authoring.executors import EXECUTOR
 from holdfast.authoring.info import StepInfo, current_info
+from holdfast.authoring.lent import ensure_written, without_tool_configs
 from holdfast.authoring.next_call import NextCall, merge_patch
 from holdfast.authoring.next_secrets import marked, unmarked
 from holdfast.errors import InvalidInput, StepFailed
@@ -123,7 +124,7 @@ async def prepare(
     from holdfast.spec.templates import is_light, names, render
     from holdfast.spec.templates import secrets as names_of_secrets
 
-    config = call["config"]
+    config = without_tool_configs(type(executor), call["config"])
     where = f"The config of {ctx.node!r} (executor {executor.type!r})"
     if not call.get("code") and (problem := templates_in_code(type(executor), config)):
         raise InvalidInput(f"{where}: {problem}")
@@ -136,7 +137,8 @@ async def prepare(
             config = await asyncio.to_thread(render, config, call["values"], secrets=found.__getitem__)
     # After the rendering: what a service said is no template.
     patch = await unmarked(call.get("patch", {}), config, named, ctx.secrets)
-    config = merge_patch(config, patch)
+    config = {**merge_patch(config, patch), **call.get("given", {})}
+    ensure_written(type(executor), call["config"], config)
     return checked(executor, config, where, redactor)
 
 
@@ -201,11 +203,14 @@ def without_secrets(
     if hidden == plain:
         return result
     try:
-        return adapter.validate_json(to_json(hidden), by_alias=True, by_name=True)
+        made = adapter.validate_json(to_json(hidden), by_alias=True, by_name=True)
     except ValidationError:
         raise InvalidInput(
             f"the result of executor {kind!r} holds a secret where {adapter!r} does not let *** stand"
         ) from None
+    if isinstance(following, NextCall):
+        object.__setattr__(made, "next", result.next)  # it may be left out of what is written
+    return made
 
 
 async def execute_here(kind: type[Executor[Any, Any]], call: Mapping[str, Any]) -> Any:

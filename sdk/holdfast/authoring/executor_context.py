@@ -12,6 +12,7 @@ from pydantic_core import to_jsonable_python
 
 from holdfast.authoring.depends import Depends, Providers
 from holdfast.authoring.info import StepInfo
+from holdfast.authoring.next_call import Earlier
 from holdfast.errors import InvalidInput
 from holdfast.redaction import Redactor
 from holdfast.secrets import Secrets, secret_sources
@@ -53,6 +54,9 @@ class ExecutorContext:
 
     logger: logging.Logger
     """Where to log. Secrets are hidden, as in whatever is logged during this attempt."""
+
+    earlier: Earlier | None
+    """Of a call that follows one whose `NextCall` had `calls`: that one's output, and what came of them."""
 
     _info: StepInfo = field(repr=False, compare=False)
     _providers: Providers = field(repr=False, compare=False)
@@ -140,7 +144,14 @@ def _holds_secret(file: BinaryIO, redactor: Redactor) -> bool:
 
 
 async def context_of(
-    info: StepInfo, *, kind: str, node: str, key: str, providers: Providers, redactor: Redactor
+    info: StepInfo,
+    *,
+    kind: str,
+    node: str,
+    key: str,
+    providers: Providers,
+    redactor: Redactor,
+    earlier: object = None,
 ) -> ExecutorContext:
     """The context of an attempt.
 
@@ -151,6 +162,7 @@ async def context_of(
         key: The idempotency key.
         providers: The worker's dependencies.
         redactor: Learns the secrets that are asked for.
+        earlier: See `ExecutorContext.earlier`, as JSON.
     """
     sources = await providers.get(secret_sources)
     return ExecutorContext(
@@ -162,6 +174,7 @@ async def context_of(
         heartbeat_details=info.heartbeat_details,
         secrets=Secrets(cast("list[Any]", sources), redactor),
         logger=logging.getLogger(f"holdfast.executor.{kind}"),
+        earlier=None if earlier is None else Earlier.model_validate(earlier),
         _info=info,
         _providers=providers,
         _redactor=redactor,

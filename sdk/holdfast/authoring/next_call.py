@@ -18,6 +18,44 @@ FURTHER_CALLS: Final[JsonDict] = {"x-further-calls": True}
 """For `Field(json_schema_extra=...)` of a config's field that has calls follow: a map then says so before it starts."""
 
 
+TOOLS: Final[JsonDict] = {"x-tools": True}
+"""For `Field(json_schema_extra=...)` of a config's field `tools`: entries in it name steps and executors that calls may
+be made of. The `config` of an entry stays as it is written until the run makes the call."""
+
+
+class ToolCall(BaseModel, extra="forbid", use_attribute_docstrings=True):
+    """A call of something that the config's `tools` names. The run makes it, as a step of its own."""
+
+    tool: int | None = None
+    """The place in `tools`. None: nothing is called, and `error` says why."""
+    given: dict[str, JsonValue] = {}
+    """Arguments of a step, or fields of an executor's config. Nothing in them is a template or names a secret."""
+    error: str = ""
+    """Why nothing is called."""
+    options: dict[str, JsonValue] = {}
+    """How the step runs. The worker fills this in."""
+    undo: dict[str, JsonValue] = {}
+    """What undoes the step. The worker fills this in."""
+
+
+class Called(BaseModel, extra="forbid", use_attribute_docstrings=True):
+    """What came of a `ToolCall`."""
+
+    output: JsonValue = None
+    """Its output."""
+    error: str | None = None
+    """What went wrong, if something did."""
+
+
+class Earlier(BaseModel, extra="forbid", use_attribute_docstrings=True):
+    """What a call gets that others were made before."""
+
+    output: JsonValue
+    """The output that asked for them."""
+    calls: list[Called]
+    """What came of them, in the order of `NextCall.calls`."""
+
+
 class NextCall(BaseModel, extra="forbid", use_attribute_docstrings=True):
     """The call that is to follow one. Each is a step of its own, made by whoever made the first."""
 
@@ -30,6 +68,8 @@ class NextCall(BaseModel, extra="forbid", use_attribute_docstrings=True):
     repeats: bool = False
     """Whether the same is asked again, so that only the last output counts. Otherwise every output counts, and a patch
     that was there before means that the calls go round in a circle."""
+    calls: list[ToolCall] = []
+    """What is called before it, side by side; in `ctx.earlier` it finds what came of them. Only with `repeats`."""
 
 
 @dataclass(kw_only=True)
@@ -58,6 +98,10 @@ class Trail:
             return
         self.repeats, self.patch = following.repeats, following.patch
         if self.count >= following.max_calls:
+            if following.calls:
+                raise InvalidInput(
+                    f"{where}: it still asks for tools after max_turns={self.count}: raise it, or give it less to do"
+                )
             if self.repeats:
                 raise WaitTimeout(f"{where}: what is waited for does not hold after {self.count} calls")
             raise InvalidInput(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
-from holdfast.authoring.next_call import NextCall
+from holdfast.authoring.next_call import NextCall, ToolCall
 from holdfast.errors import InvalidInput
 from holdfast.redaction import RESULT_CHARS, Redactor
 from holdfast.secrets import Secrets
@@ -37,7 +37,8 @@ _FORMS: Final[Mapping[str, Callable[[str], str]]] = {
 
 
 def marked(following: NextCall, secrets: Secrets, redactor: Redactor) -> NextCall:
-    """The call that follows, with markers in the place of the secrets that this attempt asked for.
+    """The call that follows, with markers in the place of the secrets that this attempt asked for, and `***` in what is
+    given to tools.
 
     Args:
         following: As the executor said it.
@@ -68,7 +69,8 @@ def marked(following: NextCall, secrets: Secrets, redactor: Redactor) -> NextCal
             "the call that follows would hold a secret in a form in which it cannot be put in again, and it is never "
             "recorded: let the service take the secret from a header, by `auth`, and say its next page without it"
         )
-    return following.model_copy(update={"patch": patch})
+    calls = [ToolCall.model_validate(redactor.value(one.model_dump(mode="json"))) for one in following.calls]
+    return following.model_copy(update={"patch": patch, "calls": calls})
 
 
 async def unmarked(patch: object, config: object, named: frozenset[str], secrets: Secrets) -> Any:

@@ -87,7 +87,7 @@ class ExecutorCall(Call):
                 stand_in = registry().stand_in(self.signature.fn)
                 if stand_in is not None:
                     return await encode(await stand_in([call, None]), info)
-                ctx = await self._context(info, redactor)
+                ctx = await self._context(info, redactor, call.get("earlier"))
                 config = await prepare(self.executor, call, ctx, redactor)
                 limit = self.executor.limit(config)
                 if limit is not None and redactor.text(limit.key) != limit.key:
@@ -123,9 +123,14 @@ class ExecutorCall(Call):
         if isinstance(following, NextCall) and not call.get("code"):
             if "patch" not in call:
                 raise Permanent(
-                    f"further calls of {self.executor.type!r} would have to follow, and a map makes one per item: map "
-                    "over a DAG that has the node"
+                    f"further calls of {self.executor.type!r} would have to follow, and there is one for each item and "
+                    "each use of a tool: map over a DAG that has the node"
                 )
+            if following.calls:
+                from holdfast.engine.dag.tools import complete  # brings the documents along
+
+                calls = [complete(asked, call["config"]) for asked in following.calls]
+                following = following.model_copy(update={"calls": calls})
             note_next(encoded.payload, following)
         return encoded
 
@@ -138,7 +143,7 @@ class ExecutorCall(Call):
             call["values"][call["own"]] = await data.decode(own.payload, plain_adapter(), where=where)
         return call
 
-    async def _context(self, info: StepInfo, redactor: Redactor) -> ExecutorContext:
+    async def _context(self, info: StepInfo, redactor: Redactor, earlier: object) -> ExecutorContext:
         return await context_of(
             info,
             kind=self.executor.type,
@@ -146,6 +151,7 @@ class ExecutorCall(Call):
             key=info.idempotency_key,
             providers=self.host.providers,
             redactor=redactor,
+            earlier=earlier,
         )
 
     def _failure(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -22,6 +23,8 @@ from holdfast.engine.dag.nodes import NODE
 from holdfast.engine.dag.state import NodeView
 from holdfast.engine.dag.step_options import node_options
 from holdfast.engine.dag.subflow import call_workflow
+from holdfast.engine.dag.tools import Suspended as Suspended
+from holdfast.engine.dag.tools import Tools
 from holdfast.engine.evaluation import Evaluation
 from holdfast.engine.maps.data import KEEP, KEPT_BYTES
 from holdfast.engine.maps.plan import node_call
@@ -32,10 +35,6 @@ from holdfast.options import StepOptions
 from holdfast.spec.model import DagSpec, NodeSpec
 from holdfast.spec.names import STEP_TYPE
 from holdfast.states import StepState
-
-
-class Suspended(Exception):
-    """A node goes on in the next execution."""
 
 
 class NodeCalls:
@@ -76,6 +75,7 @@ class NodeCalls:
         self._urgency = urgency
         self._waits = waits
         self._inside = Inside(spec, calls, evaluation)
+        self._tools = Tools(calls, self._tool_place)
 
     async def call(
         self, node: NodeSpec, label: str, scope: Mapping[str, Payload], view: NodeView
@@ -87,6 +87,8 @@ class NodeCalls:
         if chain is not None and not await self._due(node, view):
             return None
         while True:
+            if chain is not None:
+                await self._tools.use(node, label, scope, chain)
             output, following = take_next(await self._once(node, label, scope, view, chain))
             if chain is None:
                 if following is None:
@@ -142,42 +144,55 @@ class NodeCalls:
         view: NodeView,
         chain: Chain | None,
     ) -> Payload:
-        waits = self._slots.crowded
-        if waits:
-            view.waits_for = f"one of the {self._slots.count} places of max_parallel"
         kind = _kind(node)
-        async with self._slots.hold(self._urgency[node.id]):
-            if waits and self._limits.closing:
-                raise Suspended  # nothing has begun: it waits on in the next execution
-            await self._admitted(node, kind, view)
+        async with self._place(node, kind, view) as used:
             call_id = self._calls.numbered(label)
             # What only asks again is undone once.
             undo = None if chain is not None and chain.repeats else self._undo(node, call_id, scope)
-            with self._budget.hold(kind) as used:
-                if node.type == "workflow":
-                    return await self._child(node, call_id, scope, undo, used)
-                config = sent_config(node.type, node.config)
-                takes = self.takes(node)
-                patch = None if takes is None else {} if chain is None else chain.patch
-                output = await self._calls.call(
-                    kind,
-                    call_id,
-                    [node_call(config, scope, takes=takes, patch=patch), NULL],
-                    node_options(node, self._progress.steps),
-                    undo=undo,
-                    step=label,
-                )
-                output = take_usage(output, used)
+            if node.type == "workflow":
+                return await self._child(node, call_id, scope, undo, used)
+            config = sent_config(node.type, node.config)
+            takes = self.takes(node)
+            patch = None if takes is None else {} if chain is None else chain.patch
+            earlier = None if chain is None else chain.earlier
+            output = await self._calls.call(
+                kind,
+                call_id,
+                [node_call(config, scope, takes=takes, patch=patch, earlier=earlier), NULL],
+                node_options(node, self._progress.steps),
+                undo=undo,
+                step=label,
+            )
+            output = take_usage(output, used)
         view.attempts = attempts_of(output)
         return output
 
-    async def _admitted(self, node: NodeSpec, kind: str, view: NodeView) -> None:
+    @asynccontextmanager
+    async def _place(
+        self, node: NodeSpec, kind: str, view: NodeView, *, alone: bool = True
+    ) -> AsyncGenerator[dict[str, float]]:
+        """A place of the run, within its budget. Yields where to put what the call uses up."""
+        waits = self._slots.crowded
+        if waits:
+            view.waits_for = f"one of the {self._slots.count} places of max_parallel"
+        async with self._slots.hold(self._urgency[node.id]):
+            if waits and self._limits.closing:
+                raise Suspended  # nothing has begun: it waits on in the next execution
+            await self._admitted(node, kind, view, alone=alone)
+            with self._budget.hold(kind) as used:
+                yield used
+
+    def _tool_place(self, node: NodeSpec, kind: str) -> AbstractAsyncContextManager[dict[str, float]]:
+        return self._place(node, kind, self._progress.view.nodes[node.id], alone=False)
+
+    async def _admitted(self, node: NodeSpec, kind: str, view: NodeView, *, alone: bool) -> None:
         if self._calls.paused is not None:
             view.waits_for = "the run to be resumed"
             await self._calls.held()
         if self._budget.lacks(kind):
             view.waits_for = "the budget"
-            self._waits.add(node.id)
+            if alone:  # else the node may have calls under way, which are not to be cut off
+                self._waits.add(node.id)
             try:
                 await self._budget.admit(kind, f"node {node.id!r}")
             finally:

@@ -51,13 +51,13 @@ class Progress:
                 "outputs": _written(outputs),
                 "rounds": _written(self.rounds),
                 "chains": {
-                    name: [chain.to_json(), *map(_hex, chain.outputs)] for name, chain in self.chains.items()
+                    name: [chain.to_json(), *map(_hex, chain.payloads)] for name, chain in self.chains.items()
                 },
                 "steps": self.steps,
                 "chosen": {name: sorted(ways) for name, ways in self.chosen.items()},
             }
         )
-        chained = [one for chain in self.chains.values() for one in chain.outputs]
+        chained = [one for chain in self.chains.values() for one in chain.payloads]
         every = [*outputs.values(), *self.rounds.values(), *chained]
         list_refs(payload, sorted({sha256 for one in every for sha256 in genuine_refs(one)}))
         return payload
@@ -71,8 +71,8 @@ class Progress:
             outputs=outputs,
             rounds=_read(carried["rounds"]),
             chains={
-                name: Chain.of_json(chain, [_unhex(one) for one in outputs])
-                for name, (chain, *outputs) in carried.get("chains", {}).items()
+                name: Chain.of_json(chain, [_unhex(one) for one in payloads])
+                for name, (chain, *payloads) in carried.get("chains", {}).items()
             },
             steps=dict(carried.get("steps", {})),
             chosen={name: frozenset(ways) for name, ways in carried["chosen"].items()},

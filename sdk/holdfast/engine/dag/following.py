@@ -8,7 +8,8 @@ from typing import Any, Self
 
 from temporalio.api.common.v1 import Payload
 
-from holdfast.authoring.next_call import NextCall, Trail
+from holdfast.authoring.next_call import NextCall, ToolCall, Trail
+from holdfast.engine.payloads import list_of, object_of
 
 _NEXT = "holdfast-next"
 """In the metadata of an executor's result: the call that follows, as JSON."""
@@ -36,6 +37,25 @@ class Chain(Trail):
 
     outputs: list[Payload] = field(default_factory=list[Payload])
     """Of the calls so far; only the last one where the same is asked again."""
+    asked: list[ToolCall] = field(default_factory=list[ToolCall])
+    """What is to be called before the next one."""
+    asking: Payload | None = None
+    """The output that asked for it."""
+    called: dict[int, Payload] = field(default_factory=dict[int, Payload])
+    """What came of it so far, by its place in `asked`."""
+
+    @property
+    def payloads(self) -> list[Payload]:
+        """All that goes to the next execution beside `to_json`."""
+        return [*self.outputs, *self.called.values()]
+
+    @property
+    def earlier(self) -> Payload | None:
+        """What the next call gets of those that were made before it."""
+        if self.asking is None:
+            return None
+        called = list_of((self.called[place] for place in range(len(self.asked))), "a tool")
+        return object_of({"output": self.asking, "calls": called})
 
     def add(self, node: str, output: Payload, following: NextCall | None) -> None:
         """Count a call.
@@ -47,12 +67,33 @@ class Chain(Trail):
             self.outputs.clear()
         self.outputs.append(output)
         self.follow(f"node {node!r}", following)
+        self.asked, self.called = ([], {}) if following is None else (following.calls, {})
+        self.asking = output if self.asked else None
 
     def to_json(self) -> dict[str, Any]:
-        """As it goes to the next execution, without the outputs."""
-        return {"count": self.count, "repeats": self.repeats, "patch": self.patch, "seen": self.seen}
+        """As it goes to the next execution, without the payloads."""
+        written: dict[str, Any] = {
+            "count": self.count,
+            "repeats": self.repeats,
+            "patch": self.patch,
+            "seen": self.seen,
+        }
+        if self.asked:
+            written["asked"] = [one.model_dump(mode="json", exclude_defaults=True) for one in self.asked]
+            written["called"] = list(self.called)
+        return written
 
     @classmethod
-    def of_json(cls, written: Mapping[str, Any], outputs: list[Payload]) -> Self:
-        """What `to_json` wrote."""
-        return cls(**written, outputs=outputs)
+    def of_json(cls, written: Mapping[str, Any], payloads: list[Payload]) -> Self:
+        """What `to_json` wrote, and `payloads`."""
+        fields = dict(written)
+        asked = [ToolCall.model_validate(one) for one in fields.pop("asked", [])]
+        places: list[int] = fields.pop("called", [])
+        outputs, called = payloads[: len(payloads) - len(places)], payloads[len(payloads) - len(places) :]
+        return cls(
+            **fields,
+            outputs=outputs,
+            asked=asked,
+            asking=outputs[-1] if asked else None,
+            called=dict(zip(places, called, strict=True)),
+        )

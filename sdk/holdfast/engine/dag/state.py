@@ -30,7 +30,7 @@ class NodeView:
     closed: datetime | None = None
     error: str | None = None
     done: int = 0
-    """Items of a map, runs of a loop, or pages and looks of an executor that have completed."""
+    """Items of a map, runs of a loop, or pages, looks and turns of an executor that have completed."""
     total: int | None = None
     """Items of a map."""
     failed: int = 0

@@ -117,9 +117,20 @@ def node_call(
     own: str | None = None,
     takes: Sequence[str] | None = None,
     patch: Mapping[str, Any] | None = None,
+    given: Mapping[str, Any] | None = None,
+    earlier: Payload | None = None,
 ) -> Payload:
-    """The first argument of a node's activity: its config as written, the raw outputs that it names, and of an executor
-    the ones that are its input. A patch says that calls that follow are made, and what is different in this one."""
+    """The first argument of a node's activity: its config as written, and the raw outputs that it names.
+
+    Args:
+        config: With its templates.
+        values: What they may name.
+        own: The node whose own output they may name, for what undoes it.
+        takes: Of an executor: the outputs that are its input.
+        patch: Of calls that follow from one another: what is different in this one.
+        given: Arguments, or fields of an executor's config, in which nothing is a template.
+        earlier: See `ExecutorContext.earlier`.
+    """
     named = template_names(config) - ({own} if own else set())
     found = {name: values[name] for name in sorted(named) if name in values}
     parts = {key: as_payload(value) for key, value in config.items()}
@@ -127,4 +138,8 @@ def node_call(
         parts["input"] = object_of({name: values[name] for name in takes})
     if patch is not None:
         parts["patch"] = as_payload(patch)
+    if given:
+        parts["given"] = as_payload(given)
+    if earlier is not None:
+        parts["earlier"] = earlier
     return object_of({**parts, "values": object_of(found), "own": as_payload(own)})

@@ -1,0 +1,69 @@
+"""What a config lends: entries of its `tools`, each naming a step or an executor that the run calls when somebody asks
+for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from holdfast.authoring.next_call import FURTHER_CALLS, TOOLS
+from holdfast.errors import InvalidInput
+from holdfast.spec.cel_values import is_list, is_map
+
+if TYPE_CHECKING:
+    from holdfast.authoring.executor import Executor
+
+NAMED: Final = ("step", "executor")
+"""What an entry is lent by; one without either only describes a function, and is called by nobody."""
+
+
+def lent(
+    executor: type[Executor[Any, Any]], config: Mapping[str, Any]
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The entries of a config that are lent, with their places."""
+    field = executor.Config.model_fields.get("tools")
+    entries: object = config.get("tools") if field is not None and field.json_schema_extra == TOOLS else None
+    for place, entry in enumerate(entries if is_list(entries) else ()):
+        if is_map(entry) and not entry.keys().isdisjoint(NAMED):
+            yield place, entry
+
+
+def without_tool_configs(executor: type[Executor[Any, Any]], config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same without the configs of what is lent: who asks for a call needs none of its values and secrets."""
+    places = {place for place, _ in lent(executor, config)}
+    if not places:
+        return config
+    tools: Sequence[Any] = config["tools"]
+    return {
+        **config,
+        "tools": [
+            {key: value for key, value in entry.items() if key != "config"} if place in places else entry
+            for place, entry in enumerate(tools)
+        ],
+    }
+
+
+def ensure_written(
+    executor: type[Executor[Any, Any]], written: Mapping[str, Any], rendered: Mapping[str, Any]
+) -> None:
+    """Refuse tools that are not in the document: what comes from outside must not say what is called.
+
+    Raises:
+        InvalidInput: A template made the entry, or what it names.
+    """
+    known = dict(lent(executor, written))
+    for place, entry in lent(executor, rendered):
+        for key in (*NAMED, "takes", "name"):
+            if entry.get(key) != known.get(place, {}).get(key):
+                raise InvalidInput(
+                    f"tools[{place}]: what is lent stands in the document: write out its {key}, without templates"
+                )
+
+
+def further_calls(executor: type[Executor[Any, Any]], config: Mapping[str, Any]) -> Iterator[str]:
+    """The fields of a config that make calls follow."""
+    for name, field in executor.Config.model_fields.items():
+        if field.json_schema_extra == FURTHER_CALLS and config.get(name) is not None:
+            yield name
+    if any(lent(executor, config)):
+        yield "tools"
