@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import ssl
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -38,7 +40,7 @@ class HttpClient:
 
     Args:
         guard: Decides on each connection.
-        tls: Judges certificates. Default: the system's authorities and certifi's.
+        tls: Judges certificates. Default: the system's authorities and certifi's, read once in a process.
     """
 
     def __init__(self, guard: Guard, tls: ssl.SSLContext | None = None) -> None:
@@ -57,7 +59,18 @@ class HttpClient:
             yield self
 
 
+_READING: Final = threading.Lock()
+
+
 def _authorities() -> ssl.SSLContext:
+    """What all clients of the process share: reading the certificates takes as long as a hundred calls. Connections,
+    which belong to an event loop, are each client's own."""
+    with _READING:
+        return _read_authorities()
+
+
+@functools.cache
+def _read_authorities() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.load_verify_locations(cafile=certifi.where())
     return context

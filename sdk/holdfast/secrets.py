@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib.metadata
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
@@ -165,8 +167,14 @@ def secret_sources(given: Given | None = None) -> list[SecretSource]:
         sources.insert(0, GivenSecrets(given) if isinstance(given, Mapping) else given)
     if folder is not None:
         sources.append(FolderSecrets(folder))
-    entries = sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name)
-    return sources + [InstalledSecrets(entry) for entry in entries]
+    return sources + [InstalledSecrets(entry) for entry in _installed(tuple(sys.path))]
+
+
+@functools.lru_cache(maxsize=4)
+def _installed(path: tuple[str, ...]) -> list[EntryPoint]:
+    """The entry points on a path, read once: each call of an executor outside a worker asks for them."""
+    del path  # importlib reads sys.path itself
+    return sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name)
 
 
 class Secrets:

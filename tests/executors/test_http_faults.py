@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -290,6 +291,55 @@ async def test_a_certificate_that_is_trusted_is_fine(tmp_path: Path) -> None:
     service_tls, client_tls = self_signed(tmp_path)
     async with serving(always(reply("ok")), tls=service_tls) as service:
         assert (await output({"url": service.url}, client=guarded(tls=client_tls)))["body"] == "ok"
+
+
+CALLS_IN_THREADS = """
+import asyncio, os, ssl, sys, threading
+
+made = []
+make = ssl.create_default_context
+ssl.create_default_context = lambda *args, **named: made.append(1) or make(*args, **named)
+
+from holdfast_executors import http
+
+assert made == [], "it is made when the module is imported"
+answers = []
+
+async def calls():
+    answers.extend([(await http.get(sys.argv[1])).body for _ in range(3)])
+
+def in_a_loop():
+    asyncio.run(calls())
+
+in_a_loop()
+opened = len(os.listdir("/proc/self/fd"))
+threads = [threading.Thread(target=in_a_loop) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len(made), answers == ["ok"] * 15, len(os.listdir("/proc/self/fd")) - opened)
+"""
+
+
+async def test_calls_outside_a_worker_read_the_certificates_once_and_leave_nothing_open(
+    tmp_path: Path,
+) -> None:
+    service_tls, _ = self_signed(tmp_path)
+    async with serving(always(reply("ok")), tls=service_tls) as service:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-W", "error", "-c", CALLS_IN_THREADS, service.url),
+            env={
+                **os.environ,
+                "SSL_CERT_FILE": str(tmp_path / "service.pem"),
+                "HOLDFAST_HTTP_ALLOW": "127.0.0.1",
+            },
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        said, complaint = await process.communicate()
+    assert (said.split(), complaint) == ([b"1", b"True", b"0"], b"")
 
 
 async def test_https_to_a_service_without_is_tried_again() -> None:
