@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, TypeVar, final
+from typing import Any, Final, TypeVar, cast, final
 
 from holdfast.errors import InvalidConfiguration
 
@@ -42,6 +42,19 @@ def check_duration(name: str, value: object) -> None:
         raise InvalidConfiguration(f"{name}={value!r}: write timedelta(seconds={value!r})")
     if value <= timedelta(0):
         raise InvalidConfiguration(f"{name}={value!r}: a duration is longer than zero")
+
+
+def check_made(name: str, value: object, kind: type[object]) -> None:
+    """Refuse what was to be an object of options and is something else, such as a plain dictionary.
+
+    Raises:
+        InvalidConfiguration: It is something else; the message shows how to write it.
+    """
+    if isinstance(value, kind):
+        return
+    given = cast("dict[object, object]", value).items() if isinstance(value, dict) else ()
+    fields = ", ".join(f"{field}={item!r}" for field, item in given) or "..."
+    raise InvalidConfiguration(f"{name} = {value!r:.200}: write {kind.__name__}({fields:.200})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,6 +231,8 @@ class StepOptions:
             raise InvalidConfiguration(
                 "local=True runs inside the workflow task: drop deferred, process and queue"
             )
+        if self.limit is not None:
+            check_made("limit", self.limit, Limit)
         if self.limit is not None and (self.local or self.deferred):
             raise InvalidConfiguration(
                 "a step with limit= waits before it begins and gives its place back when its function ends: drop local "
@@ -269,8 +284,21 @@ class ExecutorOptions:
     in could come from anywhere, and would be carried out."""
 
     def __post_init__(self) -> None:
+        if cast("object", self.timeout) is None:
+            raise InvalidConfiguration("timeout=None: an attempt ends at some time; write timedelta(...)")
         check_duration("timeout", self.timeout)
         check_duration("heartbeat", self.heartbeat)
+        check_made("retry", self.retry, RetryPolicy)
+        for name in ("has_effects", "idempotent", "local"):
+            value: object = getattr(self, name)
+            if not isinstance(value, bool):
+                raise InvalidConfiguration(f"{name}={value!r}: write True or False")
+        fields = cast("object", self.code_fields)
+        names = cast("tuple[object, ...]", () if isinstance(fields, str) else fields)
+        if isinstance(fields, str) or not all(isinstance(one, str) for one in names):
+            raise InvalidConfiguration(
+                f"code_fields={fields!r}: write a tuple of names, such as ('statement',)"
+            )
         if self.local and not self.idempotent:
             raise InvalidConfiguration(
                 "local=True may run an executor again after a crash: state idempotent=True, or drop local"

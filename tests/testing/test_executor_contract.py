@@ -70,6 +70,9 @@ class Base(Executor[Config, Any]):
         return {"text": config.how}
 
 
+BAD: list[dict[str, Any]] = [{"how": "refuses"}, {}, {"how": 1}, {"how": "refuses", "what": 1}, {"key": ""}]
+
+
 def failing(
     executor: type[Executor[Any, Any]], how: str, *, key: str = "", slow: str | None = None
 ) -> list[str]:
@@ -77,7 +80,7 @@ def failing(
     checks = executor_contract(
         executor,
         good=[{"how": how, "key": key}],
-        bad=[{"how": "refuses"}],
+        bad=BAD,
         slow={"how": slow} if slow else None,
         secrets={"KEY": KEY},
     )
@@ -129,7 +132,9 @@ def test_a_cancel_that_is_not_honoured_is_found(slow: str, says: str) -> None:
 
 
 def test_a_bad_config_that_would_be_tried_again_is_found() -> None:
-    checks = executor_contract(Base, good=[{"how": "x"}], bad=[{"how": "transient"}, {"how": "nothing"}])
+    checks = executor_contract(
+        Base, good=[{"how": "x"}], bad=[{"how": "transient"}, {"how": "nothing"}, *BAD[:3]]
+    )
     named = {str(check): check for check in checks}
     with pytest.raises(AssertionError, match=r"would be tried again: .*perhaps later; raise Permanent"):
         named["bad 0 is refused for good"]()
@@ -148,14 +153,90 @@ def test_undocumented_fields_are_found() -> None:
         async def execute(self, ctx: ExecutorContext, config: Bare, input: JsonValue) -> Output:
             return Output(text="")
 
-    documented = executor_contract(Silent, good=[{"how": "x"}], bad=[{}])[0]
+    documented = executor_contract(Silent, good=[{"how": "x"}], bad=BAD)[0]
     with pytest.raises(AssertionError, match="has no docstring"):
         documented()
     Silent.__doc__ = "Says nothing."
     with pytest.raises(AssertionError, match=r"fields without a description: Bare\.how;"):
-        executor_contract(Silent, good=[{"how": "x"}], bad=[{}])[0]()
+        executor_contract(Silent, good=[{"how": "x"}], bad=BAD)[0]()
 
 
-def test_it_needs_cases() -> None:
-    with pytest.raises(InvalidInput, match="at least one good and one bad"):
-        executor_contract(Base, good=[], bad=[{}])
+GOOD: list[Any] = [{"how": "x"}]
+
+
+@pytest.mark.parametrize(
+    ("slip", "says"),
+    [
+        ({"good": []}, "needs 1 good config at least, got 0"),
+        ({"bad": BAD[:4]}, "needs 5 bad configs at least, got 4"),
+        ({"bad": [*BAD, {"how": "refuses"}]}, r"bad\[5\] is the same as bad\[0\]"),
+        ({"good": {"how": "x"}}, "good= takes a list of configs, got {'how': 'x'}: put it in brackets"),
+        ({"good": [Config(how="x")]}, r"good\[0\] is a Config: write the config as a document holds it"),
+        ({"good": ["how"]}, r"good\[0\] is 'how': a config is a mapping"),
+        ({"slow": ["how"]}, r"slow\[0\] is \['how'\]: a config is a mapping"),
+        ({"secrets": {"KEY": "short"}}, r"secrets\['KEY'\] is to be a text of 6 characters or more"),
+        ({"secrets": {"KEY": 123456}}, r"secrets\['KEY'\] is to be a text"),
+        ({"overrides": {"client": 1}}, "overrides= has the key 'client': write the provider itself"),
+        ({"executor": Base()}, r"takes the class: write Base, not Base\(\)"),
+        ({"executor": Config}, "takes a subclass of Executor, got <class"),
+        ({"executor": Executor}, "Executor has no `type`"),
+    ],
+)
+def test_what_would_check_nothing_is_refused(slip: dict[str, Any], says: str) -> None:
+    given: dict[str, Any] = {"executor": Base, "good": GOOD, "bad": BAD, **slip}
+    with pytest.raises(InvalidInput, match=says):
+        executor_contract(given.pop("executor"), **given)
+
+
+def test_without_secrets_no_check_says_that_none_is_shown() -> None:
+    names = [str(check) for check in executor_contract(Base, good=GOOD, bad=BAD)]
+    assert not [name for name in names if "secret" in name]
+    assert "bad 4 is refused for good" in names
+
+
+class Inner(BaseModel):
+    size: int = Field(default=1, description="How large.")
+
+
+class Outer(BaseModel, extra="forbid"):
+    inner: Inner = Field(default=Inner(), description="What is in it.")
+
+
+def test_unknown_fields_inside_of_the_config_are_found() -> None:
+    class Nested(Executor[Outer, Output]):
+        """Nests."""
+
+        type = "nested"
+
+        async def execute(self, ctx: ExecutorContext, config: Outer, input: JsonValue) -> Output:
+            return Output(text="")
+
+    closed = executor_contract(Nested, good=[{}], bad=BAD)[1]
+    with pytest.raises(AssertionError, match=r"^Inner takes unknown fields, so that a misspelt one"):
+        closed()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"validate": "no good"}, "validate gave 'no good': it gives a list of sentences"),
+        ({"validate": None}, "validate gave None"),
+        ({"validate": [""]}, r"validate gave \[''\]"),
+        ({"limit": {"rate": "1/s"}}, r"limit gave {'rate': '1/s'}: it gives a Limit"),
+    ],
+)
+def test_methods_that_give_something_else_are_found(given: dict[str, Any], says: str) -> None:
+    class Slips(Base):
+        """Slips."""
+
+        type = "slips"
+
+        def validate(self, config: Config) -> Any:
+            return given.get("validate", [])
+
+        def limit(self, config: Config) -> Any:
+            return given.get("limit")
+
+    named = {str(check): check for check in executor_contract(Slips, good=GOOD, bad=BAD)}
+    with pytest.raises(AssertionError, match=says):
+        named["bad 0 is refused for good"]()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic_core import PydanticSerializationError, ValidationError, to_json, to_jsonable_python
 
-from holdfast.authoring.config_schema import config_schema
+from holdfast.authoring.config_schema import config_schema, spellings
 from holdfast.authoring.depends import providers_here
 from holdfast.authoring.executor_context import ExecutorContext, context_of
 from holdfast.authoring.executors import EXECUTOR
@@ -144,7 +144,12 @@ async def prepare(
 
 def templates_in_code(executor: type[Executor[Any, Any]], config: Mapping[str, Any]) -> str:
     """What is wrong with a config whose code holds templates; empty for any other."""
-    fields = [field for field in executor.options.code_fields if _has_template(config.get(field))]
+    fields = [
+        name
+        for field in executor.options.code_fields
+        for name in spellings(executor.Config, field)
+        if _has_template(config.get(name))
+    ]
     if not fields:
         return ""
     return (

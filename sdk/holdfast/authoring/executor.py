@@ -12,12 +12,14 @@ from typing import Any, ClassVar, Final, Generic, TypedDict, TypeVar, cast, get_
 from pydantic import BaseModel, JsonValue
 from typing_extensions import Unpack
 
+from holdfast.authoring.config_schema import spellings
 from holdfast.authoring.execution import call_of, execute_here
 from holdfast.authoring.executor_context import ExecutorContext
 from holdfast.authoring.executors import EXECUTOR
 from holdfast.authoring.step import Step
-from holdfast.errors import InvalidExecutor, InvalidInput
-from holdfast.options import ExecutorOptions, Limit, RetryPolicy
+from holdfast.errors import InvalidConfiguration, InvalidExecutor, InvalidInput
+from holdfast.options import ExecutorOptions, Limit, RetryPolicy, check_made
+from holdfast.spec.check_graph import closest
 from holdfast.spec.names import CONTROL_TYPES, STEP_TYPE
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
@@ -177,12 +179,26 @@ def _check_shape(cls: builtins.type[Executor[Any, Any]]) -> None:
             f"{config.__qualname__} takes unknown fields, so that a misspelt one would be ignored: write `class "
             f'{config.__name__}(BaseModel, extra="forbid")`'
         )
+    try:
+        check_made("options", cls.options, ExecutorOptions)
+    except InvalidConfiguration as error:
+        raise refuse(error.message) from None
+    for name in cls.options.code_fields:
+        if not spellings(config, name):
+            raise refuse(
+                f"code_fields has {name!r}, which is no field of {config.__qualname__}. "
+                f"{closest(name, config.model_fields)}There is: {', '.join(config.model_fields)}"
+            )
     if "execute" not in _own_names(cls) or not inspect.iscoroutinefunction(cls.execute):
         raise refuse("write `async def execute(self, ctx, config, input)`")
     if len(inspect.signature(cls.execute).parameters) != 4:
         raise refuse("execute takes (self, ctx, config, input), and nothing else")
-    if inspect.iscoroutinefunction(cls.validate):
-        raise refuse("validate does no I/O: write it without async")
+    for name, written in (("validate", "Sequence[str]"), ("limit", "Limit | None")):
+        method: object = getattr(cls, name)
+        if not callable(method):
+            raise refuse(f"{name} = {method!r:.200}: write `def {name}(self, config) -> {written}`")
+        if inspect.iscoroutinefunction(method):
+            raise refuse(f"{name} does no I/O: write it without async")
     required = [
         parameter.name
         for parameter in list(inspect.signature(cls.__init__).parameters.values())[1:]

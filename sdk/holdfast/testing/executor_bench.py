@@ -7,10 +7,10 @@ import contextlib
 import dataclasses
 import io
 import logging
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from pydantic_core import to_json
 from temporalio.api.common.v1 import Payload
@@ -27,6 +27,7 @@ from holdfast.engine.data.converter import make_data_converter
 from holdfast.engine.data.step_data import StepData
 from holdfast.engine.executors import ExecutorCall
 from holdfast.engine.process_pool import ProcessPool
+from holdfast.options import Limit
 from holdfast.secrets import secret_sources
 
 _NULL = Payload(metadata={"encoding": b"json/plain"}, data=b"null")
@@ -66,7 +67,8 @@ class Bench:
         self._processes = ProcessPool(1)
         host = StepHost(self._data, providers=self._providers, instances={}, processes=self._processes)
         self._keys: list[str] = []
-        self._call = ExecutorCall(host, _watched(executor, self._keys))
+        self._slips: list[str] = []
+        self._call = ExecutorCall(host, _watched(executor, self._keys, self._slips))
         self._environment = ActivityEnvironment()
         self._kind = executor
 
@@ -132,6 +134,10 @@ class Bench:
         }
         return ended
 
+    def check_methods(self) -> None:
+        """Raise `AssertionError` if `validate` or `limit` gave what it should not in the attempts so far."""
+        assert not self._slips, self._slips[0]
+
     async def read_and_write(self, output: Payload) -> bytes:
         """The output after somebody has read it as its declared type and written it again."""
         adapter = self._kind.step.signature.result
@@ -139,14 +145,34 @@ class Bench:
         return (await self._data.encode_result(value, adapter, step=self._kind.type)).data
 
 
-def _watched(executor: type[Executor[Any, Any]], keys: list[str]) -> type[Executor[Any, Any]]:
-    """The same executor, which notes the idempotency keys that it sees."""
+def _watched(
+    executor: type[Executor[Any, Any]], keys: list[str], slips: list[str]
+) -> type[Executor[Any, Any]]:
+    """The same executor, which notes the idempotency keys that it sees, and what its methods give that they should
+    not."""
 
     async def execute(self: Any, ctx: ExecutorContext, config: Any, input: Any) -> Any:
         keys.append(ctx.idempotency_key)
         return await executor.execute(self, ctx, config, input)
 
-    return type(executor.__name__, (executor,), {"execute": execute, "__module__": executor.__module__})
+    def validate(self: Any, config: Any) -> Sequence[str]:
+        found = cast("object", executor.validate(self, config))
+        if isinstance(found, Sequence) and not isinstance(found, str):
+            sentences = cast("Sequence[object]", found)
+            if all(isinstance(one, str) and one for one in sentences):
+                return cast("Sequence[str]", sentences)
+        slips.append(f"validate gave {found!r:.200}: it gives a list of sentences, empty for a good config")
+        return ["validate gave no list of sentences"] if found else []
+
+    def limit(self: Any, config: Any) -> Limit | None:
+        found = cast("object", executor.limit(self, config))
+        if found is None or isinstance(found, Limit):
+            return found
+        slips.append(f"limit gave {found!r:.200}: it gives a Limit(...) or None")
+        return None
+
+    members = {"execute": execute, "validate": validate, "limit": limit, "__module__": executor.__module__}
+    return type(executor.__name__, (executor,), members)
 
 
 class _Logged(logging.Handler):

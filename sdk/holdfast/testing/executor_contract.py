@@ -5,29 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from holdfast.authoring.catalogue import entry_of
 from holdfast.authoring.executor import Executor
-from holdfast.errors import InvalidInput
 from holdfast.spec.check_config import compile_schema
 from holdfast.testing.executor_bench import Bench, Ended
+from holdfast.testing.executor_cases import ExecutorCase as ExecutorCase
+from holdfast.testing.executor_cases import cases_of, check_executor, check_overrides, check_secrets
 
 CANCEL_SECONDS = 1.0
 """How soon an attempt ends after it was cancelled."""
 
-
-@dataclass(frozen=True)
-class ExecutorCase:
-    """One use of an executor.
-
-    Args:
-        config: As a document holds it; `{{ secrets.NAME }}` in strings stands for what `secrets` gives.
-        input: What it works on.
-    """
-
-    config: Mapping[str, Any]
-    input: Any = None
+MIN_BAD: Final = 5
+"""Missing and unknown fields, wrong types and values, and what only the service refuses: fewer leave some out."""
 
 
 @dataclass(frozen=True)
@@ -56,60 +47,68 @@ def executor_contract(
 ) -> list[ContractCheck]:
     """The checks of an executor. They need no server: attempts run as a worker runs them.
 
-    What is checked: the schema is JSON Schema and refuses unknown fields; every field of config and output says what it
-    means; good cases fit the schema, succeed, keep nothing in the executor, and give what travels as JSON; bad ones
-    are refused before a run or fail for good, with an error that travels; an idempotent executor succeeds again under
-    the same key; a slow one ends within a second of its cancel; no secret is in outputs, errors, logs, progress or on
-    standard output.
+    What is checked: the schema is JSON Schema and refuses unknown fields, in objects inside the config too; every field
+    of config and output says what it means; `validate` and `limit` give what they should; good cases fit the schema,
+    succeed, keep nothing in the executor, and give what travels as JSON; bad ones are refused before a run or fail for
+    good, with an error that travels; an idempotent executor succeeds again under the same key; a slow one ends within a
+    second of its cancel; no secret is in outputs, errors, logs, progress or on standard output.
 
     Args:
         executor: The class.
         good: Configs, or cases with an input, that succeed. At least one.
-        bad: Those that do not. At least one.
+        bad: Those that do not. At least five, no two the same.
         slow: One that takes longer than two seconds, for the cancel.
-        secrets: The secrets that the cases use.
+        secrets: The secrets that the cases use, of six characters or more. Without any, nothing is checked of them.
         overrides: Values in place of what `ctx.get(provider)` gives, such as a client of a fake service.
+
+    Raises:
+        InvalidInput: What is given is not enough, or would not check what it seems to.
 
     Example:
         ```python
-        CHECKS = executor_contract(Shout, good=[{"text": "hi"}], bad=[{"text": 1}])
+        CHECKS = executor_contract(
+            Shout,
+            good=[{"text": "hi"}],
+            bad=[{}, {"text": 1}, {"text": ""}, {"text": "hi", "loud": 1}, {"text": "x" * 9999}],
+        )
 
         @pytest.mark.parametrize("check", CHECKS, ids=str)
         def test_contract(check: ContractCheck) -> None:
             check()
         ```
     """
-    if not good or not bad:
-        raise InvalidInput("executor_contract needs at least one good and one bad config")
+    check_executor(executor)
+    check_secrets(secrets or {})
+    check_overrides(overrides or {})
+    good_cases, bad_cases = cases_of("good", good, 1), cases_of("bad", bad, MIN_BAD)
     contract = _Contract(executor, dict(secrets or {}), dict(overrides or {}))
     checks = [
         ContractCheck("every field is documented", contract.documented),
         ContractCheck("unknown fields are refused", contract.closed),
     ]
-    for index, given in enumerate(good):
-        case = _case(given)
+    for index, case in enumerate(good_cases):
         checks += [
             ContractCheck(f"good {index} succeeds", _bound(contract.succeeds, case)),
-            ContractCheck(f"good {index} shows no secret", _bound(contract.keeps_secrets, case)),
             ContractCheck(
                 f"good {index} leaves nothing in the executor", _bound(contract.is_stateless, case)
             ),
         ]
         if executor.options.idempotent:
             checks.append(ContractCheck(f"good {index} succeeds again", _bound(contract.repeats, case)))
-    for index, given in enumerate(bad):
-        case = _case(given)
+    checks += [
+        ContractCheck(f"bad {index} is refused for good", _bound(contract.refuses, case))
+        for index, case in enumerate(bad_cases)
+    ]
+    if secrets:
         checks += [
-            ContractCheck(f"bad {index} is refused for good", _bound(contract.refuses, case)),
-            ContractCheck(f"bad {index} shows no secret", _bound(contract.keeps_secrets, case)),
+            ContractCheck(f"{name} {index} shows no secret", _bound(contract.keeps_secrets, case))
+            for name, cases in (("good", good_cases), ("bad", bad_cases))
+            for index, case in enumerate(cases)
         ]
     if slow is not None:
-        checks.append(ContractCheck("a cancel ends it", _bound(contract.cancels, _case(slow))))
+        [case] = cases_of("slow", [slow], 1)
+        checks.append(ContractCheck("a cancel ends it", _bound(contract.cancels, case)))
     return checks
-
-
-def _case(given: Mapping[str, Any] | ExecutorCase) -> ExecutorCase:
-    return given if isinstance(given, ExecutorCase) else ExecutorCase(given)
 
 
 def _bound(
@@ -142,9 +141,16 @@ class _Contract:
         )
 
     async def closed(self) -> None:
-        problems = compile_schema(self.entry.config_schema)
-        unknown = "a_field_that_nobody_has"
-        assert problems({unknown: 1}), "the schema of the config takes unknown fields"
+        compile_schema(self.entry.config_schema)  # which says if it is no schema
+        models = _models(self.entry.config_schema)
+        taking = [
+            title
+            for title, model in models.items()
+            if "properties" in model and "additionalProperties" not in model
+        ]
+        assert not taking, (
+            f'{", ".join(taking)} takes unknown fields, so that a misspelt one would be ignored: write extra="forbid"'
+        )
 
     async def succeeds(self, case: ExecutorCase) -> None:
         problems = compile_schema(self.entry.config_schema)(dict(case.config))
@@ -152,6 +158,7 @@ class _Contract:
         async with self.bench() as bench:
             ended = await bench.attempt(case.config, case.input)
             assert ended.error is None, f"{case.config!r} failed: {ended.error}"
+            bench.check_methods()
             again = await bench.read_and_write(ended.output)
         assert again == ended.output.data, (
             f"the output is another after it was read and written: {ended.output.data!r}, then {again!r}"
@@ -187,6 +194,7 @@ class _Contract:
     async def refuses(self, case: ExecutorCase) -> None:
         async with self.bench() as bench:
             ended = await bench.attempt(case.config, case.input)
+            bench.check_methods()
         assert ended.error is not None, f"{case.config!r} succeeded: {ended.output.data[:200]!r}"
         assert ended.error.non_retryable, (
             f"{case.config!r} would be tried again: {ended.error}; raise Permanent, or InvalidInput from validate"
@@ -228,10 +236,14 @@ def _json(data: bytes) -> Any:
 
 def _undocumented(schema: Mapping[str, Any]) -> list[str]:
     """The fields of a schema, and of all it refers to, that no sentence explains."""
-    models = {schema.get("title", "it"): schema, **schema.get("$defs", {})}
     return [
         f"{title}.{name}"
-        for title, model in models.items()
+        for title, model in _models(schema).items()
         for name, described in model.get("properties", {}).items()
         if not described.get("description")
     ]
+
+
+def _models(schema: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """A schema and all that it refers to, by name."""
+    return {schema.get("title", "it"): schema, **schema.get("$defs", {})}
