@@ -8,15 +8,18 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.dag_graphs import random_plan
-from benchmarks.dag_ours import LEDGER, additions, notes
+from benchmarks.dag_ours import additions, notes
+from benchmarks.dag_raw import RAW_QUEUE, RawMap
+from benchmarks.ledger import LEDGER
 from benchmarks.processes import ROOT
-from benchmarks.report import Verdict, at_most
+from benchmarks.report import Verdict, at_least, at_most
 from holdfast import Client, Run
 
 QUEUE = "bench-maps"
@@ -81,13 +84,17 @@ async def verdicts(client: Client, home: Path, *, quick: bool) -> list[Verdict]:
     process = await asyncio.to_thread(_Process, home)
     try:
         await _mapped(client, process, 600)  # what is loaded once is not growth
-        small = await _mapped(client, process, 1_000 if quick else 10_000)
+        many = 1_000 if quick else 10_000
+        raw_seconds = await _raw_seconds(client, process, many)
+        small = await _mapped(client, process, many)
+        print(f"the same by hand on raw: {raw_seconds:.1f} s before it", flush=True)
         large = await _mapped(client, process, 2_000 if quick else 100_000)
         state = await _state_ms(client)
     finally:
         await asyncio.to_thread(process.close)
     return [
         at_most("map of 10,000 local steps, seconds", small.seconds, 20),
+        at_least("map of 10,000 local steps, dag / raw by hand", raw_seconds / small.seconds, 0.80),
         at_most("map of 10,000, events of the longest history", small.longest, 2000),
         at_most("map of 10,000, growth of the worker in MiB", small.growth_mib, 64),
         at_most("map of 10,000, parent queries p95 in ms", small.query_ms, 100),
@@ -98,6 +105,17 @@ async def verdicts(client: Client, home: Path, *, quick: bool) -> list[Verdict]:
         at_most("map of 100,000, items not done exactly once", large.wrong, 0),
         at_most("state of a run of 1,000 nodes, p95 in ms", state, 50),
     ]
+
+
+async def _raw_seconds(client: Client, process: _Process, count: int) -> float:
+    """What the same takes by hand on raw temporalio, in the same process."""
+    begin = time.perf_counter()
+    for size in (500, count):
+        begin = time.perf_counter()
+        name = f"raw-map-{uuid.uuid4().hex}"
+        assert await client.temporal.execute_workflow(RawMap.run, size, id=name, task_queue=RAW_QUEUE) == size
+        process.wrong(size)
+    return time.perf_counter() - begin
 
 
 async def _mapped(client: Client, process: _Process, count: int) -> Mapped:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from typing import Any
 
 from benchmarks.dag_graphs import Plan
+from benchmarks.ledger import append
 from holdfast import Step, step
 from holdfast.authoring.dag import Dag
-
-LEDGER = "BENCH_LEDGER"
-"""The environment variable that names the file to which a map writes what it does."""
 
 
 @step(name="bench.increment")
@@ -35,10 +32,8 @@ async def dag_nap(seconds: float) -> None:
 
 @step(name="bench.note", local=True)
 async def dag_note(item: int) -> int:
-    """Append the item to the ledger, in one write, so that lines never mix."""
-    fd = os.open(os.environ[LEDGER], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.write(fd, b"%d\n" % item)
-    os.close(fd)
+    """Append the item to the ledger."""
+    append(item)
     return item
 
 

@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 from temporalio import activity, workflow
@@ -13,9 +14,10 @@ from temporalio.client import Client as TemporalClient
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker as TemporalWorker
 
+from benchmarks.ledger import append
 from benchmarks.raw_flows import OPTIONS, RawChain, RawFan, beating, raw_increment
 
-QUEUE = "bench-raw-dag"
+RAW_QUEUE = "bench-raw-dag"
 
 RawRun = Callable[..., Awaitable[Any]]
 """Runs a workflow with one argument to its end."""
@@ -48,6 +50,50 @@ class RawGraph:
         return {name: await task for name, task in tasks.items() if name not in needed}
 
 
+@activity.defn
+async def raw_note(item: int) -> int:
+    """Append the item to the ledger."""
+    append(item)
+    return item
+
+
+@workflow.defn
+class RawPart:
+    """A part of a map: a local activity per item, 125 at a time."""
+
+    @workflow.run
+    async def run(self, first: int, count: int) -> list[int]:
+        """Run it."""
+        places = asyncio.Semaphore(125)
+
+        async def one(item: int) -> int:
+            async with places:
+                done: int = await workflow.execute_local_activity(
+                    raw_note, item, start_to_close_timeout=timedelta(seconds=10)
+                )
+                return done
+
+        return list(await asyncio.gather(*(one(item) for item in range(first, first + count))))
+
+
+@workflow.defn
+class RawMap:
+    """A map in child runs of 500 items, four at a time."""
+
+    @workflow.run
+    async def run(self, count: int) -> int:
+        """Run it."""
+        places = asyncio.Semaphore(4)
+
+        async def part(first: int) -> int:
+            async with places:
+                args = [first, min(500, count - first)]
+                done = await workflow.execute_child_workflow(RawPart.run, args=args)
+                return len(done)
+
+        return sum(await asyncio.gather(*(part(first) for first in range(0, count, 500))))
+
+
 @asynccontextmanager
 async def raw_dags(address: str) -> AsyncGenerator[RawRun]:
     """A raw worker, and what runs a workflow on it."""
@@ -55,15 +101,15 @@ async def raw_dags(address: str) -> AsyncGenerator[RawRun]:
 
     async def run(flow: Any, argument: Any) -> Any:
         handle = await client.start_workflow(
-            flow.run, argument, id=f"raw-{uuid.uuid4().hex}", task_queue=QUEUE, request_eager_start=True
+            flow.run, argument, id=f"raw-{uuid.uuid4().hex}", task_queue=RAW_QUEUE, request_eager_start=True
         )
         return await handle.result()
 
     async with TemporalWorker(
         client,
-        task_queue=QUEUE,
-        workflows=[RawChain, RawFan, RawGraph],
-        activities=[raw_increment, raw_add],
+        task_queue=RAW_QUEUE,
+        workflows=[RawChain, RawFan, RawGraph, RawMap, RawPart],
+        activities=[raw_increment, raw_add, raw_note],
         max_concurrent_activities=100,
         max_concurrent_workflow_tasks=100,
     ):

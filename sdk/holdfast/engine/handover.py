@@ -20,8 +20,12 @@ from typing import Any
 
 logger = logging.getLogger("holdfast.worker")
 
-_POLLS = 8
+_POLLS = 4
 """Polls that are open while local steps come."""
+
+MAX_LOCAL = 32
+"""Local steps that a worker has at a time. Plain ones come through where all these places are taken; what waits for its
+turn in Python has begun to the native part, and its time runs."""
 
 Keep = Callable[[Any], None]
 """Takes an activity task, to beat for it until its step begins. Called from any thread."""

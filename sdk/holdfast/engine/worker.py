@@ -19,6 +19,7 @@ from temporalio.worker import PollerBehaviorSimpleMaximum, WorkerDeploymentConfi
 from temporalio.worker import Worker as TemporalWorker
 
 from holdfast.engine.blocked import be_patient
+from holdfast.engine.handover import MAX_LOCAL
 from holdfast.engine.health import HealthServer
 from holdfast.engine.keyed_limits import KeyedLimits
 from holdfast.engine.parts import Parts
@@ -122,6 +123,7 @@ class Worker:
                 workflow_runner=self._parts.runner,
                 interceptors=[self._heartbeats],
                 max_concurrent_activities=max_steps,
+                max_concurrent_local_activities=MAX_LOCAL,
                 max_concurrent_workflow_tasks=max_workflow_tasks,
                 max_cached_workflows=max_cached_runs,
                 workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(maximum=max(2, pollers)),
