@@ -109,10 +109,13 @@ def test_executors_of_others_get_the_same_sentences() -> None:
     assert (
         refused({"color": "green"}) == f'{start}color: expected "red", "blue" or a whole number, got "green"'
     )
+    assert refused({"colour": "red"}).endswith(
+        "colour: there is no such field. Did you mean 'color'? There is: color, name"
+    )
     assert refused({"name": "nobody"}).startswith(f"{start}name: nobody paints, got 'nobody'")
     assert refused({"color": {}, "name": 1, "x": 1}) == (
         f'{start}color: expected "red", "blue" or a whole number, got {{}}; '
-        "name: expected text or a list, got 1; x: Extra inputs are not permitted, got 1"
+        "name: expected text or a list, got 1; x: there is no such field. There is: color, name"
     )
 
 

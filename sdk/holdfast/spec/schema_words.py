@@ -73,7 +73,7 @@ def validator_of(schema: JsonSchema | bool) -> jsonschema_rs.Validator:
 def clashes(
     schema: JsonSchema, value: object, shown: Callable[[object], str]
 ) -> list[tuple[Path, list[Problem]]]:
-    """The parts of a value that are of a wrong kind, or none of what may be chosen.
+    """The parts of a value that are of a wrong kind, none of what may be chosen, or unknown.
 
     Args:
         schema: What it is checked against.
@@ -85,10 +85,15 @@ def clashes(
     """
     words, kinds = Words(schema, False, shown), (*_UNIONS, *_CHOICES, Kind.Type)
     found: dict[tuple[str | int, ...], list[ValidationError]] = {}
+    unknown: list[tuple[Path, list[Problem]]] = []
     for error in validator_of(schema).iter_errors(value):
         if isinstance(error.kind, kinds):
             found.setdefault(tuple(error.instance_path), []).append(error)
-    return [(path, words.problems(errors)) for path, errors in found.items()]
+        elif isinstance(error.kind, Kind.AdditionalProperties):
+            for name in error.kind.unexpected:
+                path = [*error.instance_path, name]
+                unknown.append((path, [(f"there is no such field. {words.fields(error, name)}", path)]))
+    return [(path, words.problems(errors)) for path, errors in found.items()] + unknown
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,11 @@ class Words:
             elif not self._may_be_mended(error):
                 found.append((self._told(error), error.instance_path))
         return [problem for at, problem in enumerate(found) if problem not in found[:at]]
+
+    def fields(self, error: ValidationError, name: str) -> str:
+        """The fields that there are where one is unknown, the one that was probably meant first."""
+        known = list(self._part(error.schema_path[:-1]).get("properties", {}))
+        return f"{closest(name, known)}There is: {', '.join(known) or 'none'}"
 
     def _of_union(self, error: ValidationError) -> list[Problem]:
         kind, value, path = error.kind, error.instance, error.instance_path
@@ -194,8 +204,7 @@ class Words:
         known = list(holder.get("properties", {}))
         if isinstance(kind, Kind.AdditionalProperties) and known:
             wrong = ", ".join(map(repr, kind.unexpected))
-            meant = closest(kind.unexpected[0], known)
-            return f"there is no field {wrong}. {meant}There is: {', '.join(known)}"
+            return f"there is no field {wrong}. {self.fields(error, kind.unexpected[0])}"
         if (
             isinstance(kind, Kind.MinProperties | Kind.MaxProperties)
             and known
