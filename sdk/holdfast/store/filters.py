@@ -1,0 +1,168 @@
+"""Which runs are meant: a typed filter, and the conditions it stands for. Values only ever travel as parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Select, column, table, text
+
+from holdfast.errors import InvalidInput
+from holdfast.states import RunState
+from holdfast.store.columns import ID_BYTES, bounded, escaped, microseconds
+from holdfast.store.database import Database
+from holdfast.store.schema import KEY_BITS, run_details, runs
+
+_PARTS: Final = 30
+_TRIGRAM: Final = 3
+"""The shortest text that the index of substrings finds."""
+
+run_search = table("run_search", column("rowid"), column("search"))
+"""SQLite's index of substrings. Its rows are the runs' keys."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFilter:
+    """Which runs are meant: those that fit everything that is given. Empty means all."""
+
+    states: Collection[RunState] = ()
+    workflows: Collection[str] = ()
+    versions: Collection[str] = ()
+    queues: Collection[str] = ()
+    dag: bool | None = None
+    """Only DAGs, or only code."""
+
+    open: bool | None = None
+    """Only open runs, or only closed ones."""
+
+    started_from: datetime | None = None
+    started_to: datetime | None = None
+    """Before this moment, not at it."""
+
+    closed_from: datetime | None = None
+    closed_to: datetime | None = None
+    fingerprint: str | None = None
+    """Of the error; see `fingerprint.py`."""
+
+    error_type: str | None = None
+    parent: str | None = None
+    """The id of the run that started them."""
+
+    text: str | None = None
+    """A part of the run's id, its workflow, error, search attributes, or of what is kept of its input and result; upper
+    and lower case are alike."""
+
+    def __post_init__(self) -> None:
+        """Refuses times without a zone.
+
+        Raises:
+            InvalidInput: A time has no zone, so nobody can tell when it is.
+        """
+        for name in ("started_from", "started_to", "closed_from", "closed_to"):
+            moment = getattr(self, name)
+            if moment is not None and moment.tzinfo is None:
+                raise InvalidInput(f"{name}={moment!r} has no time zone; add one, such as tzinfo=UTC.")
+
+
+def conditions(chosen: RunFilter) -> list[ColumnElement[bool]]:
+    """What a row of `runs` must fulfil, all but the text.
+
+    Args:
+        chosen: The filter.
+    """
+    found: list[ColumnElement[bool]] = []
+    states = wanted_states(chosen)
+    if states is not None:
+        found.append(runs.c.state.in_(states))
+    for name, values in (
+        ("workflow", chosen.workflows),
+        ("version", chosen.versions),
+        ("queue", chosen.queues),
+    ):
+        if values:
+            found.append(runs.c[name].in_(sorted(map(bounded, values))))
+    if chosen.dag is not None:
+        found.append(runs.c.dag == chosen.dag)
+    if chosen.started_from is not None:
+        found.append(runs.c.key >= first_key(chosen.started_from))
+    if chosen.started_to is not None:
+        found.append(runs.c.key < first_key(chosen.started_to))
+    if chosen.closed_from is not None:
+        found.append(runs.c.closed >= chosen.closed_from)
+    if chosen.closed_to is not None:
+        found.append(runs.c.closed < chosen.closed_to)
+    if chosen.fingerprint is not None:
+        found.append(runs.c.fingerprint == chosen.fingerprint)
+    if chosen.error_type is not None:
+        found.append(runs.c.error_type == bounded(chosen.error_type))
+    if chosen.parent is not None:
+        found.append(runs.c.parent == bounded(chosen.parent, ID_BYTES))
+    return found
+
+
+def wanted_states(chosen: RunFilter) -> list[str] | None:
+    """The states that a filter lets through, sorted; `None` for all."""
+    if chosen.open is None:
+        return sorted({state.value for state in chosen.states}) or None
+    return sorted(s.value for s in (chosen.states or RunState) if RunState(s).closed is not chosen.open)
+
+
+def first_key(moment: datetime) -> int:
+    """The lowest key of what starts at a moment."""
+    return microseconds(moment) << KEY_BITS
+
+
+def filtered(database: Database, query: Select[Any], chosen: RunFilter) -> Select[Any]:
+    """The query over `runs`, with the conditions of a filter.
+
+    Args:
+        database: Tells how texts are searched.
+        query: Its first table must be `runs`.
+        chosen: The filter.
+    """
+    query = query.where(*conditions(chosen))
+    if not chosen.text:
+        return query
+    if database.is_sqlite and len(chosen.text) >= _TRIGRAM:
+        return query.join_from(runs, run_search, run_search.c.rowid == runs.c.key).where(
+            _matches(chosen.text)
+        )
+    return query.join_from(runs, run_details, run_details.c.run_key == runs.c.key).where(
+        _contains(chosen.text)
+    )
+
+
+def order_key(database: Database, chosen: RunFilter) -> ColumnElement[int]:
+    """What `filtered` rows are sorted by: the column whose order costs nothing."""
+    if chosen.text and database.is_sqlite and len(chosen.text) >= _TRIGRAM:
+        return run_search.c.rowid
+    return runs.c.key
+
+
+def split(chosen: RunFilter) -> Sequence[RunFilter]:
+    """Filters that together let through the same runs, each served by one index in the order of keys.
+
+    A list of several states or workflows would have to be sorted as a whole before its first page is known.
+    """
+    states = wanted_states(chosen)
+    if states == []:
+        return []
+    if chosen.text or chosen.fingerprint or chosen.parent:
+        return [chosen]
+    by_state: list[Sequence[RunState]] = [[RunState(state)] for state in states] if states else [[]]
+    by_workflow: list[Sequence[str]] = [[name] for name in sorted(set(chosen.workflows))] or [[]]
+    if len(by_state) * len(by_workflow) > _PARTS:
+        return [chosen]
+    return [replace(chosen, open=None, states=s, workflows=w) for s in by_state for w in by_workflow]
+
+
+def _matches(part: str) -> ColumnElement[bool]:
+    phrase = '"' + escaped(part).replace('"', '""') + '"'
+    return text("run_search MATCH :phrase").bindparams(phrase=phrase)  # type: ignore[return-value]
+
+
+def _contains(part: str) -> ColumnElement[bool]:
+    pattern = part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return run_details.c.search.ilike(f"%{pattern}%", escape="\\")
