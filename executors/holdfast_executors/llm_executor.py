@@ -64,7 +64,7 @@ class Llm(Executor[LlmConfig, LlmOutput]):
         from holdfast_executors.llm_failures import NoModel
         from holdfast_executors.llm_send import Sender
 
-        sender = Sender(endpoints, config, await _key(ctx, config), await _publisher(ctx, config))
+        sender = Sender(endpoints, config, await _key(ctx, config), await _publisher(ctx, config), ctx)
         memo = Memo(ctx)
         spent = Spent(config.prices)
         *others, last = dict.fromkeys([config.model, *config.fallbacks])

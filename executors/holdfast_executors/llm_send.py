@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import openai
 
-from holdfast import Permanent, RetryAfter, Unavailable
+from holdfast import ExecutorContext, Permanent, RetryAfter, Unavailable
 from holdfast.spec.cel_values import is_map
 from holdfast_executors.llm_client import Endpoints, headers_of
 from holdfast_executors.llm_failures import failure
@@ -37,10 +37,18 @@ class Sender:
         config: Of the call.
         key: The API key.
         publish: Takes the pieces of a stream.
+        ctx: Of the attempt.
     """
 
-    def __init__(self, endpoints: Endpoints, config: LlmConfig, key: str | None, publish: Publish) -> None:
-        self._endpoints, self._config, self._publish = endpoints, config, publish
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        config: LlmConfig,
+        key: str | None,
+        publish: Publish,
+        ctx: ExecutorContext,
+    ) -> None:
+        self._endpoints, self._config, self._publish, self._ctx = endpoints, config, publish, ctx
         client = endpoints.client(config.base_url)
         self._api: Any = client.chat.completions if config.api == "chat" else client.responses
         self._headers = headers_of(key)
@@ -54,9 +62,10 @@ class Sender:
             Permanent: It will not.
         """
         bucket = self._endpoints.buckets[self._config.base_url, body["model"]]
-        begun = memo.begun(request)
+        begun, tokens = memo.begun(request), tokens_of(body)
+        holder = self._holder(body["model"])
         if begun is None:
-            await bucket.take(tokens_of(body), begun=memo.holds_any)
+            await bucket.take(tokens, begun=memo.holds_any, holder=holder)
         try:
             async with self._in_time():
                 if self._config.background:
@@ -66,11 +75,19 @@ class Sender:
                 return parse(await self._whole(body), self._config.api)
         except openai.APIError as error:
             raised = failure(error, self._where)
-            if isinstance(raised, RetryAfter):
-                bucket.close(raised.delay)
+            if isinstance(raised, RetryAfter) and isinstance(error, openai.APIStatusError):
+                headers = error.response.headers
+                delay = bucket.refused(headers, raised.delay, tokens, holder=holder)
+                raised = RetryAfter(delay, str(raised))
             raise raised from error
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise Unavailable(f"{self._where} sent an event that is no JSON: {error}") from None
+
+    def _holder(self, model: str) -> str | None:
+        """Who comes back when the limit of this model says so: only a run does, and only for the last model. A limit of
+        the others sends the call on to the next."""
+        *_, last = dict.fromkeys([self._config.model, *self._config.fallbacks])
+        return self._ctx.idempotency_key if self._ctx.run_id and model == last else None
 
     @asynccontextmanager
     async def _in_time(self) -> AsyncGenerator[None]:

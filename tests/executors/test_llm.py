@@ -281,20 +281,6 @@ async def test_an_endpoint_that_tells_its_limits_is_not_asked_beyond_them() -> N
         await endpoints.close()
 
 
-async def test_waits_for_the_endpoints_limit_use_up_no_attempts(
-    holdfast_client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("holdfast_executors.llm_limits.LONGEST_WAIT", timedelta(0))
-    with FakeLLM(rate_limit=LLMRateLimit(requests=1, per=timedelta(seconds=1))) as fake:
-        async with Worker(holdfast_client, [flows]):
-            options: dict[str, str] = {"retry": "quick"}
-            await holdfast_client.run(flows.ask, fake.base_url, options)
-            runs = [await holdfast_client.start(flows.ask, fake.base_url, options) for _ in range(9)]
-            for run in runs:
-                assert (await run.result()).text
-        assert [request.status for request in fake.requests].count(200) == 10
-
-
 async def test_a_429_holds_back_the_next_call_of_this_worker_to_the_same_model() -> None:
     endpoints = Endpoints()
     try:
@@ -328,7 +314,7 @@ async def test_a_bucket_refills_with_time_and_refuses_long_waits() -> None:
         "x-ratelimit-reset-tokens": "100s",
     }  # fmt: skip
     bucket.learn(headers)
-    with pytest.raises(RetryAfter, match="no room for 50 s"):
+    with pytest.raises(RetryAfter, match="no room for 51 s"):
         await bucket.take(500, begun=True)
     now = 60.0
     await asyncio.wait_for(bucket.take(500, begun=True), 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -22,12 +23,17 @@ class LLMRateLimit:
 
 
 class Limiter:
-    """Counts requests."""
+    """Counts requests.
 
-    def __init__(self, limit: LLMRateLimit) -> None:
-        self._limit = limit
+    Args:
+        limit: How many it takes.
+        clock: Seconds.
+    """
+
+    def __init__(self, limit: LLMRateLimit, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit, self._clock = limit, clock
         self._left = float(limit.requests)
-        self._at = time.monotonic()
+        self._at = clock()
         self._lock = threading.Lock()
 
     def take(self) -> tuple[dict[str, str], LLMFault | None]:
@@ -35,7 +41,7 @@ class Limiter:
         limit = self._limit
         each = limit.per.total_seconds() / limit.requests
         with self._lock:
-            now = time.monotonic()
+            now = self._clock()
             self._left = min(limit.requests, self._left + (now - self._at) / each)
             self._at = now
             allowed = self._left >= 1
