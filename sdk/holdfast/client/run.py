@@ -254,8 +254,15 @@ class Run(Generic[R]):
         )
 
     async def state(self, type: type[Any] = object) -> Any:
-        """What the workflow last gave to `set_state`, as plain JSON values or as `type`. It needs a worker."""
-        return await self.query(STATE_QUERY, result=type)
+        """What the workflow last gave to `set_state`, as plain JSON values or as `type`; of a DAG, every node as
+        `DagView` and `NodeView` say. It needs a worker."""
+        from holdfast.client.dag_state import add_attempts, has_running_nodes  # brings the documents along
+
+        found = await self.query(STATE_QUERY, result=type)
+        if has_running_nodes(found):
+            described = await self._call(self._handle.describe())
+            add_attempts(found, described.raw_description.pending_activities)
+        return found
 
     async def cancel(self) -> None:
         """Ask the run to stop. Its steps are cancelled, then its compensations run.

@@ -16,8 +16,7 @@ from temporalio.common import Priority, RawValue
 from temporalio.common import RetryPolicy as TemporalRetryPolicy
 from temporalio.exceptions import ActivityError, FailureError
 
-from holdfast.authoring.registry import registry
-from holdfast.authoring.step import COMPENSATION_RETRY, Step
+from holdfast.authoring.step import Step
 from holdfast.authoring.workflow import Workflow
 from holdfast.engine.children import MAP_WORKFLOW, child_run_id, run_child
 from holdfast.engine.compensation import Compensations, Undo
@@ -272,9 +271,7 @@ class Calls:
                 undo.name,
                 undo.activity_id,
                 [*undo.arguments, result],
-                dataclasses.replace(
-                    _compensation_options(undo), queue=undo.queue, summary=f"undoes {undo.step}"
-                ),
+                undo.options(),
                 compensating=True,
             )
         except FailureError as exc:
@@ -388,11 +385,6 @@ class Calls:
         self.paused = None
         if searchable():
             workflow.upsert_search_attributes([PAUSED.value_set(False)])  # pyright: ignore[reportUnknownMemberType]
-
-
-def _compensation_options(undo: Undo) -> StepOptions:
-    step = registry().step(undo.step)
-    return step.compensation.options if step and step.compensation else StepOptions(retry=COMPENSATION_RETRY)
 
 
 def _temporal_retry(retry: RetryPolicy) -> TemporalRetryPolicy:

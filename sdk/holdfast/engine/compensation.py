@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,10 @@ from typing import Any
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 
+from holdfast.authoring.registry import registry
+from holdfast.authoring.step import COMPENSATION_RETRY
 from holdfast.engine.data.refs import genuine_refs
+from holdfast.options import StepOptions
 
 COMPENSATING_MEMO = "holdfast.compensating"
 
@@ -30,6 +34,14 @@ class Undo:
     completed_at: int = field(default=0)
     caller: asyncio.Task[Any] | None = None
     """The task that waits for the step, while it is open."""
+
+    def options(self) -> StepOptions:
+        """In force for it."""
+        step = registry().step(self.step)
+        found = (
+            step.compensation.options if step and step.compensation else StepOptions(retry=COMPENSATION_RETRY)
+        )
+        return dataclasses.replace(found, queue=self.queue, summary=f"undoes {self.step}")
 
 
 class Compensations:

@@ -19,6 +19,7 @@ from holdfast import (
     InvalidInput,
     InvalidWorkflow,
     Permanent,
+    RetryPolicy,
     RunFailed,
     Worker,
     register_executor,
@@ -290,3 +291,28 @@ async def test_why_a_node_does_not_go_on_is_shown(client: Client) -> None:
     while not (await run.status()).closed:
         reasons |= {node["waits_for"] for node in (await run.state())["nodes"].values()}
     assert "one of the 1 places of max_parallel" in reasons
+
+
+@step(retry=RetryPolicy(max_attempts=3, first_delay=timedelta(minutes=1)))
+async def nodes_falter(text: str) -> str:
+    if step_info().attempt == 1:
+        raise ConnectionError("once")
+    return text
+
+
+async def test_state_says_which_attempt_a_node_waits_for(client: Client) -> None:
+    dag = Dag("faltering", output="falters")
+    dag.add_step(nodes_falter, id="falters", arguments={"text": "done"})
+    run = await client.start(dag)
+
+    async def node() -> dict[str, Any]:
+        found: dict[str, Any] = (await run.state())["nodes"]["falters"]
+        return found
+
+    while (await node())["state"] != "retrying":  # noqa: ASYNC110 - the run is elsewhere
+        await asyncio.sleep(0.1)
+    found = await node()
+    assert (found["attempts"], found["waits_for"]) == (2, "attempt 2")
+    assert await run.result() == "done"
+    found = await node()
+    assert (found["state"], found["attempts"], found["waits_for"]) == ("completed", 2, None)

@@ -25,7 +25,7 @@ class NodeView:
     """Why it does not go on, in a few words; None while it works and once it has ended. What its steps do on the
     workers, `run.describe()` says."""
     attempts: int | None = None
-    """Of the call that has ended last, if it took more than one."""
+    """Of the call that has ended last, or of the one that works now, if it took more than one."""
     started: datetime | None = None
     closed: datetime | None = None
     error: str | None = None

@@ -41,6 +41,12 @@ _CALL_ID: Final = re.compile(r"(?P<node>[^\[\]@-]+)(?:\[(?P<index>\d+)\])?(?:-\d
 """`fetch`, `enrich[7]`, and those with `-2` for another call of the node or `@...` for a run that was started again."""
 
 
+def node_of_call(call_id: str) -> str | None:
+    """The node whose step has this id, if it is one of a node."""
+    match = _CALL_ID.fullmatch(call_id)
+    return match["node"] if match and not call_id.startswith(COMPENSATION_PREFIX) else None
+
+
 def graph_of_dag(
     events: Iterable[HistoryEvent],
     document: JsonValue,
