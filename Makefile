@@ -15,8 +15,9 @@ help: ## List the commands
 demo: .venv/.installed-demo ## Run the examples, one of them a DAG, on real weather data and kill a worker in the middle
 	@$(PY) examples/demo.py
 
-test: .venv/.installed-test ## Run the tests, in JOBS=3 processes (most of them wait)
-	@$(PY) -m pytest -n $(JOBS) --dist loadfile --durations=20
+test: .venv/.installed-test ## Run the tests: in JOBS=3 processes, and those that kill and count alone
+	@$(PY) -m pytest -n $(JOBS) --dist loadfile --durations=20 --ignore tests/faults
+	@$(PY) -m pytest --durations=10 tests/faults
 
 lint: .venv/.installed-dev ## Check style and formatting
 	@$(PY) -m ruff check .
