@@ -26,6 +26,9 @@ MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 _POLL_SECONDS: Final = (0.5, 5.0)
 """Between two looks at a response in the background: first, and at most."""
 
+_CANCEL_SECONDS: Final = 5
+"""For how long an endpoint may keep a cancelled step from ending."""
+
 _OPEN: Final = ("queued", "in_progress")
 
 
@@ -53,6 +56,8 @@ class Sender:
         self._api: Any = client.chat.completions if config.api == "chat" else client.responses
         self._headers = headers_of(key)
         self._where = f"the endpoint {config.base_url}"
+        self._open: str | None = None
+        """The response in the background that is waited for."""
 
     async def send(self, body: Body, memo: Memo, request: str) -> Reply:
         """Ask once.
@@ -63,11 +68,11 @@ class Sender:
         """
         bucket = self._endpoints.buckets[self._config.base_url, body["model"]]
         begun, tokens = memo.begun(request), tokens_of(body)
-        holder = self._holder(body["model"])
+        holder, self._open = self._holder(body["model"]), None
         if begun is None:
             await bucket.take(tokens, begun=memo.holds_any, holder=holder)
         try:
-            async with self._in_time():
+            async with self._unless_cancelled(), self._in_time():
                 if self._config.background:
                     return await self._background(body, memo, request, begun)
                 if self._config.stream:
@@ -96,6 +101,26 @@ class Sender:
                 yield
         except TimeoutError:
             raise Unavailable(f"{self._where} did not answer within {self._config.seconds:g} s") from None
+
+    @asynccontextmanager
+    async def _unless_cancelled(self) -> AsyncGenerator[None]:
+        """Asks the endpoint to stop working on a response that nobody is going to fetch: the run asked this attempt to
+        stop, or no run is there that would try again."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            if self._open is not None and (self._ctx.is_cancelled or not self._ctx.run_id):
+                await self._cancel(self._open)
+            raise
+
+    async def _cancel(self, begun: str) -> None:
+        try:
+            async with asyncio.timeout(_CANCEL_SECONDS):
+                await self._api.with_raw_response.cancel(begun, extra_headers=self._headers)
+        except (openai.APIError, TimeoutError) as error:
+            self._ctx.logger.warning(
+                "%s was not told that the response %r is not wanted any more: %s", self._where, begun, error
+            )
 
     async def _whole(self, body: Body) -> bytes:
         async with self._api.with_streaming_response.create(**self._asked(body)) as response:
@@ -142,14 +167,17 @@ class Sender:
             begun = found.get("id")
             if not begun:
                 raise Unavailable(f"{self._where} began a response without an id")
+            self._open = begun
             await memo.begin(request, begun)
         else:
+            self._open = begun
             found = await self._look(begun, memo, request)
         pause, most = _POLL_SECONDS
         while found.get("status") in _OPEN:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, most)
             found = await self._look(begun, memo, request)
+        self._open = None
         if found.get("status") in ("failed", "cancelled"):
             await memo.begin(request, None)  # the next attempt begins anew
         return read_response(found)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
-from holdfast import Client, Worker
+from holdfast import Client, RunCancelled, Worker
 from holdfast.testing import FakeLLM, LLMFault
 from holdfast.testing.llm_answers import LLMAnswer, LLMToolCall
+from holdfast_executors import llm
 from holdfast_executors.llm_retry_after import LONGEST, SHORTEST, retry_after
 
 from . import llm_flows as flows
@@ -140,7 +141,7 @@ async def test_an_endpoint_that_is_not_there() -> None:
 
 
 @asynccontextmanager
-async def trickling(head: bytes, piece: bytes, seconds: float) -> AsyncIterator[str]:
+async def trickling(head: bytes, piece: bytes, seconds: float) -> AsyncGenerator[str]:
     """An endpoint that sends a piece, waits, and so on for ever."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -235,3 +236,80 @@ async def test_a_response_that_the_endpoint_forgot_is_begun_anew(holdfast_client
             assert fake.forget("resp_000001")
             assert (await run.result()).text == "b"
         assert len(fake.requests) == 2
+
+
+SLOW = LLMAnswer("late", latency=timedelta(seconds=60))
+BEHIND = {"api": "responses", "background": True}
+
+
+def status_of(fake: FakeLLM) -> str:
+    found = fake.look_up("resp_000001", cancel=False)
+    assert found is not None
+    return str(found["status"])
+
+
+async def test_a_run_that_is_cancelled_cancels_its_response_in_the_background(
+    holdfast_client: Client,
+) -> None:
+    with FakeLLM(SLOW) as fake:
+        async with Worker(holdfast_client, [flows]):
+            run = await holdfast_client.start(flows.ask, fake.base_url, BEHIND)
+            await begun(fake)
+            await run.cancel()
+            with pytest.raises(RunCancelled):
+                await run.result()
+            assert status_of(fake) == "cancelled"
+        assert len(fake.requests) == 1
+
+
+async def test_a_worker_that_stops_leaves_the_response_to_the_next_attempt(holdfast_client: Client) -> None:
+    with FakeLLM(LLMAnswer("late", latency=timedelta(seconds=4))) as fake:
+        async with Worker(holdfast_client, [flows], drain=timedelta(milliseconds=50)):
+            run = await holdfast_client.start(flows.ask, fake.base_url, BEHIND)
+            await begun(fake)
+        assert status_of(fake) != "cancelled"
+        async with Worker(holdfast_client, [flows]):
+            assert (await run.result()).text == "late"
+        assert len(fake.requests) == 1
+
+
+async def test_a_call_outside_of_a_run_that_is_cancelled_cancels_its_response_too() -> None:
+    with FakeLLM(SLOW) as fake:
+        asked = asyncio.create_task(
+            llm.ask("Hi", model="m", base_url=fake.base_url, api="responses", background=True)
+        )
+        await begun(fake)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        assert status_of(fake) == "cancelled"
+
+
+async def test_a_response_that_takes_too_long_is_not_cancelled_since_the_next_attempt_fetches_it() -> None:
+    with FakeLLM(SLOW) as fake:
+        await postponed(asking(fake, seconds=0.8, **BEHIND))
+        assert status_of(fake) != "cancelled"
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+async def test_an_endpoint_that_does_not_cancel_holds_nothing_up(
+    hangs: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("holdfast_executors.llm_send._CANCEL_SECONDS", 0.3)
+    with FakeLLM(SLOW) as fake:
+        asked = asyncio.create_task(
+            llm.ask("Hi", model="m", base_url=fake.base_url, api="responses", background=True)
+        )
+        await begun(fake)
+        look_up = fake.look_up
+
+        def stubborn(response_id: str, *, cancel: bool) -> dict[str, Any] | None:
+            if cancel and hangs:
+                fake.closing.wait()
+            return None if cancel else look_up(response_id, cancel=False)
+
+        monkeypatch.setattr(fake, "look_up", stubborn)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(asked, 10)
+    assert "not wanted any more" in caplog.text

@@ -9,6 +9,7 @@ import random
 from datetime import timedelta
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowExecutionStatus
 
 from holdfast import Client, RetryAfter, Worker
@@ -153,6 +154,11 @@ async def test_who_gives_up_while_it_waits_leaves_its_place(monkeypatch: pytest.
     assert await endpoint.ask("last") == pytest.approx(60, abs=2)
 
 
+async def scheduled_count(client: Client, run_id: str) -> int:
+    history = await client.temporal.get_workflow_handle(run_id).fetch_history()
+    return sum(event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED for event in history.events)
+
+
 @pytest.mark.usefixtures("nobody_waits_in_place")
 async def test_fifty_calls_of_a_run_wait_and_use_up_no_attempt(holdfast_client: Client) -> None:
     with FakeLLM(rate_limit=LLMRateLimit(requests=10, per=timedelta(seconds=2))) as fake:
@@ -167,9 +173,11 @@ async def test_fifty_calls_of_a_run_wait_and_use_up_no_attempt(holdfast_client: 
                     while (await handle.describe()).status == WorkflowExecutionStatus.RUNNING:  # noqa: ASYNC110
                         await asyncio.sleep(0.2)
             assert all([(await run.result()).text for run in runs])
+            counts = [await scheduled_count(holdfast_client, run.id) for run in runs]
             attempts = [(await run.describe()).steps[0].attempt for run in runs]
         assert [request.status for request in fake.requests] == [200] * 51
     assert set(attempts) == {1}
+    assert max(counts) <= 3, "each comes back at its own time, and not again and again"
 
 
 async def test_a_limit_of_a_model_with_fallbacks_keeps_no_places() -> None:

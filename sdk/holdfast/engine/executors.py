@@ -113,7 +113,7 @@ class ExecutorCall(Call):
             raise failure from shown
 
     def _enter(self) -> StepInfo:
-        info = dataclasses.replace(super()._enter(), _record=_record)
+        info = dataclasses.replace(super()._enter(), _record=_record, _is_cancelled=_asked_to_stop)
         enter(info)
         return info
 
@@ -174,6 +174,12 @@ class ExecutorCall(Call):
             next_retry_delay=failure.next_retry_delay,
             category=failure.category,
         )
+
+
+def _asked_to_stop() -> bool:
+    """Whether the run did: a worker that stops, and a pause, end an attempt too, and another one follows."""
+    details = activity.cancellation_details()
+    return details is not None and details.cancel_requested
 
 
 async def _record(*details: Any) -> None:
