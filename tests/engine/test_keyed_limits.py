@@ -49,6 +49,7 @@ async def test_a_key_is_served_when_the_queue_of_its_first_caller_has_no_worker_
         await holdfast_client.run(
             flows.fives_then_alone, [flows.Job("moved", 0)], timeout=timedelta(seconds=60)
         )
+    assert flows.most["moved"] == 1
 
 
 async def test_two_workers_of_one_client_serve_limits_side_by_side(holdfast_client: Client) -> None:
@@ -58,6 +59,7 @@ async def test_two_workers_of_one_client_serve_limits_side_by_side(holdfast_clie
             await holdfast_client.run(flows.all_of, jobs)
             await holdfast_client.run(flows.fives_then_alone, jobs)
         await holdfast_client.run(flows.fives_then_alone, jobs)
+    assert flows.most["shared"] <= 5
 
 
 async def test_a_step_that_fails_gives_its_place_back(holdfast_client: Client) -> None:

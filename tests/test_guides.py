@@ -1,0 +1,41 @@
+"""The examples of guide pages, each run as a project of its own."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+GUIDE = Path(__file__).parents[1] / "docs" / "guide"
+SETTINGS = "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n"
+
+
+@pytest.mark.parametrize(
+    ("page", "module", "passed"),
+    [
+        # Of executors: five checks of a good case and of the class, two of each bad one, and the DAG.
+        ("executors", "postcard", 17),
+        ("llm", "triage", None),
+        ("testing", "shop", None),
+    ],
+)
+def test_the_examples_of_a_page_pass_with_warnings_as_errors(
+    page: str, module: str, passed: int | None, tmp_path: Path
+) -> None:
+    text = (GUIDE / f"{page}.md").read_text("utf-8")
+    code, *tests = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (tmp_path / f"{module}.py").write_text(code, "utf-8")
+    (tmp_path / f"test_{module}.py").write_text("\n\n".join(tests), "utf-8")
+    (tmp_path / "pytest.ini").write_text(SETTINGS, "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{passed or sum(test.count('def test_') for test in tests)} passed" in done.stdout
