@@ -30,6 +30,9 @@ types: .venv/.installed-dev ## Check types with mypy and pyright, both strict
 
 bench: .venv/.installed-test ## Measure Holdfast beside raw temporalio (minutes; the machine should be idle)
 	@$(PY) -m benchmarks
+	@$(PY) -m benchmarks.executors_http
+	@$(PY) -m benchmarks.executors_transform
+	@$(PY) -m benchmarks.executors_llm
 
 crash: .venv/.installed-test ## Kill workers and servers again and again (about half an hour); prints seeds and figures
 	@FAULTS=thorough $(PY) -m pytest -s --timeout 0 tests/faults tests/client/test_exit.py

@@ -35,7 +35,7 @@ async def _main(rounds: int, *, quick: bool) -> int:
                         "imports 30 models and 50 steps, against one function", _wide(ours), rounds
                     )
                 tuned = await _servers(client.address, rounds)
-                memory = await _memory(client.address, home, rounds=1 if quick else 3)
+                memory = await _memory(client.address, home, rounds=1 if quick else 5)
                 dags = await dag.measured(client, home, rounds, quick=quick)
             imports = _imports(3 if quick else rounds)
             first = processes.first_result_seconds(1 if quick else 3)
