@@ -114,7 +114,9 @@ def first_key(moment: datetime) -> int:
     return microseconds(moment) << KEY_BITS
 
 
-def filtered(database: Database, query: Select[Any], chosen: RunFilter) -> Select[Any]:
+def filtered(
+    database: Database, query: Select[*tuple[Any, ...]], chosen: RunFilter
+) -> Select[*tuple[Any, ...]]:
     """The query over `runs`, with the conditions of a filter.
 
     Args:

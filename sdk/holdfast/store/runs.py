@@ -190,7 +190,8 @@ def facet_runs(database: Database, chosen: RunFilter, by: FacetName, *, limit: i
         Unavailable: The database does not answer.
     """
     count, latest = func.count().label("n"), func.max(runs.c.key).label("latest")
-    query = filtered(database, select(runs.c[by], count, latest).select_from(runs), chosen)
+    every: Select[*tuple[Any, ...]] = select(*[runs.c[by], count, latest])
+    query = filtered(database, every.select_from(runs), chosen)
     if by in ("error_type", "fingerprint"):
         query = query.where(runs.c[by].is_not(None))
     with database.read() as connection:
@@ -265,7 +266,7 @@ def get_steps(database: Database, run_id: str) -> list[StoredStep]:
     return [_step(row, failures.get((row["execution_key"], row["position"]), [])) for row in rows]
 
 
-def _keys(database: Database, chosen: RunFilter, before: int | None, limit: int) -> Select[Any]:
+def _keys(database: Database, chosen: RunFilter, before: int | None, limit: int) -> Select[*tuple[Any, ...]]:
     key = order_key(database, chosen)
     query = filtered(database, select(key.label("key")).select_from(runs), chosen)
     if before is not None:
@@ -273,7 +274,7 @@ def _keys(database: Database, chosen: RunFilter, before: int | None, limit: int)
     return query.order_by(key.desc()).limit(limit)
 
 
-def _joined() -> Select[Any]:
+def _joined() -> Select[*tuple[Any, ...]]:
     return select(*_COLUMNS).join_from(runs, run_details, run_details.c.run_key == runs.c.key)
 
 

@@ -1,0 +1,147 @@
+"""Quantiles of durations and queue waits, by the cheapest way that is right for the filter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+from sqlalchemy import Connection, Select, func, select
+
+from holdfast.store.columns import microseconds
+from holdfast.store.database import Database
+from holdfast.store.filters import RunFilter, filtered
+from holdfast.store.quantiles import bucket, from_buckets, from_values
+from holdfast.store.rollup import DAY
+from holdfast.store.schema import KEY_BITS, executions, histograms, runs, steps
+from holdfast.store.step_sums import StepGroups, chosen_steps
+from holdfast.store.sums import allows_rollups, inner, keys_between, named
+
+How: TypeAlias = Literal["exact", "within 2 %", "sampled"]
+Measure: TypeAlias = Literal["duration", "queue_wait"]
+
+EXACT_ROWS: Final = 10_000
+SAMPLE_ROWS: Final = 100_000
+_WANTED: Final = (0.5, 0.95, 0.99)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantiles:
+    """In microseconds; `None` where there is nothing."""
+
+    p50: int | None = None
+    p95: int | None = None
+    p99: int | None = None
+    how: How = "exact"
+
+
+def run_quantiles(
+    connection: Connection, database: Database, chosen: RunFilter, measure: Measure, count: int | None
+) -> Quantiles:
+    """Of runs.
+
+    Args:
+        connection: To read with.
+        database: Tells how texts are searched.
+        chosen: Which runs.
+        measure: Of what.
+        count: How many values there must be, if that is known: fewer means that rows were pruned, and the figures by
+            day are asked.
+    """
+    column = runs.c[f"{measure}_us"]
+    query = filtered(database, select(column).select_from(runs), chosen).where(column.is_not(None))
+    values = list(connection.execute(query.limit(EXACT_ROWS + 1)).scalars())
+    if len(values) <= EXACT_ROWS and count in (None, len(values)):
+        return _told(from_values(values, _WANTED), "exact")
+    if allows_rollups(chosen) and not chosen.states and chosen.open is None and chosen.error_type is None:
+        found = _run_buckets(connection, chosen, measure)
+        return _told(from_buckets(found, _WANTED), "within 2 %")
+    total = connection.execute(query.with_only_columns(func.count())).scalar_one()
+    if total > SAMPLE_ROWS:
+        query = query.where(_sample(total))
+    values = list(connection.execute(query).scalars())
+    return _told(from_values(values, _WANTED), "sampled" if total > SAMPLE_ROWS else "exact")
+
+
+def step_quantiles(
+    connection: Connection, database: Database, chosen: RunFilter, figures: StepGroups
+) -> dict[tuple[str, str], Quantiles]:
+    """Of the steps in `figures`, by workflow and step."""
+    closed = sum(sums.closed for outcomes in figures.groups.values() for sums in outcomes.values())
+    if figures.from_rollups and closed > EXACT_ROWS:
+        return {
+            place: _told(from_buckets(found, _WANTED), "within 2 %")
+            for place, found in _step_buckets(connection, chosen).items()
+        }
+    values: dict[tuple[str, str], list[int]] = {}
+    query = chosen_steps(database, chosen, figures, executions.c.workflow, steps.c.name, steps.c.duration_us)
+    for workflow, step, value in connection.execute(query.where(steps.c.duration_us.is_not(None))):
+        values.setdefault((workflow, step), []).append(value)
+    how: How = "exact" if figures.sampled is None else "sampled"
+    return {place: _told(from_values(found, _WANTED), how) for place, found in values.items()}
+
+
+def _told(values: Iterable[int | None], how: How) -> Quantiles:
+    p50, p95, p99 = values
+    return Quantiles(p50=p50, p95=p95, p99=p99, how=how)
+
+
+def _sample(total: int) -> Any:
+    """Of so many runs, a part that is large enough: the last bits of a key are those of a hash."""
+    return (runs.c.key % (1 << KEY_BITS)) < max((SAMPLE_ROWS << KEY_BITS) // total, 1)
+
+
+def _run_buckets(connection: Connection, chosen: RunFilter, measure: Measure) -> Mapping[int, int]:
+    found: dict[int, int] = {}
+    outside, query = _days(chosen, histograms.c.bucket)
+    query = query.where(histograms.c.step == "", histograms.c.measure == measure)
+    for number, count in connection.execute(query.group_by(histograms.c.bucket)):
+        found[number] = int(count)
+    column = runs.c[f"{measure}_us"]
+    for start, end in outside:
+        rows = select(column, func.count()).where(column.is_not(None), *keys_between(runs.c.key, start, end))
+        for value, count in connection.execute(rows.where(*named(runs.c, chosen)).group_by(column)):
+            found[bucket(value)] = found.get(bucket(value), 0) + count
+    return found
+
+
+def _step_buckets(connection: Connection, chosen: RunFilter) -> dict[tuple[str, str], dict[int, int]]:
+    found: dict[tuple[str, str], dict[int, int]] = {}
+    groups = (histograms.c.workflow, histograms.c.step, histograms.c.bucket)
+    outside, query = _days(chosen, *groups)
+    query = query.where(histograms.c.step != "", histograms.c.measure == "duration")
+    for workflow, step, number, count in connection.execute(query.group_by(*groups)):
+        found.setdefault((workflow, step), {})[number] = int(count)
+    for start, end in outside:
+        columns = (executions.c.workflow, steps.c.name, steps.c.duration_us)
+        rows = select(*columns, func.count()).join_from(
+            executions, steps, steps.c.execution_key == executions.c.key
+        )
+        rows = rows.where(
+            steps.c.run_key == executions.c.run_key,
+            steps.c.duration_us.is_not(None),
+            *keys_between(executions.c.key, start, end),
+            *named(executions.c, chosen),
+        )
+        for workflow, step, value, count in connection.execute(rows.group_by(*columns)):
+            buckets = found.setdefault((workflow, step), {})
+            buckets[bucket(value)] = buckets.get(bucket(value), 0) + count
+    return found
+
+
+def _days(
+    chosen: RunFilter, *columns: Any
+) -> tuple[list[tuple[int | None, int | None]], Select[*tuple[Any, ...]]]:
+    """The parts of a filter's time range that are no whole days, and a query over those that are."""
+    start = None if chosen.started_from is None else microseconds(chosen.started_from)
+    end = None if chosen.started_to is None else microseconds(chosen.started_to)
+    outside, days = inner((start, end), DAY)
+    query: Select[*tuple[Any, ...]] = select(*columns, func.sum(histograms.c.count)).where(
+        *named(histograms.c, chosen)
+    )
+    first, last = days or (0, 0)
+    if first is not None:
+        query = query.where(histograms.c.start >= first)
+    if last is not None:
+        query = query.where(histograms.c.start < last)
+    return outside, query

@@ -1,0 +1,111 @@
+"""Sums over the steps of runs, by workflow, step, state and error type."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Select, case, func, select
+
+from holdfast.store.database import Database
+from holdfast.store.filters import RunFilter, filtered
+from holdfast.store.schema import KEY_BITS, executions, runs, steps
+from holdfast.store.sums import Sums, add_rollups, allows_rollups, keys_between, named, ranges_of
+
+SAMPLE_RUNS: Final = 10_000
+"""With a filter that the figures do not know, the steps of about so many runs are looked at."""
+
+_GROUPS: Final = ("workflow", "step", "state", "error_type")
+
+
+@dataclass(kw_only=True)
+class StepGroups:
+    """Sums by workflow and step, then by state and error type."""
+
+    groups: dict[tuple[str, str], dict[tuple[str, str], Sums]] = field(
+        default_factory=dict[tuple[str, str], dict[tuple[str, str], Sums]]
+    )
+    from_rollups: bool
+    sampled: float | None = None
+    """The part of the runs that was looked at; `None` for all of them."""
+
+    def add(self, group: tuple[Any, ...], values: Sequence[Any]) -> None:
+        """Add values to a group."""
+        outcomes = self.groups.setdefault((group[0], group[1]), {})
+        outcomes.setdefault((group[2], group[3]), Sums()).add(values)
+
+    @property
+    def key_limit(self) -> int | None:
+        """Which of the last bits of a run's key are below it, if only a part was looked at."""
+        return None if self.sampled is None else round(self.sampled * (1 << KEY_BITS))
+
+
+def step_figures(connection: Connection, database: Database, chosen: RunFilter) -> StepGroups:
+    """Sums over the steps of the runs that fit a filter."""
+    # What became of a run is not known of its steps' figures.
+    rolled = (
+        allows_rollups(chosen) and not chosen.states and chosen.open is None and chosen.error_type is None
+    )
+    found = StepGroups(from_rollups=rolled)
+    if rolled:
+        parts = ranges_of(chosen, fine=False)
+        for span, part in [("day", part) for part in parts.days] + [("hour", part) for part in parts.hours]:
+            add_rollups(connection, chosen, _GROUPS, found, span, part, of_steps=True)
+        for start, end in parts.rows:
+            query = _over_steps().where(
+                *keys_between(executions.c.key, start, end), *named(executions.c, chosen)
+            )
+            _add(connection, query, found)
+        return found
+    count = filtered(database, select(func.count()).select_from(runs), chosen)
+    total = connection.execute(count).scalar_one()
+    if total > SAMPLE_RUNS:
+        found.sampled = max((SAMPLE_RUNS << KEY_BITS) // total, 1) / (1 << KEY_BITS)
+    _add(connection, _over_steps().where(executions.c.run_key.in_(_runs(database, chosen, found))), found)
+    return found
+
+
+def chosen_steps(
+    database: Database, chosen: RunFilter, figures: StepGroups, *columns: Any
+) -> Select[*tuple[Any, ...]]:
+    """A query over the steps that `step_figures` looked at."""
+    query: Select[*tuple[Any, ...]] = select(*columns).join_from(executions, steps, _OF)
+    if figures.from_rollups:
+        first, last = chosen.started_from, chosen.started_to
+        if first is not None:
+            query = query.where(executions.c.started >= first)
+        if last is not None:
+            query = query.where(executions.c.started < last)
+        return query.where(*named(executions.c, chosen))
+    return query.where(executions.c.run_key.in_(_runs(database, chosen, figures)))
+
+
+_OF: Final[ColumnElement[bool]] = (steps.c.run_key == executions.c.run_key) & (
+    steps.c.execution_key == executions.c.key
+)
+
+
+def _runs(database: Database, chosen: RunFilter, figures: StepGroups) -> Select[*tuple[Any, ...]]:
+    query: Select[*tuple[Any, ...]] = filtered(database, select(runs.c.key), chosen)
+    if figures.key_limit is not None:
+        query = query.where(runs.c.key % (1 << KEY_BITS) < figures.key_limit)
+    return query
+
+
+def _over_steps() -> Select[*tuple[Any, ...]]:
+    groups = (executions.c.workflow, steps.c.name, steps.c.state, func.coalesce(steps.c.error_type, ""))
+    sums = (
+        func.count(),
+        func.sum(case((steps.c.attempt > 1, 1), else_=0)),
+        func.sum(steps.c.attempt - 1),
+        func.sum(case((steps.c.state == "failed", 1), else_=0)),
+        func.count(steps.c.closed),
+        *(func.sum(steps.c[name]) for name in ("duration_us", "queue_wait_us", "tokens", "cost_micros")),
+    )
+    return select(*groups, *sums).join_from(executions, steps, _OF).group_by(*groups)
+
+
+def _add(connection: Connection, query: Select[*tuple[Any, ...]], found: StepGroups) -> None:
+    for row in connection.execute(query):
+        found.add(tuple(row[: len(_GROUPS)]), row[len(_GROUPS) :])
