@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -56,7 +57,8 @@ class Llm(Executor[LlmConfig, LlmOutput]):
 
     async def execute(self, ctx: ExecutorContext, config: LlmConfig, input: JsonValue) -> LlmOutput:
         """See base class."""
-        turn = NodeTurn(config, ctx.earlier)
+        # The executors that it lends may have to be imported.
+        turn = await asyncio.to_thread(NodeTurn, config, ctx.earlier) if config.tools else NodeTurn(config)
         return turn.ended(await self._answer(ctx, turn.config))
 
     async def _answer(self, ctx: ExecutorContext, config: LlmConfig) -> LlmOutput:

@@ -26,7 +26,7 @@ class NodeTurn:
         config: What to ask the model.
     """
 
-    def __init__(self, config: LlmConfig, earlier: Earlier | None) -> None:
+    def __init__(self, config: LlmConfig, earlier: Earlier | None = None) -> None:
         self._max_turns = config.max_turns
         self._tools = _lent(config)
         self._before: list[LlmOutput] = []

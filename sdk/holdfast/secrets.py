@@ -190,6 +190,8 @@ class Secrets:
         self._redactor = redactor
         self.given: dict[str, str] = {}
         """Those that were given out, by name."""
+        self.refused: frozenset[str] = frozenset()
+        """Those that somebody names who may not, such as a model that writes a part of a config."""
 
     async def get(self, name: str) -> str:
         """The secret of that name. Use it at once and keep it nowhere; errors, logs and results of this attempt show
@@ -197,8 +199,10 @@ class Secrets:
 
         Raises:
             NotFound: No source has it.
-            InvalidInput: No secret can have that name.
+            InvalidInput: No secret can have that name, or it is named by somebody who may not.
         """
+        if name in self.refused:
+            raise InvalidInput(f"the secret {name!r} is not named by the document")
         if NAME.fullmatch(name) is None:
             raise InvalidInput(
                 f"{name!r} is no name of a secret: use letters, digits, '_' and '-', at most 128"

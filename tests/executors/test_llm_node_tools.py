@@ -49,6 +49,8 @@ class FindConfig(BaseModel, extra="forbid", use_attribute_docstrings=True):
     """Where."""
     key: str = ""
     """What opens it."""
+    secret: str = ""
+    """The name of a secret that opens it."""
 
 
 @register_executor
@@ -59,7 +61,8 @@ class Find(Executor[FindConfig, list[str]]):
     options = ExecutorOptions(has_effects=False)
 
     async def execute(self, ctx: ExecutorContext, config: FindConfig, input: JsonValue) -> list[str]:
-        MADE.append(config.model_dump())
+        opened = await ctx.secrets.get(config.secret) if config.secret else config.key
+        MADE.append({"query": config.query, "index": config.index, "key": opened})
         return [f"{config.query} in {config.index}"]
 
 
@@ -209,6 +212,18 @@ async def test_an_executor_lends_its_fields_and_keeps_its_secrets(client: Client
     assert KEY.encode() not in recorded
 
 
+async def test_a_model_names_no_secret_in_a_field_that_it_may_write(client: Client) -> None:
+    tool = {"executor": "node_find", "takes": ["query", "secret"]}
+    named = {"executor": "node_find", "name": "named", "takes": ["query"], "config": {"secret": "FIND_KEY"}}
+    calls = asks(("node_find", {"query": "a", "secret": "FIND_KEY"}), ("named", {"query": "FIND_KEY"}))
+    with FakeLLM(calls, "done") as fake:
+        await client.run(dag_of(fake, [tool, named]))
+        refused, done = told(fake, 1)
+    assert "the secret 'FIND_KEY' is not named by the document" in refused
+    assert done == '["FIND_KEY in public"]'
+    assert MADE == [{"query": "FIND_KEY", "index": "public", "key": KEY}]
+
+
 async def test_long_results_are_cut_and_say_so(client: Client) -> None:
     calls = asks(("say", {"characters": 60_000}), ("say", {"characters": 5_000_000}))
     with FakeLLM(calls, "done") as fake:
@@ -338,6 +353,8 @@ async def test_another_worker_pays_for_nothing_that_is_on_record(holdfast_client
             expected = ["completed", "pending", "completed"]
             while [one.state for one in (await run.describe()).steps] != expected:  # noqa: ASYNC110 - elsewhere
                 await asyncio.sleep(0.05)
+            assert (await run.state())["nodes"]["answer"]["state"] == "running"
+            assert "· answer" in await run.diagram(), "it is not done, though its turn is"
         async with Worker(holdfast_client, [], queues=["default", "node-elsewhere"]):
             assert (await run.result())["text"] == "done"
         assert told(fake, 1) == ["it is 1", "order 2: "]

@@ -21,7 +21,7 @@ from holdfast.authoring.executors import EXECUTOR
 from holdfast.authoring.info import StepInfo, current_info
 from holdfast.authoring.lent import ensure_written, without_tool_configs
 from holdfast.authoring.next_call import NextCall, merge_patch
-from holdfast.authoring.next_secrets import marked, unmarked
+from holdfast.authoring.next_secrets import marked, texts, unmarked
 from holdfast.errors import InvalidInput, StepFailed
 from holdfast.misfit import invalid
 from holdfast.redaction import Redactor, redacting_logs, text_of
@@ -137,7 +137,9 @@ async def prepare(
             config = await asyncio.to_thread(render, config, call["values"], secrets=found.__getitem__)
     # After the rendering: what a service said is no template.
     patch = await unmarked(call.get("patch", {}), config, named, ctx.secrets)
-    config = {**merge_patch(config, patch), **call.get("given", {})}
+    config, given = merge_patch(config, patch), call.get("given", {})
+    ctx.secrets.refused = frozenset(texts(given)) - frozenset(texts(config))
+    config = {**config, **given}
     ensure_written(type(executor), call["config"], config)
     return checked(executor, config, where, redactor)
 

@@ -86,10 +86,10 @@ async def unmarked(patch: object, config: object, named: frozenset[str], secrets
         InvalidInput: A marker names a secret that the config does not.
         NotFound: There is no such secret any more.
     """
-    wanted = {found[1] for text in _texts(patch) for found in _MARKER.finditer(text)}
+    wanted = {found[1] for text in texts(patch) for found in _MARKER.finditer(text)}
     if not wanted:
         return patch
-    if strange := sorted(wanted - named - set(_texts(config))):
+    if strange := sorted(wanted - named - set(texts(config))):
         raise InvalidInput(
             f"the call that follows asks for the secret {strange[0]!r}, which its config does not name"
         )
@@ -107,12 +107,13 @@ def _each(value: Any, change: Callable[[str], str]) -> Any:
     return [_each(item, change) for item in value] if is_list(value) else value
 
 
-def _texts(value: Any) -> Iterator[str]:
+def texts(value: Any) -> Iterator[str]:
+    """Every string of a JSON value; of objects, the members without their names."""
     if isinstance(value, str):
         yield value
     elif is_map(value):
         for item in value.values():
-            yield from _texts(item)
+            yield from texts(item)
     elif is_list(value):
         for item in value:
-            yield from _texts(item)
+            yield from texts(item)

@@ -40,6 +40,9 @@ _UNDO: Final = ":undo"
 _CALL_ID: Final = re.compile(r"(?P<node>[^\[\]@-]+)(?:\[(?P<index>\d+)\])?(?:-\d+)?(?:@.*)?")
 """`fetch`, `enrich[7]`, and those with `-2` for another call of the node or `@...` for a run that was started again."""
 
+_TOOL_ID: Final = re.compile(r"(?P<node>[^\[\]@-]+)(?:\[(?P<index>\d+)\])?\[[^\[\]]+\](?:-\d+)?(?:@.*)?")
+"""`answer[weather]`, `answer[3][weather]` in the third run of a loop: a tool that the node's executor asked for."""
+
 
 def node_of_call(call_id: str) -> str | None:
     """The node whose step has this id, if it is one of a node."""
@@ -145,6 +148,8 @@ class _Told:
             index: str | None = None
             if call.kind == "step" and (match := _CALL_ID.fullmatch(call.name)):
                 node_id, index = match["node"], match["index"]
+            elif call.kind == "step" and call.outcome is None and (match := _TOOL_ID.fullmatch(call.name)):
+                node_id, index = match["node"], match["index"]  # one that has ended says nothing of its node
             elif call.kind == "workflow" and not call.name.endswith(_UNDO):
                 node_id, index = _node_of_child(call, spec, children), call.name
             elif call.kind in {"timer", "wait", "approval"}:
