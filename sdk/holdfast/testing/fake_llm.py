@@ -44,6 +44,9 @@ class FakeLLM:
         rate_limit: How many requests it takes; more are answered with 429.
         port: Where to listen, on 127.0.0.1; 0 takes a free port.
 
+    Raises:
+        InvalidConfiguration: There is no such feature, or an outcome is none.
+
     Example:
         ```python
         with FakeLLM("Hello!", LLMFault.rate_limited("2"), {"sum": 3}) as llm:
@@ -94,7 +97,11 @@ class FakeLLM:
         return self._rules.left_count
 
     def script(self, *outcomes: Answering) -> None:
-        """Add to what is answered next."""
+        """Add to what is answered next.
+
+        Raises:
+            InvalidConfiguration: One cannot be answered; none is added.
+        """
         self._rules.script(outcomes)
 
     def rule(self, when: Condition, answer: Answering) -> None:
@@ -103,6 +110,9 @@ class FakeLLM:
         Args:
             when: A pattern that is looked for in the last message of the user, or a function of the `LLMRequest`.
             answer: What to answer, or a function of the `LLMRequest` that returns it.
+
+        Raises:
+            InvalidConfiguration: The pattern is none, or the answer; it names the rule, by its number, and the field.
         """
         self._rules.add(when, answer)
 

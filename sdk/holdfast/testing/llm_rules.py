@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 from holdfast.spec.cel_values import is_list, is_map
 from holdfast.testing.llm_answers import LLMAnswer, LLMFault, LLMToolCall, Outcome
+from holdfast.testing.llm_checks import check_outcome, checked_condition
 from holdfast.testing.llm_request import LLMRequest
 from holdfast.testing.llm_sample import sample
 
@@ -37,13 +38,18 @@ class Rules:
     """What to answer to which request."""
 
     def __init__(self, script: Sequence[Answering]) -> None:
-        self._script = deque(script)
+        self._script = deque[Answering]()
+        self._scripted_count = 0
         self._rules: list[tuple[Condition, Answering]] = []
         self._lock = threading.Lock()
+        self.script(script)
 
     def script(self, outcomes: Sequence[Answering]) -> None:
         """Add to what is answered next."""
+        for number, outcome in enumerate(outcomes, self._scripted_count + 1):
+            check_outcome(outcome, f"script {number}")
         with self._lock:
+            self._scripted_count += len(outcomes)
             self._script.extend(outcomes)
 
     @property
@@ -53,7 +59,10 @@ class Rules:
 
     def add(self, when: Condition, answer: Answering) -> None:
         """Add a rule; earlier ones win."""
-        self._rules.append((when, answer))
+        where = f"rule {len(self._rules) + 1}"
+        condition = checked_condition(when, where)
+        check_outcome(answer, where)
+        self._rules.append((condition, answer))
 
     def outcome(self, request: LLMRequest, ignored: Collection[Feature]) -> LLMAnswer | LLMFault:
         """The answer to a request: the script's next, else that of the first rule that fits, else a sample."""

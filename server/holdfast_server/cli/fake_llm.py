@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import typer
-from pydantic import BaseModel, Field, JsonValue, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from holdfast import InvalidInput, NotFound
-from holdfast.misfit import invalid
 from holdfast.spec.cel_values import is_list, is_map
 from holdfast.testing.fake_llm import FakeLLM
 from holdfast.testing.llm_answers import LLMAnswer, LLMFault, LLMToolCall, Outcome
@@ -24,14 +33,15 @@ from holdfast_server.cli.output import note, print_json, say
 from holdfast_server.cli.target import Target
 
 DEFAULT_PORT = 8282
+_SHOWN_PROBLEMS = 5
 
 
-class _Tool(BaseModel, extra="forbid"):
+class _Tool(BaseModel, extra="forbid", strict=True):
     name: str
     arguments: dict[str, Any] = Field(default_factory=dict[str, Any])
 
 
-class _Answer(BaseModel, extra="forbid"):
+class _Answer(BaseModel, extra="forbid", strict=True):
     """One answer in a file."""
 
     text: str | None = None
@@ -60,6 +70,17 @@ class _Answer(BaseModel, extra="forbid"):
     ) = None
     retry_after: str | None = None
 
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        given = self.model_fields_set - {"when", "retry_after"}
+        if not given:
+            raise ValueError("it says nothing: give text, value, tools, refusal or fault")
+        if len(given) > 1 and given != {"text", "tools"}:
+            raise ValueError(f"{' and '.join(sorted(given))} do not go together")
+        if "retry_after" in self.model_fields_set and self.fault != "rate_limited":
+            raise ValueError("retry_after goes with the fault rate_limited only")
+        return self
+
     @property
     def outcome(self) -> Outcome:
         if self.fault == "rate_limited":
@@ -71,6 +92,8 @@ class _Answer(BaseModel, extra="forbid"):
             return self.value
         if is_list(self.value):
             return list(self.value)
+        if "value" in self.model_fields_set:
+            return json.dumps(self.value)
         tools = [LLMToolCall(name=tool.name, arguments=tool.arguments) for tool in self.tools]
         return LLMAnswer(self.text or "", tool_calls=tools, refusal=self.refusal)
 
@@ -78,9 +101,22 @@ class _Answer(BaseModel, extra="forbid"):
 class _Rule(_Answer):
     when: str
 
+    @field_validator("when")
+    @classmethod
+    def _is_a_pattern(cls, when: str) -> str:
+        try:
+            re.compile(when)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"this is no pattern: {error}") from None
+        return when
 
-class _Answers(BaseModel, extra="forbid"):
-    script: list[_Answer | str] = Field(default_factory=list[_Answer | str])
+
+def _texts(item: object) -> object:
+    return {"text": item} if isinstance(item, str) else item
+
+
+class _Answers(BaseModel, extra="forbid", strict=True):
+    script: list[Annotated[_Answer, BeforeValidator(_texts)]] = Field(default_factory=list[_Answer])
     rules: list[_Rule] = Field(default_factory=list[_Rule])
 
 
@@ -117,7 +153,7 @@ async def fake_llm(
         LLMRateLimit(requests=requests_per_minute, per=timedelta(minutes=1)) if requests_per_minute else None
     )
     llm = FakeLLM(
-        *(one if isinstance(one, str) else one.outcome for one in read.script),
+        *(one.outcome for one in read.script),
         models=model,
         latency=latency,
         refuses=_features(refuse),
@@ -150,4 +186,19 @@ def _read(file: Path) -> _Answers:
     except OSError as error:
         raise NotFound(f"--answers {str(file)!r}: {error.strerror}") from error
     except ValidationError as error:
-        raise invalid(error, f"--answers {str(file)!r}") from error
+        raise _numbered(error, f"--answers {str(file)!r}") from None
+
+
+def _numbered(error: ValidationError, where: str) -> InvalidInput:
+    """What is wrong with a file, by the numbers of its rules as people count."""
+    lines: list[str] = []
+    problems = error.errors(include_url=False, include_context=False)
+    for problem in problems[:_SHOWN_PROBLEMS]:
+        path = list(problem["loc"])
+        if len(path) > 1 and path[0] in ("rules", "script") and isinstance(path[1], int):
+            path[:2] = [f"{'rule' if path[0] == 'rules' else 'script'} {path[1] + 1}"]
+        reason = problem["msg"].removeprefix("Value error, ")
+        shown = "" if len(path) == 1 and is_map(problem["input"]) else f", got {problem['input']!r:.80}"
+        lines.append(f"{': '.join(map(str, path)) or 'the file'}: {reason}{shown}")
+    more = f"; and {len(problems) - len(lines)} more" if len(problems) > len(lines) else ""
+    return InvalidInput(f"{where}: {'; '.join(lines)}{more}", error_count=len(problems))
