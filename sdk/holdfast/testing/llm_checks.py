@@ -14,7 +14,7 @@ from holdfast.spec.cel_values import is_list, is_map
 from holdfast.testing.llm_answers import LLMAnswer, LLMFault, LLMToolCall, LLMUsage
 
 
-def checked_condition(when: object, where: str) -> Any:
+def checked_condition(when: Any, where: str) -> Any:
     """The condition of a rule, its pattern compiled.
 
     Raises:
@@ -25,7 +25,7 @@ def checked_condition(when: object, where: str) -> Any:
             return re.compile(when)
         except (re.error, OverflowError, RecursionError) as error:
             raise InvalidConfiguration(f"{where}: when: {when!r:.100} is no pattern: {error}") from None
-    if (isinstance(when, re.Pattern) and isinstance(when.pattern, str)) or callable(when):
+    if callable(when) or isinstance(getattr(when, "pattern", None), str):
         return when
     raise InvalidConfiguration(f"{where}: when: {when!r:.100} is no text, pattern of text, or function")
 
