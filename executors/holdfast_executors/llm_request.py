@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
+from holdfast.authoring.lent import problems_of_tools
 from holdfast_executors.llm_models import OWN_PARAMS, Body, LlmConfig, LlmMessage, LlmPart, LlmTool
-from holdfast_executors.llm_tools import problems_of_tools
 
 _IMAGE: Final = re.compile(r"https?://|data:image/[\w.+-]+;base64,")
 
@@ -43,7 +43,7 @@ def problems_of(config: LlmConfig) -> list[str]:
         problems.append(f"params: {', '.join(taken)} cannot be set here")
     if config.params.get("n", 1) != 1:
         problems.append("params: n: one answer is asked for at a time")
-    return problems + problems_of_tools(config.tools)
+    return problems + problems_of_tools([tool.model_dump(exclude_defaults=True) for tool in config.tools])
 
 
 def _silence(config: LlmConfig) -> list[str]:

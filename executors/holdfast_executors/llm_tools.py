@@ -167,26 +167,6 @@ def node_tool(entry: LlmNodeTool) -> Tool | None:
     return Tool(told=told, read=read, call=executor.call)
 
 
-def problems_of_tools(tools: Sequence[LlmNodeTool]) -> list[str]:
-    """What is wrong with the tools of a config by themselves."""
-    problems: list[str] = []
-    names: list[str] = []
-    for place, tool in enumerate(tools):
-        names.append(_name(tool.name or tool.step or tool.executor or ""))
-        lent = [key for key in ("step", "executor") if getattr(tool, key) is not None]
-        if len(lent) > 1 or not names[-1]:
-            problems.append(f"tools[{place}]: it names one of step and executor, or it has a name of its own")
-        elif (tool.takes or tool.config) and lent != ["executor"]:
-            problems.append(f"tools[{place}]: takes and config are for executors")
-        elif tool.parameters and lent:
-            problems.append(f"tools[{place}]: parameters are for what is only described")
-    if len(set(names)) < len(names):
-        problems.append("tools: two have the same name")
-    if 0 < sum(tool.step is None and tool.executor is None for tool in tools) < len(tools):
-        problems.append("tools: some are called here and some are not; the answer would wait for both")
-    return problems
-
-
 def by_name(tools: Sequence[Tool]) -> dict[str, Tool]:
     """Tools by the name that the model knows.
 

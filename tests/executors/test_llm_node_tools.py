@@ -403,8 +403,8 @@ async def test_tools_that_come_from_outside_are_refused(client: Client) -> None:
         assert fake.requests == []
 
 
-def spec_of(tools: Any, **node: Any) -> DagSpec:
-    config = {"model": "m", "prompt": "?", "tools": tools}
+def spec_of(tools: Any, prompt: str = "?", **node: Any) -> DagSpec:
+    config = {"model": "m", "prompt": prompt, "tools": tools}
     return DagSpec.model_validate(
         {"name": "one", "nodes": [{"id": "answer", "type": "llm", "config": config, **node}]}
     )
@@ -425,16 +425,30 @@ WRONG: list[tuple[list[dict[str, Any]], str, str]] = [
     ([{"step": "node_order", "takes": ["number"]}], "HF-D031", "takes and config are for executors"),
     ([{"step": "node_order"}, {"name": "fly"}], "HF-D031", "some are called here and some are not"),
     ([{"step": "node_order"}, {"step": "node_order"}], "HF-D031", "two have the same name"),
-    ([{}], "HF-D031", "it names one of step and executor"),
+    ([{"step": "node_order", "executor": "node_find"}], "HF-D031", "it names one of step and executor"),
 ]
 
 
 @pytest.mark.parametrize(("tools", "code", "says"), WRONG)
-def test_what_is_wrong_with_tools_is_found_before_the_start(tools: Any, code: str, says: str) -> None:
-    [finding] = validate_here(spec_of(tools), complete=True)
+@pytest.mark.parametrize("prompt", ["?", "{{ input }}"])
+def test_what_is_wrong_with_tools_is_found_before_the_start(
+    tools: Any, code: str, says: str, prompt: str
+) -> None:
+    [finding] = validate_here(spec_of(tools, prompt=prompt), complete=True)
     assert (finding.code, finding.node) == (code, "answer")
     assert says in f"{finding.message} {finding.fix}"
     assert finding.path.startswith("nodes[0].config")
+
+
+@pytest.mark.parametrize("bad", [5, "a", [], {}, None, [5], {"a": 1}])
+@pytest.mark.parametrize("key", ["step", "executor", "takes", "config", "name"])
+def test_tools_of_any_form_are_checked(key: str, bad: Any) -> None:
+    for entry in ({key: bad}, {"executor": "node_find", key: bad}, {"step": "node_order", key: bad}, bad):
+        for prompt in ("?", "{{ input }}"):
+            for found in validate_here(
+                spec_of([entry, {"step": "node_order"}], prompt=prompt), complete=True
+            ):
+                assert found.node == "answer"
 
 
 def test_a_map_over_tools_is_found_before_the_start() -> None:

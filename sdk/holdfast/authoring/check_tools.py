@@ -7,14 +7,15 @@ from typing import Any
 
 from holdfast.authoring.execution import templates_in_code
 from holdfast.authoring.executor import Executor
-from holdfast.authoring.lent import NAMED, further_calls, lent
+from holdfast.authoring.lent import NAMED, further_calls, lent, problems_of_tools
 from holdfast.authoring.registry import registry
 from holdfast.errors import InvalidExecutor, InvalidStep
-from holdfast.spec.cel_values import is_map
+from holdfast.spec.cel_values import is_list, is_map
 from holdfast.spec.check_graph import closest
 from holdfast.spec.finding import Finding
 from holdfast.spec.model import DagSpec
 from holdfast.spec.schema_words import has_template
+from holdfast.spec.templates import names
 
 
 def check_tools(
@@ -30,7 +31,18 @@ def check_tools(
     for index, node in enumerate(spec.nodes):
         if node.type not in known:
             continue
-        for place, entry in lent(known[node.type], node.config):
+        entries = list(lent(known[node.type], node.config))
+        if entries and names(node.config):  # else the executor itself says so
+            tools: Any = node.config["tools"]
+            for problem in problems_of_tools([one for one in tools if is_map(one)]):
+                yield Finding(
+                    code="HF-D031",
+                    message=f"{node.id!r}: {problem}",
+                    fix=f"Write what {node.type!r} takes; `holdfast executors show {node.type}` says more.",
+                    node=node.id,
+                    path=f"nodes[{index}].config.tools",
+                )
+        for place, entry in entries:
             for code, field, problem, fix in _problems(entry, complete=complete):
                 path = f"nodes[{index}].config.tools[{place}]"
                 yield Finding(
@@ -49,7 +61,7 @@ def _problems(entry: Mapping[str, Any], *, complete: bool) -> Iterator[tuple[str
             yield "HF-D031", key, f"has a template in {key!r}", "Write out what the model may call."
         return
     if "executor" not in entry:
-        yield from _of_step(entry["step"], complete=complete)
+        yield from _of_step(str(entry["step"]), complete=complete)
         return
     kind, here = str(entry["executor"]), registry().executors.types()
     if kind not in here:
@@ -68,13 +80,13 @@ def _problems(entry: Mapping[str, Any], *, complete: bool) -> Iterator[tuple[str
     yield from _of_executor(executor, entry)
 
 
-def _of_step(name: object, *, complete: bool) -> Iterator[tuple[str, str, str, str]]:
+def _of_step(name: str, *, complete: bool) -> Iterator[tuple[str, str, str, str]]:
     try:
         steps = registry().steps()
     except InvalidStep:  # the worker that offers them says so
         return
     if complete and name not in steps:
-        fix = f"{closest(str(name), steps)}Name a known step, or start a worker that offers it."
+        fix = f"{closest(name, steps)}Name a known step, or start a worker that offers it."
         yield "HF-D030", "step", f"names the step {name!r}, which no worker offers", fix
 
 
@@ -85,9 +97,10 @@ def _of_executor(
     given: Mapping[str, Any] = config if is_map(config) else {}
     fields: Mapping[str, Any] = executor.Config.model_json_schema(by_alias=True).get("properties", {})
     more = f"`holdfast executors show {executor.type}` says more."
-    taken = [str(name) for name in entry.get("takes") or ()]
-    for where, names in (("takes", taken), ("config", list(given))):
-        for name in names:
+    takes: object = entry.get("takes")
+    taken = [str(name) for name in takes] if is_list(takes) else []
+    for where, named in (("takes", taken), ("config", list(given))):
+        for name in named:
             if name not in fields:
                 problem = f"names the field {name!r}, which executor {executor.type!r} does not have"
                 yield "HF-D031", where, problem, f"{closest(name, fields)}{more}"

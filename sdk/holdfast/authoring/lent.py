@@ -67,3 +67,23 @@ def further_calls(executor: type[Executor[Any, Any]], config: Mapping[str, Any])
             yield name
     if any(lent(executor, config)):
         yield "tools"
+
+
+def problems_of_tools(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is wrong with the entries of `tools` by themselves, one sentence each."""
+    problems: list[str] = []
+    names: list[object] = []
+    for place, entry in enumerate(entries):
+        by = [key for key in NAMED if key in entry]
+        names.append(entry.get("name") or next((entry[key] for key in by), None))
+        if len(by) > 1 or not names[-1]:
+            problems.append(f"tools[{place}]: it names one of step and executor, or it has a name of its own")
+        elif by != ["executor"] and not {"takes", "config"}.isdisjoint(entry):
+            problems.append(f"tools[{place}]: takes and config are for executors")
+        elif by and "parameters" in entry:
+            problems.append(f"tools[{place}]: parameters are for what is only described")
+    if any(names.count(name) > 1 for name in names if name):
+        problems.append("tools: two have the same name")
+    if 0 < sum(entry.keys().isdisjoint(NAMED) for entry in entries) < len(entries):
+        problems.append("tools: some are called here and some are not; the answer would wait for both")
+    return problems
