@@ -104,6 +104,7 @@ DAGS: dict[str, tuple[Dag, Callable[[Client, Run[Any]], Awaitable[None]]]] = {
     "large": (flows.large(), nothing),
     "locally": (flows.locally(), nothing),
     "pages": (flows.pages(), nothing),
+    "tools": (flows.tools(), nothing),
     "budget": (flows.budget(), raise_budget),
     "cancelled": (cancelled(), cancel),
 }

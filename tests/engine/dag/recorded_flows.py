@@ -21,7 +21,7 @@ from holdfast import (
     workflow,
 )
 from holdfast.authoring.dag import Dag
-from holdfast.authoring.next_call import NextCall
+from holdfast.authoring.next_call import TOOLS, NextCall, ToolCall
 from holdfast.engine.dag import limits
 from holdfast.engine.maps import mapper
 from holdfast.spec.duration import Duration
@@ -80,6 +80,35 @@ class Pages(Executor[PageConfig, PageOutput]):
         if config.number < 2:
             page.next = NextCall(patch={"number": config.number + 1}, delay=config.delay, max_calls=9)
         return page
+
+
+class AskerConfig(BaseModel, extra="forbid"):
+    tools: list[dict[str, JsonValue]] = Field(description="What it may use.", json_schema_extra=TOOLS)
+    turns: int = Field(description="How often it asks for them.")
+
+
+class AskerOutput(BaseModel):
+    heard: list[JsonValue] = Field(description="What came of what it asked for.")
+    next: NextCall | None = Field(default=None, description="The next turn.", exclude=True)
+
+
+@register_executor
+class Asker(Executor[AskerConfig, AskerOutput]):
+    """Asks for each of its tools, turn after turn."""
+
+    type = "recorded_asker"
+
+    async def execute(self, ctx: ExecutorContext, config: AskerConfig, input: JsonValue) -> AskerOutput:
+        heard: list[JsonValue] = []
+        if ctx.earlier is not None:
+            before = AskerOutput.model_validate(ctx.earlier.output)
+            heard = [*before.heard, [call.error or call.output for call in ctx.earlier.calls]]
+        if len(heard) == config.turns:
+            return AskerOutput(heard=heard)
+        given: list[dict[str, JsonValue]] = [{"what": "hotel"}, {"value": 3}, {"prefix": "{{ n }}"}]
+        calls = [ToolCall(tool=place, given=each) for place, each in enumerate(given)]
+        calls.append(ToolCall(error="there is no such tool"))
+        return AskerOutput(heard=heard, next=NextCall(max_calls=9, repeats=True, calls=calls))
 
 
 @step(name="recorded.add")
@@ -320,6 +349,19 @@ def pages() -> Dag:
     dag = Dag("pages")
     dag.node("quick", executor="recorded_pages")
     dag.node("slow", executor="recorded_pages", config={"delay": "1h"}, depends_on=["quick"])
+    return dag
+
+
+def tools() -> Dag:
+    """Calls that an executor asks for, over several executions, undone at the end."""
+    dag = Dag("tools")
+    lent = [
+        {"step": "recorded.book"},
+        {"step": "recorded.refuse"},
+        {"executor": "recorded_count", "name": "count"},
+    ]
+    dag.node("asker", executor="recorded_asker", config={"tools": lent, "turns": 5})
+    dag.add_step(refuse, id="last", arguments={"value": "{{ size(asker.heard) }}"}, depends_on=["asker"])
     return dag
 
 
