@@ -19,6 +19,7 @@ from holdfast_server.cli import (
     executors,
     fake_llm,
     gc,
+    indexer,
     runs,
     stop,
     stuck,
@@ -58,7 +59,21 @@ def shared(
     """What goes before any command; `--version` has printed and ended by then."""
 
 
-for module in (demo, dev, run_command, worker, stuck, audit, debug, doctor, gc, codec, fake_llm, stop):
+for module in (
+    demo,
+    dev,
+    run_command,
+    worker,
+    indexer,
+    stuck,
+    audit,
+    debug,
+    doctor,
+    gc,
+    codec,
+    fake_llm,
+    stop,
+):
     module.add(app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(approvals.app, name="approvals")

@@ -53,6 +53,26 @@ async def describe_run(
     execution = description.workflow_execution_info.execution
     handle = client.get_workflow_handle(workflow_id, run_id=execution.run_id)
     events = (await handle.fetch_history()).events
+    return await describe_events(client, description, events, compensable=compensable)
+
+
+async def describe_events(
+    client: Client,
+    description: DescribeWorkflowExecutionResponse,
+    events: Sequence[HistoryEvent],
+    *,
+    compensable: Collection[str] = (),
+) -> RunDescription:
+    """As `describe_run`, for what was fetched already.
+
+    Args:
+        client: Where the run is: its codec reads payloads, and an open run may be stuck for want of a worker.
+        description: The server's answer to a describe request, older than the events. Of a closed run what a list says
+            of it is enough.
+        events: All events of the execution.
+        compensable: Names of steps that are known to have a compensation.
+    """
+    workflow_id = description.workflow_execution_info.execution.workflow_id
     line = await off_loop(len(events), partial(read_events, events))
     now = datetime.now(UTC)
     stuck = await reason(client, description, line.task_failure, now=now) if line.end is None else None

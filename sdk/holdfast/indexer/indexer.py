@@ -1,0 +1,186 @@
+"""The indexer: one round after another, each finds what Temporal lists and the store does not have."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import delete
+from temporalio.client import Client
+
+from holdfast.errors import HoldfastError
+from holdfast.indexer import progress
+from holdfast.indexer.leases import RENEW, SHARDS, TERM, Leases
+from holdfast.indexer.round import OVERLAP, SETTLE, Counts, Round
+from holdfast.indexer.visibility import count_all
+from holdfast.store.database import Database
+from holdfast.store.schema import (
+    approvals,
+    attempts,
+    executions,
+    histograms,
+    rollups,
+    run_details,
+    runs,
+    steps,
+    unreadable,
+)
+
+log = logging.getLogger("holdfast.indexer")
+
+POLL: Final = timedelta(seconds=0.5)
+
+DEEP_OVERLAP: Final = timedelta(minutes=10)
+DEEP_EVERY: Final = timedelta(seconds=60)
+"""Now and then a list begins earlier, for what appeared late or was stamped by a clock that is behind."""
+
+_BACK_OFF_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
+_REBUILT: Final = (runs, run_details, executions, steps, attempts, approvals, rollups, histograms, unreadable)
+
+
+class Indexer:
+    """Keeps a store up to date with one namespace of Temporal.
+
+    Any number of them may share a database: each run is one indexer's at a time, and what they write is the same.
+    Workflows do not know of it, and go on whatever happens to it.
+
+    Args:
+        client: Temporal's own client; its converter opens what a codec has encoded.
+        database: The store.
+    """
+
+    def __init__(self, client: Client, database: Database) -> None:
+        self._client = client
+        self._database = database
+        self._deep_at: float | None = None
+        self._up_to_date_at: float | None = None
+        self.counts = Counts()
+        self.problem: str | None = None
+        """Why it does not come on at the moment, if it does not."""
+
+    @property
+    def lag(self) -> timedelta | None:
+        """How long ago all that Temporal listed was stored, as far as it is this indexer's; `None` before that."""
+        at = self._up_to_date_at
+        return None if at is None else timedelta(seconds=time.monotonic() - at)
+
+    async def run(self) -> None:
+        """Index until cancelled. Where Temporal or the database is away, it waits and tries again."""
+        leases = Leases(self._database)
+        held: frozenset[int] = frozenset()
+        lease_until = 0.0
+        failures = 0
+
+        async def keep() -> None:
+            nonlocal held, lease_until
+            while True:
+                try:
+                    begun = time.monotonic()
+                    held = await asyncio.to_thread(leases.renew)
+                    lease_until = begun + TERM.total_seconds()
+                except HoldfastError as error:
+                    self._away(error)
+                await asyncio.sleep(RENEW.total_seconds())
+
+        keeper = asyncio.create_task(keep())
+        try:
+            while True:
+                delay = POLL.total_seconds()
+                try:
+                    if held and time.monotonic() < lease_until:
+                        await self._round(held)
+                        self.problem = None
+                    failures = 0
+                except HoldfastError as error:
+                    self._away(error)
+                    delay = _BACK_OFF_SECONDS[min(failures, len(_BACK_OFF_SECONDS) - 1)]
+                    failures += 1
+                except Exception as error:  # an indexer that ends would be noticed by nobody
+                    log.exception("a round of the indexer failed")
+                    self.problem = f"{type(error).__name__}: {error}"
+                    delay = _BACK_OFF_SECONDS[-1]
+                await asyncio.sleep(delay)
+        finally:
+            keeper.cancel()
+            await asyncio.wait([keeper])
+            with contextlib.suppress(HoldfastError):
+                await asyncio.to_thread(leases.release)
+
+    async def catch_up(self, *, show: Callable[[Counts], None] | None = None) -> None:
+        """Index until a round finds nothing new. Does the work of other indexers too, which does no harm.
+
+        Args:
+            show: Called now and then.
+
+        Raises:
+            Unavailable: Temporal or the database does not answer.
+        """
+        everything = frozenset(range(SHARDS))
+        while True:
+            self._deep_at = None
+            if not await self._round(everything, settle=timedelta(), show=show):
+                return
+
+    async def rebuild(self, *, show: Callable[[Counts], None] | None = None) -> None:
+        """Forget all runs, and read from Temporal what it has. What is not made from histories stays, and so do events:
+        who listens has them already.
+
+        Runs that Temporal has deleted are lost; see `only_here`.
+
+        Args:
+            show: Called now and then.
+
+        Raises:
+            Unavailable: Temporal or the database does not answer.
+        """
+        await asyncio.to_thread(self._forget)
+        await self.catch_up(show=show)
+
+    async def only_here(self) -> int:
+        """How many executions more the store has than Temporal: those `rebuild` would lose.
+
+        Raises:
+            Unavailable: Temporal or the database does not answer.
+        """
+        stored = await asyncio.to_thread(progress.count, self._database)
+        return max(stored - await count_all(self._client), 0)
+
+    def _forget(self) -> None:
+        with self._database.write() as connection:
+            for table in _REBUILT:
+                connection.execute(delete(table))
+            progress.forget_cursors(connection)
+
+    def _away(self, error: HoldfastError) -> None:
+        if self.problem is None:
+            log.warning("the indexer waits: %s", error)
+        self.problem = str(error)
+
+    async def _round(
+        self,
+        shards: frozenset[int],
+        *,
+        settle: timedelta = SETTLE,
+        show: Callable[[Counts], None] | None = None,
+    ) -> int:
+        begun = time.monotonic()
+        deep = self._deep_at is None or begun - self._deep_at > DEEP_EVERY.total_seconds()
+        one = Round(
+            self._client,
+            self._database,
+            shards,
+            counts=self.counts,
+            back=DEEP_OVERLAP if deep else OVERLAP,
+            settle=settle,
+            show=show,
+        )
+        await one.run()
+        if deep:
+            self._deep_at = begun
+        self._up_to_date_at = begun
+        return one.found

@@ -1,0 +1,205 @@
+"""What an indexer keeps in the database about itself: how far it has come, and what it could not read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, case, delete, func, select, type_coerce, update
+from temporalio.api.common.v1 import WorkflowExecution
+
+from holdfast.indexer.leases import shard_of
+from holdfast.store.columns import instant, microseconds
+from holdfast.store.database import Database
+from holdfast.store.schema import cursors, executions, runs, unreadable
+from holdfast.store.upsert import upsert
+from holdfast.store.writer import PRUNED
+
+BEGINNING: Final = instant(0)
+_CURSOR: Final = "indexer/"
+_SHORTEST_US: Final = 1_000_000
+_LONGEST_US: Final = 60_000_000
+_REASON_CHARS: Final = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cursor:
+    """How far the lists were read."""
+
+    closed: datetime = BEGINNING
+    """Of those that closed up to then, all that were listed are stored."""
+
+    opened: datetime = BEGINNING
+    """Of those that are open, all that started up to then."""
+
+
+def load_cursor(database: Database, shards: Collection[int]) -> Cursor:
+    """How far all of some shards have come. Nothing is looked for before the time up to which runs were deleted."""
+    names = [f"{_CURSOR}{shard}" for shard in shards]
+    with database.read() as connection:
+        found = connection.execute(select(cursors.c.value).where(cursors.c.name.in_(names))).scalars().all()
+        pruned = connection.execute(select(cursors.c.value).where(cursors.c.name == PRUNED)).scalar() or 0
+    if len(found) < len(names):
+        return Cursor(closed=instant(pruned))
+    return Cursor(
+        closed=instant(max(min((value["closed"] for value in found), default=0), pruned)),
+        opened=instant(min((value["opened"] for value in found), default=0)),
+    )
+
+
+def save_cursor(database: Database, shards: Collection[int], cursor: Cursor) -> None:
+    """Say how far some shards have come, and that they were looked at now."""
+    value = {"closed": microseconds(cursor.closed), "opened": microseconds(cursor.opened)}
+    rows = [
+        {"name": f"{_CURSOR}{shard}", "value": value, "updated": datetime.now(UTC)}
+        for shard in sorted(shards)
+    ]
+    with database.write() as connection:
+        upsert(connection, cursors, rows)
+
+
+def forget_cursors(connection: Any) -> None:
+    """Begin anew."""
+    connection.execute(delete(cursors).where(cursors.c.name.startswith(_CURSOR)))
+
+
+def lag_of(database: Database) -> timedelta | None:
+    """How long ago all that Temporal listed was stored; `None` if no indexer has ever come to an end.
+
+    Raises:
+        Unavailable: The database does not answer.
+    """
+    with database.read() as connection:
+        oldest = connection.execute(
+            select(func.min(cursors.c.updated)).where(cursors.c.name.startswith(_CURSOR))
+        ).scalar()
+    return None if oldest is None else max(datetime.now(UTC) - oldest, timedelta())
+
+
+def count(database: Database) -> int:
+    """How many executions are stored."""
+    with database.read() as connection:
+        return connection.execute(select(func.count()).select_from(executions)).scalar_one()
+
+
+def known(database: Database, execution_ids: Collection[str]) -> Mapping[str, bool]:
+    """Which of these executions need not be read when they are listed, and whether they are stored as closed. What
+    could not be read counts as closed: it has its own turn."""
+    found: dict[str, bool] = {}
+    with database.read() as connection:
+        stored = select(executions.c.execution_id, executions.c.closed)
+        for row in connection.execute(stored.where(executions.c.execution_id.in_(execution_ids))):
+            found[row.execution_id] = row.closed is not None
+        aside = select(unreadable.c.execution_id).where(unreadable.c.execution_id.in_(execution_ids))
+        for name in connection.execute(aside).scalars():
+            found[name] = True
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """An open execution as it is stored."""
+
+    run_id: str
+    execution_id: str
+    state: str
+    last_event_id: int
+
+
+def due(database: Database, shards: Collection[int], limit: int) -> list[Known]:
+    """Open executions to look at again, the longest waiting first.
+
+    The longer one is open, the less often it is looked at: every twentieth of its age, between a second and a minute.
+    """
+    now = microseconds(datetime.now(UTC))
+    observed, started = (
+        type_coerce(column, BigInteger) for column in (executions.c.observed, executions.c.started)
+    )
+    age = (observed - started) / 20
+    wait = case((age < _SHORTEST_US, _SHORTEST_US), (age > _LONGEST_US, _LONGEST_US), else_=age)
+    query = (
+        select(runs.c.id, executions.c.execution_id, executions.c.state, executions.c.last_event_id)
+        .join(runs, runs.c.key == executions.c.run_key)
+        .where(executions.c.closed.is_(None), executions.c.gap.is_(None), observed + wait < now)
+        .order_by(executions.c.observed)
+        .execution_options(yield_per=100)
+    )
+    found: list[Known] = []
+    with database.read() as connection:
+        for row in connection.execute(query):
+            if shard_of(row.id) in shards:
+                found.append(
+                    Known(
+                        run_id=row.id,
+                        execution_id=row.execution_id,
+                        state=row.state,
+                        last_event_id=row.last_event_id,
+                    )
+                )
+            if len(found) == limit:
+                break
+    return found
+
+
+def mark_seen(database: Database, execution_ids: Collection[str], moment: datetime) -> None:
+    """Executions were looked at, and nothing had changed."""
+    if execution_ids:
+        with database.write() as connection:
+            connection.execute(
+                update(executions).where(executions.c.execution_id.in_(execution_ids)).values(observed=moment)
+            )
+
+
+def mark_gone(database: Database, execution_ids: Collection[str], reason: str) -> None:
+    """Temporal does not know open executions any more: say so in place of showing them as open for ever."""
+    if execution_ids:
+        with database.write() as connection:
+            for table in (executions, runs):
+                connection.execute(
+                    update(table).where(table.c.execution_id.in_(execution_ids)).values(gap=reason)
+                )
+
+
+def keep_aside(database: Database, failed: Iterable[tuple[WorkflowExecution, str]]) -> None:
+    """Note executions that could not be read, with the reason."""
+    now = datetime.now(UTC)
+    reasons = {execution.run_id: (execution.workflow_id, reason) for execution, reason in failed}
+    if not reasons:
+        return
+    with database.write() as connection:
+        old = {
+            row.execution_id: row
+            for row in connection.execute(select(unreadable).where(unreadable.c.execution_id.in_(reasons)))
+        }
+        upsert(
+            connection,
+            unreadable,
+            [
+                {
+                    "execution_id": execution_id,
+                    "run_id": run_id,
+                    "reason": reason[:_REASON_CHARS],
+                    "attempts": old[execution_id].attempts + 1 if execution_id in old else 1,
+                    "first_seen": old[execution_id].first_seen if execution_id in old else now,
+                    "last_seen": now,
+                }
+                for execution_id, (run_id, reason) in reasons.items()
+            ],
+        )
+
+
+def try_again(database: Database, shards: Collection[int], limit: int) -> list[WorkflowExecution]:
+    """Those of the unreadable that are due: after 2, 4, 8 seconds and so on, at last once an hour."""
+    now = datetime.now(UTC)
+    found: list[WorkflowExecution] = []
+    with database.read() as connection:
+        query = select(unreadable).order_by(unreadable.c.last_seen).execution_options(yield_per=100)
+        for row in connection.execute(query):
+            wait = timedelta(seconds=min(2.0 ** min(row.attempts, 20), 3600))
+            if row.last_seen + wait < now and shard_of(row.run_id) in shards:
+                found.append(WorkflowExecution(workflow_id=row.run_id, run_id=row.execution_id))
+            if len(found) == limit:
+                break
+    return found

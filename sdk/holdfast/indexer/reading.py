@@ -1,0 +1,179 @@
+"""One execution, read from Temporal and told as what the store keeps of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final
+
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType, WorkflowExecutionStatus
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflow.v1 import WorkflowExecutionInfo
+from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from holdfast.engine.children import DAG_WORKFLOW
+from holdfast.engine.history import describe_events, describe_execution
+from holdfast.errors import HoldfastError, Unavailable
+from holdfast.indexer.telling import events_of
+from holdfast.indexer.visibility import is_open
+from holdfast.states import RunState
+from holdfast.store.rows import IndexedRun
+
+NO_HISTORY: Final = (
+    "Temporal had deleted the history before it was read; steps, input and result are not known."
+)
+
+_AWAY: Final = frozenset(
+    {
+        RPCStatusCode.UNAVAILABLE,
+        RPCStatusCode.DEADLINE_EXCEEDED,
+        RPCStatusCode.RESOURCE_EXHAUSTED,
+        RPCStatusCode.CANCELLED,
+        RPCStatusCode.ABORTED,
+        RPCStatusCode.PERMISSION_DENIED,
+        RPCStatusCode.UNAUTHENTICATED,
+    }
+)
+"""What says nothing of the one execution that was asked for."""
+
+_STATES: Final = {
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED: RunState.COMPLETED,
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_FAILED: RunState.FAILED,
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CANCELED: RunState.CANCELLED,
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TERMINATED: RunState.TERMINATED,
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW: RunState.COMPLETED,
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TIMED_OUT: RunState.TIMED_OUT,
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_PAUSED: RunState.PAUSED,
+}
+
+
+class Unreadable(Exception):
+    """The history of an execution cannot be read, or makes no sense. Never leaves the indexer."""
+
+    def __init__(self, execution: WorkflowExecution, reason: str) -> None:
+        super().__init__(reason)
+        self.execution = execution
+
+
+async def look(client: Client, execution: WorkflowExecution) -> DescribeWorkflowExecutionResponse:
+    """What Temporal says of an execution without its history.
+
+    Raises:
+        NotFound: Temporal does not know it, or no longer.
+        Unavailable: Temporal does not answer.
+        Unreadable: Temporal cannot say.
+    """
+    try:
+        return await describe_execution(client, execution.workflow_id, execution_id=execution.run_id)
+    except RPCError as error:
+        raise _meaning(execution, error) from error
+
+
+async def read_listed(client: Client, info: WorkflowExecutionInfo) -> IndexedRun:
+    """Read an execution that was listed. One call for one that is closed, two for one that is open.
+
+    Raises:
+        NotFound: It is open in the list, and Temporal does not know it any more.
+        Unavailable: Temporal does not answer.
+        Unreadable: Temporal cannot give its history, or that makes no sense.
+    """
+    if is_open(info):
+        return await read_described(client, await look(client, info.execution))
+    return await read_described(client, DescribeWorkflowExecutionResponse(workflow_execution_info=info))
+
+
+async def read_described(client: Client, description: DescribeWorkflowExecutionResponse) -> IndexedRun:
+    """Read an execution that was described. Of a closed one, what is in lists is enough.
+
+    Raises:
+        Unavailable: Temporal does not answer.
+        Unreadable: Temporal cannot give its history, or that makes no sense.
+    """
+    info = description.workflow_execution_info
+    execution = info.execution
+    observed = datetime.now(UTC)
+    handle = client.get_workflow_handle(execution.workflow_id, run_id=execution.run_id)
+    try:
+        events = (await handle.fetch_history()).events
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return await _without_history(client, description, observed)
+        raise _meaning(execution, error) from error
+    except Exception as error:
+        raise Unreadable(execution, f"{type(error).__name__}: {error}") from error
+    if not is_open(info):
+        # Lists do not have all that a description has: a run is told alike, whichever way it was found.
+        description = DescribeWorkflowExecutionResponse(workflow_execution_info=info)
+    try:
+        return await _told(client, description, events, observed)
+    except RPCError as error:
+        raise _meaning(execution, error) from error
+    except HoldfastError:
+        raise
+    except Exception as error:  # a history of any SDK, of any version: none may stop the others
+        raise Unreadable(execution, f"{type(error).__name__}: {error}") from error
+
+
+async def _told(
+    client: Client,
+    description: DescribeWorkflowExecutionResponse,
+    events: Sequence[HistoryEvent],
+    observed: datetime,
+) -> IndexedRun:
+    info = description.workflow_execution_info
+    if not events or not events[0].HasField("workflow_execution_started_event_attributes"):
+        raise ValueError("its history does not begin with the start")
+    start = events[0].workflow_execution_started_event_attributes
+    run = await describe_events(client, description, events)
+    run = replace(run, execution_id=info.execution.run_id, history_event_count=len(events))
+    return IndexedRun(
+        run=run,
+        observed=observed,
+        last_event_id=events[-1].event_id,
+        first_execution_id=start.first_execution_run_id or info.execution.run_id,
+        first_task=_first_task(events),
+        dag=start.workflow_type.name == DAG_WORKFLOW,
+        events=events_of(run, events),
+    )
+
+
+def _first_task(events: Sequence[HistoryEvent]) -> datetime | None:
+    for event in events:
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED:
+            return event.event_time.ToDatetime(UTC)
+    return None
+
+
+async def _without_history(
+    client: Client, description: DescribeWorkflowExecutionResponse, observed: datetime
+) -> IndexedRun:
+    info = description.workflow_execution_info
+    run = await describe_events(client, description, [])
+    closed = info.close_time.ToDatetime(UTC) if info.HasField("close_time") else None
+    started = info.start_time.ToDatetime(UTC)
+    run = replace(
+        run,
+        state=_STATES.get(info.status, RunState.RUNNING),
+        started=started,
+        closed=closed,
+        duration=closed - started if closed else None,
+        stuck=None,
+        waiting_for=None,
+    )
+    return IndexedRun(
+        run=run,
+        observed=observed,
+        first_execution_id=info.first_run_id or None,
+        dag=info.type.name == DAG_WORKFLOW,
+        gap=NO_HISTORY,
+    )
+
+
+def _meaning(execution: WorkflowExecution, error: RPCError) -> Exception:
+    if error.status in _AWAY:
+        return Unavailable(f"Temporal does not answer: {error.message}")
+    return Unreadable(execution, f"Temporal says {error.status.name}: {error.message}")

@@ -1,0 +1,242 @@
+"""One round of the indexer: what Temporal lists and the store does not have is read and stored."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Final, TypeVar
+
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflow.v1 import WorkflowExecutionInfo
+from temporalio.client import Client
+
+from holdfast.errors import NotFound, Unavailable
+from holdfast.indexer import progress
+from holdfast.indexer.leases import shard_of
+from holdfast.indexer.reading import Unreadable, look, read_described, read_listed
+from holdfast.indexer.visibility import is_open, list_closed, list_open
+from holdfast.states import RunState
+from holdfast.store.database import Database
+from holdfast.store.rows import IndexedRun
+from holdfast.store.writer import write_runs
+
+OVERLAP: Final = timedelta(seconds=5)
+"""How far before the last one a list begins: executions appear in lists in another order than they close."""
+
+SETTLE: Final = timedelta(seconds=1)
+"""An execution that has just started is read when it is this old: most have ended by then, and are read once."""
+
+LOOK_AGAIN: Final = 50
+"""How many open executions are looked at again in one round."""
+
+READ_AT_A_TIME: Final = 16
+BATCH: Final = 100
+_GONE: Final = "Temporal deleted it before its end was read; how it ended is not known."
+_QUIET: Final = (RunState.WAITING.value, RunState.PAUSED.value)
+
+T = TypeVar("T")
+
+
+@dataclass(kw_only=True)
+class Counts:
+    """What an indexer has done since it was made."""
+
+    stored: int = 0
+    """Executions written, each as often as it was."""
+
+    unreadable: int = 0
+    gaps: int = 0
+    """Executions without a history."""
+
+    looked_again: int = 0
+    rounds: int = 0
+
+    def to_dict(self) -> dict[str, int]:
+        """As JSON."""
+        return asdict(self)
+
+
+class Round:
+    """One round over some shards, with what it found."""
+
+    def __init__(
+        self,
+        client: Client,
+        database: Database,
+        shards: frozenset[int],
+        *,
+        counts: Counts,
+        back: timedelta = OVERLAP,
+        settle: timedelta = SETTLE,
+        show: Callable[[Counts], None] | None = None,
+    ) -> None:
+        self._client = client
+        self._database = database
+        self._gate = asyncio.Semaphore(READ_AT_A_TIME)
+        self._counts = counts
+        self._shards = shards
+        self._back = back
+        self._settle = settle
+        self._show = show
+        self._now = datetime.now(UTC)
+        self.found = 0
+        """How many executions were stored that were not stored, or not as closed."""
+
+    async def run(self) -> None:
+        """Look once for all that is new.
+
+        Raises:
+            Unavailable: Temporal or the database does not answer.
+        """
+        cursor = await self._db(progress.load_cursor, self._database, self._shards)
+        opened = await self._new_open(cursor.opened)
+        await self._look_again()
+        await self._try_again()
+        closed = await self._new_closed(cursor.closed)
+        reached = progress.Cursor(closed=closed, opened=opened)
+        await self._db(progress.save_cursor, self._database, self._shards, reached)
+        self._counts.rounds += 1
+
+    async def _new_open(self, since: datetime) -> datetime:
+        """Read open executions that are not known. Returns up to when."""
+        newest = since
+        young: list[datetime] = []
+        async for page in list_open(self._client, max(since - self._back, progress.BEGINNING)):
+            newest = max([newest, *(info.start_time.ToDatetime(UTC) for info in page)])
+            mine = self._mine(page)
+            is_known = await self._db(progress.known, self._database, [i.execution.run_id for i in mine])
+            new: list[WorkflowExecutionInfo] = []
+            for info in mine:
+                started = info.start_time.ToDatetime(UTC)
+                if info.execution.run_id in is_known:
+                    continue
+                if timedelta() <= self._now - started < self._settle:
+                    young.append(started)
+                else:
+                    new.append(info)
+            await self._read_all(new)
+        return max(since, min([newest, self._now, *young]))
+
+    async def _new_closed(self, since: datetime) -> datetime:
+        """Read closed executions that are not known as such. Returns up to when."""
+        newest = since
+        async for page in list_closed(self._client, max(since - self._back, progress.BEGINNING)):
+            newest = max([newest, *(info.close_time.ToDatetime(UTC) for info in page)])
+            mine = self._mine(page)
+            is_known = await self._db(progress.known, self._database, [i.execution.run_id for i in mine])
+            await self._read_all([info for info in mine if not is_known.get(info.execution.run_id, False)])
+        # One clock that is ahead must not hide what others stamp.
+        return max(since, min(newest, self._now))
+
+    async def _look_again(self) -> None:
+        """Look at open executions that are stored."""
+        due = await self._db(progress.due, self._database, self._shards, LOOK_AGAIN)
+        gone: list[str] = []
+        same: list[str] = []
+
+        async def again(known: progress.Known) -> IndexedRun | None:
+            execution = WorkflowExecution(workflow_id=known.run_id, run_id=known.execution_id)
+            try:
+                description = await look(self._client, execution)
+            except NotFound:
+                gone.append(known.execution_id)
+                return None
+            info = description.workflow_execution_info
+            if (
+                is_open(info)
+                and known.state in _QUIET
+                and info.history_length == known.last_event_id
+                and not description.pending_activities
+            ):
+                same.append(known.execution_id)
+                return None
+            read = await read_described(self._client, description)
+            self.found += read.run.closed is not None
+            return read
+
+        await self._store([partial(again, known) for known in due])
+        await self._db(progress.mark_seen, self._database, same, self._now)
+        await self._db(progress.mark_gone, self._database, gone, _GONE)
+        self._counts.looked_again += len(due)
+        self._counts.gaps += len(gone)
+
+    async def _try_again(self) -> None:
+        """Read once more what could not be read."""
+
+        async def again(execution: WorkflowExecution) -> IndexedRun | None:
+            try:
+                return await read_described(self._client, await look(self._client, execution))
+            except NotFound:
+                raise Unreadable(execution, "Temporal has deleted it since") from None
+
+        due = await self._db(progress.try_again, self._database, self._shards, LOOK_AGAIN)
+        await self._store([partial(again, execution) for execution in due])
+
+    def _mine(self, page: Sequence[WorkflowExecutionInfo]) -> list[WorkflowExecutionInfo]:
+        return [info for info in page if shard_of(info.execution.workflow_id) in self._shards]
+
+    async def _read_all(self, infos: Sequence[WorkflowExecutionInfo]) -> None:
+        async def read(info: WorkflowExecutionInfo) -> IndexedRun | None:
+            with contextlib.suppress(NotFound):  # it was deleted in between
+                return await read_listed(self._client, info)
+            return None
+
+        for start in range(0, len(infos), BATCH):
+            reads = [partial(read, info) for info in infos[start : start + BATCH]]
+            self.found += await self._store(reads)
+            if self._show is not None:
+                self._show(self._counts)
+
+    async def _store(self, reads: Collection[Callable[[], Awaitable[IndexedRun | None]]]) -> int:
+        """Read some at a time, write them together, and keep aside those that cannot be read.
+
+        Returns:
+            How many were stored.
+        """
+        if not reads:
+            return 0
+        answers = await asyncio.gather(*(self._within(read) for read in reads), return_exceptions=True)
+        failed: list[tuple[WorkflowExecution, str]] = []
+        batch: list[IndexedRun] = []
+        away: BaseException | None = None
+        for answer in answers:
+            if isinstance(answer, Unreadable):
+                failed.append((answer.execution, str(answer)))
+            elif isinstance(answer, BaseException):
+                away = answer
+            elif answer is not None:
+                batch.append(answer)
+        failed += await self._db(_written, self._database, batch)
+        await self._db(progress.keep_aside, self._database, failed)
+        self._counts.stored += len(batch)
+        self._counts.unreadable += len(failed)
+        self._counts.gaps += sum(read.gap is not None for read in batch)
+        if away is not None:
+            raise away
+        return len(batch)
+
+    async def _db(self, call: Callable[..., T], *given: object) -> T:
+        return await asyncio.to_thread(call, *given)
+
+    async def _within(self, read: Callable[[], Awaitable[IndexedRun | None]]) -> IndexedRun | None:
+        async with self._gate:
+            return await read()
+
+
+def _written(database: Database, batch: Sequence[IndexedRun]) -> list[tuple[WorkflowExecution, str]]:
+    """Write a batch; what the database refuses is found out one by one."""
+    try:
+        write_runs(database, batch)
+    except Unavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - what others wrote into a history must not stop the rest
+        if len(batch) == 1:
+            run = batch[0].run
+            aside = WorkflowExecution(workflow_id=run.id, run_id=run.execution_id)
+            return [(aside, f"cannot be stored: {type(error).__name__}: {error}")]
+        return [failed for one in batch for failed in _written(database, [one])]
+    return []

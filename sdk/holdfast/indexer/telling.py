@@ -1,0 +1,146 @@
+"""What happened in an execution, for those who listen. Pure.
+
+Each event has an identity made of the execution and of what happened, so that a second telling is nothing. All are
+told anew from the whole history each time: who comes late misses none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from temporalio.api.enums.v1 import EventType, RetryState
+from temporalio.api.history.v1 import HistoryEvent
+
+from holdfast.client.description import ErrorInfo, RunDescription, StepDescription
+from holdfast.engine.history.facts import PAUSE_SIGNAL, RESUME_SIGNAL
+from holdfast.states import RunState, StepState
+from holdfast.store.columns import MESSAGE_BYTES, STEP_PREVIEW_BYTES, cut
+from holdfast.store.rows import Event, preview
+
+TOLD_RETRIES: Final = 10
+"""How many retries of a step are told; a step that is tried for days would tell of nothing else."""
+
+_ENDS: Final = {
+    RunState.COMPLETED: "workflow.completed",
+    RunState.FAILED: "workflow.failed",
+    RunState.TIMED_OUT: "workflow.failed",
+    RunState.CANCELLED: "workflow.cancelled",
+    RunState.TERMINATED: "workflow.cancelled",
+}
+_STEP_ENDS: Final = {
+    StepState.COMPLETED: "step.completed",
+    StepState.COMPENSATED: "step.completed",
+    StepState.FAILED: "step.failed",
+    StepState.SKIPPED: "step.skipped",
+}
+
+
+def events_of(run: RunDescription, history: Sequence[HistoryEvent]) -> list[Event]:
+    """The events of an execution up to now, as far as its history has them.
+
+    Args:
+        run: What the history says.
+        history: All events of Temporal, from the start on.
+    """
+    told = _Teller(run)
+    return [*told.start(history), *told.pauses(history), *told.steps(), *told.end(history)]
+
+
+class _Teller:
+    def __init__(self, run: RunDescription) -> None:
+        self.run = run
+
+    def start(self, history: Sequence[HistoryEvent]) -> Iterator[Event]:
+        start = history[0].workflow_execution_started_event_attributes
+        if self.run.started and not start.continued_execution_run_id:
+            shown = [preview(given, STEP_PREVIEW_BYTES) for given in self.run.input[:10]]
+            yield self._event("workflow.started", self.run.started, "started", input=shown)
+
+    def pauses(self, history: Sequence[HistoryEvent]) -> Iterator[Event]:
+        kinds = {PAUSE_SIGNAL: "workflow.paused", RESUME_SIGNAL: "workflow.resumed"}
+        for event in history:
+            kind: str | None = None
+            if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
+                kind = kinds.get(event.workflow_execution_signaled_event_attributes.signal_name)
+            elif event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_PAUSED:
+                kind = "workflow.paused"
+            elif event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UNPAUSED:
+                kind = "workflow.resumed"
+            if kind is not None:
+                yield self._event(kind, event.event_time.ToDatetime(UTC), str(event.event_id))
+
+    def end(self, history: Sequence[HistoryEvent]) -> Iterator[Event]:
+        run = self.run
+        if run.closed is None or not run.state.closed or _goes_on(history[-1]):
+            return
+        duration = run.duration.total_seconds() if run.duration is not None else None
+        failed = next((step.name for step in run.steps if step.state is StepState.FAILED), None)
+        yield self._event(
+            _ENDS[run.state],
+            run.closed,
+            "ended",
+            state=run.state.value,
+            duration_seconds=duration,
+            result=preview(run.result, STEP_PREVIEW_BYTES),
+            failed_step=failed,
+            retries=sum(step.attempt - 1 for step in run.steps),
+            **_error(run.error),
+        )
+
+    def steps(self) -> Iterator[Event]:
+        undone = {step.compensates: step.closed for step in self.run.steps if step.compensates}
+        for step in self.run.steps:
+            yield from self._step(step, undone.get(step.activity_id))
+
+    def _step(self, step: StepDescription, undone: datetime | None) -> Iterator[Event]:
+        begun = step.scheduled or step.started or self.run.started
+        if begun is None:
+            return
+        if step.started is not None:
+            yield self._of(step, "step.started", begun, "started")
+        for attempt in range(1, min(step.attempt, TOLD_RETRIES + 1)):
+            latest = step.last_failure if attempt == step.attempt - 1 else None
+            error = _error(latest)
+            yield self._of(step, "step.retrying", begun, f"retrying/{attempt}", attempt=attempt, **error)
+        kind = _STEP_ENDS.get(step.state)
+        if kind is not None and step.closed is not None:
+            duration = (step.closed - step.started).total_seconds() if step.started else None
+            error = _error(step.error)
+            shown = preview(step.result, STEP_PREVIEW_BYTES)
+            yield self._of(step, kind, step.closed, "ended", duration_seconds=duration, result=shown, **error)
+        if step.state is StepState.COMPENSATED and undone is not None:
+            yield self._of(step, "step.compensated", undone, "compensated")
+
+    def _of(self, step: StepDescription, kind: str, at: datetime, what: str, **facts: Any) -> Event:
+        named = {"step": step.name, "ordinal": step.ordinal, "attempt": step.attempt}
+        return self._event(
+            kind, at, f"{step.name}/{step.activity_id}/{step.ordinal}/{what}", **(named | facts)
+        )
+
+    def _event(self, kind: str, at: datetime, what: str, **facts: Any) -> Event:
+        run = self.run
+        payload = {"workflow": run.workflow, "execution_id": run.execution_id, **facts}
+        return Event(
+            kind=kind, at=at, run_id=run.id, identity=f"{run.execution_id}/{what}",
+            payload={name: value for name, value in payload.items() if value is not None},
+        )  # fmt: skip
+
+
+def _goes_on(last: HistoryEvent) -> bool:
+    """Whether an execution ended by going on in another, which is no end of the run."""
+    kind = last.WhichOneof("attributes")
+    if kind == "workflow_execution_continued_as_new_event_attributes":
+        return True
+    if kind == "workflow_execution_failed_event_attributes":
+        retry = last.workflow_execution_failed_event_attributes.retry_state
+    elif kind == "workflow_execution_timed_out_event_attributes":
+        retry = last.workflow_execution_timed_out_event_attributes.retry_state
+    else:
+        return False
+    return retry == RetryState.RETRY_STATE_IN_PROGRESS
+
+
+def _error(error: ErrorInfo | None) -> dict[str, Any]:
+    return {"error": {"type": error.type, "message": cut(error.message, MESSAGE_BYTES)}} if error else {}

@@ -1,0 +1,101 @@
+"""`holdfast indexer`: keep the history of runs up to date."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from holdfast import InvalidInput
+from holdfast.indexer import Counts, Indexer, lag_of
+from holdfast.settings import load
+from holdfast.store.database import Database
+from holdfast_server.cli.command import command
+from holdfast_server.cli.output import busy, note, print_json, say, span
+from holdfast_server.cli.target import Target
+
+_REPORT_SECONDS = 10.0
+
+
+def add(app: typer.Typer) -> None:
+    """Register the command."""
+    command(app, "indexer", serves=True)(indexer)
+
+
+async def indexer(
+    target: Target,
+    once: Annotated[bool, typer.Option("--once", help="Read what is new, then end.")] = False,
+    rebuild: Annotated[
+        bool,
+        typer.Option("--rebuild", help="Forget all stored runs, read again what Temporal has, then end."),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --rebuild: also where Temporal has deleted some of them.")
+    ] = False,
+) -> None:
+    """Keep the history of runs up to date with Temporal, until SIGTERM or Ctrl-C.
+
+    Any number of indexers may work on one database: they share the runs.
+    """
+    async with target.connect(start=False) as client:
+        database = await asyncio.to_thread(Database.of, load(client.home))
+        try:
+            made = Indexer(client.temporal, database)
+            note(f"database {database.name}", style="dim")
+            if rebuild and not force and (count := await made.only_here()):
+                raise InvalidInput(
+                    f"{count} executions are stored that Temporal has deleted, and a rebuild would lose them; "
+                    "--force rebuilds all the same"
+                )
+            if once or rebuild:
+                await _once(made, database, rebuild=rebuild, as_json=target.json)
+            else:
+                await _serve(made, as_json=target.json)
+        finally:
+            database.close()
+
+
+async def _once(made: Indexer, database: Database, *, rebuild: bool, as_json: bool) -> None:
+    with busy("reading histories") as show:
+
+        def progress(counts: Counts) -> None:
+            show(f"reading histories: {counts.stored} stored")
+
+        await (made.rebuild if rebuild else made.catch_up)(show=progress)
+    lag = await asyncio.to_thread(lag_of, database)
+    if as_json:
+        seconds = None if lag is None else lag.total_seconds()
+        print_json({**made.counts.to_dict(), "lag_seconds": seconds})
+    else:
+        say(f"{_told(made.counts)}, up to date")
+
+
+async def _serve(made: Indexer, *, as_json: bool) -> None:
+    running = asyncio.create_task(made.run())
+    try:
+        last = ""
+        while True:
+            done, _ = await asyncio.wait([running], timeout=_REPORT_SECONDS)
+            if done:
+                return running.result()
+            lag = made.lag
+            if as_json:
+                seconds = None if lag is None else lag.total_seconds()
+                facts = {**made.counts.to_dict(), "lag_seconds": seconds, "problem": made.problem}
+                print_json(facts, indent=None)
+                continue
+            line = made.problem or _told(made.counts)
+            if line != last:
+                note(f"{line}, {span(lag) or 'unknown'} behind", style="red" if made.problem else "dim")
+            last = line
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+def _told(counts: Counts) -> str:
+    parts = [f"{counts.stored} stored"]
+    parts += [f"{counts.gaps} without a history"] if counts.gaps else []
+    parts += [f"{counts.unreadable} unreadable"] if counts.unreadable else []
+    return ", ".join(parts)
