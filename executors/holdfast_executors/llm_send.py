@@ -193,10 +193,13 @@ class Sender:
             ) from error
 
     def _asked(self, body: Body) -> Mapping[str, Any]:
-        named = ("model", "messages", "input", "stream")
+        # The body is in its final form: as arguments, its parts would be looked at one by one for what to convert.
+        needed = {"messages": ()} if self._config.api == "chat" else {}
         return {
-            **{name: body[name] for name in named if name in body},
-            "extra_body": {name: part for name, part in body.items() if name not in named},
+            "model": body["model"],
+            **needed,
+            **({"stream": True} if body.get("stream") else {}),
+            "extra_body": body,
             "extra_headers": self._headers,
             "timeout": self._config.seconds,
         }
