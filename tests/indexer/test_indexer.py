@@ -3,108 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import Any
 
-import pytest
-from sqlalchemy import select
-from temporalio import activity, workflow
-from temporalio.client import Client, WorkflowHandle
-from temporalio.common import RetryPolicy
-from temporalio.exceptions import ApplicationError
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.client import Client
 from tests.engine.support import eventually
+from tests.indexer.flows import indexed, kinds, rows, start
 
 from holdfast.indexer import Indexer, lag_of
 from holdfast.store.database import Database
 from holdfast.store.schema import events, executions, runs, steps, unreadable
-
-SOON = timedelta(seconds=20)
-
-
-@activity.defn(name="add")
-async def add(number: int) -> int:
-    if number < 0:
-        raise ApplicationError("below zero", type="BadNumber", non_retryable=True)
-    if activity.info().attempt == 1 and number == 7:
-        raise ConnectionError("once")
-    return number + 1
-
-
-@workflow.defn(name="raw")
-class Raw:
-    """As other teams write them, without Holdfast."""
-
-    def __init__(self) -> None:
-        self._go = False
-
-    @workflow.run
-    async def run(self, number: int, then: str = "") -> int:
-        if then == "wait":
-            await workflow.wait_condition(lambda: self._go)
-        if then == "child":
-            return await workflow.execute_child_workflow(
-                Raw.run, number, id=f"{workflow.info().workflow_id}/c"
-            )
-        result = await workflow.execute_activity(
-            add,
-            number,
-            start_to_close_timeout=SOON,
-            retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=20)),
-        )
-        if then.startswith("again"):
-            left = int(then.removeprefix("again"))
-            workflow.continue_as_new(args=[result, f"again{left - 1}" if left > 1 else ""])
-        return result
-
-    @workflow.signal
-    def go(self) -> None:
-        self._go = True
-
-
-@pytest.fixture
-async def queue(temporal: Client) -> AsyncGenerator[str]:
-    name = f"raw-{uuid.uuid4().hex[:8]}"
-    async with Worker(
-        temporal,
-        task_queue=name,
-        workflows=[Raw],
-        activities=[add],
-        workflow_runner=UnsandboxedWorkflowRunner(),
-    ):
-        yield name
-
-
-async def start(temporal: Client, queue: str, *args: Any) -> WorkflowHandle[Any, Any]:
-    return await temporal.start_workflow(
-        "raw", args=list(args), id=f"r-{uuid.uuid4().hex[:12]}", task_queue=queue
-    )
-
-
-def rows(database: Database, table: Any, **where: Any) -> list[dict[str, Any]]:
-    query = select(table).order_by(*table.primary_key)
-    for name, value in where.items():
-        query = query.where(table.c[name] == value)
-    with database.read() as connection:
-        return [dict(row) for row in connection.execute(query).mappings()]
-
-
-async def indexed(indexer: Indexer, database: Database, run_id: str, state: str) -> dict[str, Any]:
-    """Catch up until the run is stored with that state."""
-
-    async def look() -> dict[str, Any] | None:
-        await indexer.catch_up()
-        found = rows(database, runs, id=run_id)
-        return found[0] if found and found[0]["state"] == state else None
-
-    found: dict[str, Any] = await eventually(look, 30)
-    return found
-
-
-def kinds(database: Database, run_id: str) -> list[str]:
-    return sorted(row["kind"] for row in rows(database, events, run_id=run_id))
 
 
 async def test_a_workflow_of_plain_temporal_is_stored(

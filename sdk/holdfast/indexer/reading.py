@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType, WorkflowExecutionStatus
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
-from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
+from temporalio.api.workflowservice.v1 import (
+    DescribeWorkflowExecutionResponse,
+    GetWorkflowExecutionHistoryRequest,
+)
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -27,18 +30,23 @@ NO_HISTORY: Final = (
     "Temporal had deleted the history before it was read; steps, input and result are not known."
 )
 
-_AWAY: Final = frozenset(
+_REFUSED: Final = frozenset(
+    {RPCStatusCode.RESOURCE_EXHAUSTED, RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED}
+)
+"""What says nothing of the one execution that was asked for."""
+
+_DOUBTFUL: Final = frozenset(
     {
         RPCStatusCode.UNAVAILABLE,
         RPCStatusCode.DEADLINE_EXCEEDED,
-        RPCStatusCode.RESOURCE_EXHAUSTED,
         RPCStatusCode.CANCELLED,
         RPCStatusCode.ABORTED,
-        RPCStatusCode.PERMISSION_DENIED,
-        RPCStatusCode.UNAUTHENTICATED,
+        RPCStatusCode.UNKNOWN,
     }
 )
-"""What says nothing of the one execution that was asked for."""
+"""What a server that is away says, and one that cannot decode a history."""
+
+_TIMEOUT: Final = timedelta(seconds=30)
 
 _STATES: Final = {
     WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED: RunState.COMPLETED,
@@ -54,9 +62,11 @@ _STATES: Final = {
 class Unreadable(Exception):
     """The history of an execution cannot be read, or makes no sense. Never leaves the indexer."""
 
-    def __init__(self, execution: WorkflowExecution, reason: str) -> None:
+    def __init__(self, execution: WorkflowExecution, reason: str, *, doubtful: bool = False) -> None:
         super().__init__(reason)
         self.execution = execution
+        self.doubtful = doubtful
+        """Whether it may be that Temporal is away."""
 
 
 async def look(client: Client, execution: WorkflowExecution) -> DescribeWorkflowExecutionResponse:
@@ -96,15 +106,12 @@ async def read_described(client: Client, description: DescribeWorkflowExecutionR
     info = description.workflow_execution_info
     execution = info.execution
     observed = datetime.now(UTC)
-    handle = client.get_workflow_handle(execution.workflow_id, run_id=execution.run_id)
     try:
-        events = (await handle.fetch_history()).events
+        events = await _history(client, execution)
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             return await _without_history(client, description, observed)
         raise _meaning(execution, error) from error
-    except Exception as error:
-        raise Unreadable(execution, f"{type(error).__name__}: {error}") from error
     if not is_open(info):
         # Lists do not have all that a description has: a run is told alike, whichever way it was found.
         description = DescribeWorkflowExecutionResponse(workflow_execution_info=info)
@@ -116,6 +123,23 @@ async def read_described(client: Client, description: DescribeWorkflowExecutionR
         raise
     except Exception as error:  # a history of any SDK, of any version: none may stop the others
         raise Unreadable(execution, f"{type(error).__name__}: {error}") from error
+
+
+async def _history(client: Client, execution: WorkflowExecution) -> Sequence[HistoryEvent]:
+    # Not by the client's own method, which tries a damaged history for ten seconds: those have their own turns.
+    events: list[HistoryEvent] = []
+    token = b""
+    while True:
+        answer = await client.workflow_service.get_workflow_execution_history(
+            GetWorkflowExecutionHistoryRequest(
+                namespace=client.namespace, execution=execution, next_page_token=token
+            ),
+            timeout=_TIMEOUT,
+        )
+        events += answer.history.events
+        token = answer.next_page_token
+        if not token:
+            return events
 
 
 async def _told(
@@ -174,6 +198,7 @@ async def _without_history(
 
 
 def _meaning(execution: WorkflowExecution, error: RPCError) -> Exception:
-    if error.status in _AWAY:
+    if error.status in _REFUSED:
         return Unavailable(f"Temporal does not answer: {error.message}")
-    return Unreadable(execution, f"Temporal says {error.status.name}: {error.message}")
+    said = f"Temporal says {error.status.name}: {error.message}"
+    return Unreadable(execution, said, doubtful=error.status in _DOUBTFUL)

@@ -18,7 +18,7 @@ from holdfast.errors import NotFound, Unavailable
 from holdfast.indexer import progress
 from holdfast.indexer.leases import shard_of
 from holdfast.indexer.reading import Unreadable, look, read_described, read_listed
-from holdfast.indexer.visibility import is_open, list_closed, list_open
+from holdfast.indexer.visibility import count_all, is_open, list_closed, list_open
 from holdfast.states import RunState
 from holdfast.store.database import Database
 from holdfast.store.rows import IndexedRun
@@ -200,17 +200,16 @@ class Round:
         if not reads:
             return 0
         answers = await asyncio.gather(*(self._within(read) for read in reads), return_exceptions=True)
-        failed: list[tuple[WorkflowExecution, str]] = []
-        batch: list[IndexedRun] = []
-        away: BaseException | None = None
-        for answer in answers:
-            if isinstance(answer, Unreadable):
-                failed.append((answer.execution, str(answer)))
-            elif isinstance(answer, BaseException):
-                away = answer
-            elif answer is not None:
-                batch.append(answer)
-        failed += await self._db(_written, self._database, batch)
+        unreadable = [answer for answer in answers if isinstance(answer, Unreadable)]
+        batch = [answer for answer in answers if isinstance(answer, IndexedRun)]
+        away = next(
+            (a for a in answers if isinstance(a, BaseException) and not isinstance(a, Unreadable)), None
+        )
+        failed = await self._db(_written, self._database, batch)
+        if any(found.doubtful for found in unreadable):
+            # One that cannot be read must not hold up the others for ever, nor an outage leave all of them aside.
+            await count_all(self._client)
+        failed += [(found.execution, str(found)) for found in unreadable]
         await self._db(progress.keep_aside, self._database, failed)
         self._counts.stored += len(batch)
         self._counts.unreadable += len(failed)

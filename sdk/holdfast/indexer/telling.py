@@ -99,7 +99,7 @@ class _Teller:
         if begun is None:
             return
         if step.started is not None:
-            yield self._of(step, "step.started", begun, "started")
+            yield self._of(step, "step.started", begun, "started", attempt=1)
         for attempt in range(1, min(step.attempt, TOLD_RETRIES + 1)):
             latest = step.last_failure if attempt == step.attempt - 1 else None
             error = _error(latest)

@@ -8,7 +8,7 @@ from typing import Final
 
 from temporalio.api.enums.v1 import WorkflowExecutionStatus
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
-from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
+from temporalio.api.workflowservice.v1 import CountWorkflowExecutionsRequest, ListWorkflowExecutionsRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
@@ -53,8 +53,9 @@ async def count_all(client: Client) -> int:
     Raises:
         Unavailable: Temporal does not answer.
     """
+    request = CountWorkflowExecutionsRequest(namespace=client.namespace)
     try:
-        return (await client.count_workflows()).count
+        return (await client.workflow_service.count_workflow_executions(request)).count
     except RPCError as error:
         raise Unavailable(f"Temporal does not count its runs: {error.message}") from error
 
