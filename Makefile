@@ -6,7 +6,7 @@ PINS := pyproject.toml constraints.txt .ci/setup $(if $(wildcard .venv/bin/pytho
 JOBS ?= 3
 export PYTHON
 
-.PHONY: broken-venv help demo test lint types bench crash venv install pins clean clean-venv
+.PHONY: broken-venv help demo test lint types bench bench-store crash venv install pins clean clean-venv
 .DEFAULT_GOAL := help
 
 help: ## List the commands
@@ -33,6 +33,9 @@ bench: .venv/.installed-test ## Measure Holdfast beside raw temporalio (minutes;
 	@$(PY) -m benchmarks.executors_http
 	@$(PY) -m benchmarks.executors_transform
 	@$(PY) -m benchmarks.executors_llm
+
+bench-store: .venv/.installed-test ## Measure the history with 1,000,000 runs on both databases; RUNS=20000 for a look
+	@$(PY) -m benchmarks.store --runs $(or $(RUNS),1000000)
 
 crash: .venv/.installed-test ## Kill workers and servers again and again (about half an hour); prints seeds and figures
 	@FAULTS=thorough $(PY) -m pytest -s --timeout 0 tests/faults tests/client/test_exit.py

@@ -35,6 +35,9 @@ THIRD_PARTIES = {
     "uvicorn": ("holdfast_server",),
     "typer": ("holdfast_server",),
     "rich": ("holdfast_server",),
+    "sqlalchemy": ("holdfast.store",),
+    "alembic": ("holdfast.store",),
+    "psycopg": ("holdfast.store",),
     "openai": ("holdfast_executors", "holdfast.client.remote"),
     "httpx": ("holdfast_executors", "holdfast.client.remote"),
 }

@@ -273,17 +273,17 @@ def _check_figures(database: Database) -> None:
     ]
     for row, of, step, retries, failed_steps in todo:
         at = microseconds(of["started"])
-        place = (of["workflow"], of["version"], step)
-        for span, width in (("hour", HOUR), ("day", DAY)):
-            key = (span, at // width * width, *place, row["state"], row["error_type"] or "")
+        place = (of["workflow"], of["version"])
+        for span, width in (("hour", HOUR), ("day", DAY)) if not step else (("day", DAY),):
+            key = (span, step, at // width * width, *place, row["state"], row["error_type"] or "")
             sums.setdefault(key, Counter()).update(
                 count=1, retried=int(retries > 0), retries=retries, failed_steps=failed_steps,
                 closed=int(row["closed"] is not None), duration_us=row["duration_us"] or 0,
                 queue_wait_us=row["queue_wait_us"] or 0, tokens=row["tokens"], cost_micros=row["cost_micros"],
             )  # fmt: skip
-        for measure in ("duration", "queue_wait"):
+        for measure in ("duration", "queue_wait") if not step else ():
             if (value := row[f"{measure}_us"]) is not None:
-                buckets[at // DAY * DAY, *place, measure, bucket(value)] += 1
+                buckets[measure, at // DAY * DAY, *place, bucket(value)] += 1
     keys = [column.name for column in rollups.primary_key]
     kept = {
         tuple(row[key] for key in keys): {name: row[name] for name in SUMS} for row in rows(database, rollups)

@@ -22,6 +22,7 @@ MESSAGE_BYTES: Final = 2000
 RUN_PREVIEW_BYTES: Final = 2000
 STEP_PREVIEW_BYTES: Final = 500
 
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _ESCAPE: Final = "\U0010ffff"
@@ -116,7 +117,7 @@ class Json(TypeDecorator[Any]):
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         """As the database keeps it."""
-        return None if value is None else json.dumps(value, separators=(",", ":"))
+        return None if value is None else _ENCODER.encode(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         """As it was."""

@@ -67,17 +67,16 @@ def step_quantiles(
     connection: Connection, database: Database, chosen: RunFilter, figures: StepGroups
 ) -> dict[tuple[str, str], Quantiles]:
     """Of the steps in `figures`, by workflow and step."""
-    closed = sum(sums.closed for outcomes in figures.groups.values() for sums in outcomes.values())
-    if figures.from_rollups and closed > EXACT_ROWS:
-        return {
-            place: _told(from_buckets(found, _WANTED), "within 2 %")
-            for place, found in _step_buckets(connection, chosen).items()
-        }
     values: dict[tuple[str, str], list[int]] = {}
     query = chosen_steps(database, chosen, figures, executions.c.workflow, steps.c.name, steps.c.duration_us)
+    part = figures.sampled
+    closed = sum(sums.closed for outcomes in figures.groups.values() for sums in outcomes.values())
+    if part is None and closed > SAMPLE_ROWS:
+        part = SAMPLE_ROWS / closed
+        query = query.where((executions.c.key % (1 << KEY_BITS)) < max(round(part * (1 << KEY_BITS)), 1))
     for workflow, step, value in connection.execute(query.where(steps.c.duration_us.is_not(None))):
         values.setdefault((workflow, step), []).append(value)
-    how: How = "exact" if figures.sampled is None else "sampled"
+    how: How = "exact" if part is None else "sampled"
     return {place: _told(from_values(found, _WANTED), how) for place, found in values.items()}
 
 
@@ -94,7 +93,7 @@ def _sample(total: int) -> Any:
 def _run_buckets(connection: Connection, chosen: RunFilter, measure: Measure) -> Mapping[int, int]:
     found: dict[int, int] = {}
     outside, query = _days(chosen, histograms.c.bucket)
-    query = query.where(histograms.c.step == "", histograms.c.measure == measure)
+    query = query.where(histograms.c.measure == measure)
     for number, count in connection.execute(query.group_by(histograms.c.bucket)):
         found[number] = int(count)
     column = runs.c[f"{measure}_us"]
@@ -102,30 +101,6 @@ def _run_buckets(connection: Connection, chosen: RunFilter, measure: Measure) ->
         rows = select(column, func.count()).where(column.is_not(None), *keys_between(runs.c.key, start, end))
         for value, count in connection.execute(rows.where(*named(runs.c, chosen)).group_by(column)):
             found[bucket(value)] = found.get(bucket(value), 0) + count
-    return found
-
-
-def _step_buckets(connection: Connection, chosen: RunFilter) -> dict[tuple[str, str], dict[int, int]]:
-    found: dict[tuple[str, str], dict[int, int]] = {}
-    groups = (histograms.c.workflow, histograms.c.step, histograms.c.bucket)
-    outside, query = _days(chosen, *groups)
-    query = query.where(histograms.c.step != "", histograms.c.measure == "duration")
-    for workflow, step, number, count in connection.execute(query.group_by(*groups)):
-        found.setdefault((workflow, step), {})[number] = int(count)
-    for start, end in outside:
-        columns = (executions.c.workflow, steps.c.name, steps.c.duration_us)
-        rows = select(*columns, func.count()).join_from(
-            executions, steps, steps.c.execution_key == executions.c.key
-        )
-        rows = rows.where(
-            steps.c.run_key == executions.c.run_key,
-            steps.c.duration_us.is_not(None),
-            *keys_between(executions.c.key, start, end),
-            *named(executions.c, chosen),
-        )
-        for workflow, step, value, count in connection.execute(rows.group_by(*columns)):
-            buckets = found.setdefault((workflow, step), {})
-            buckets[bucket(value)] = buckets.get(bucket(value), 0) + count
     return found
 
 

@@ -38,34 +38,30 @@ class Deltas:
 
     def run(self, row: Mapping[str, Any], sign: int) -> None:
         """Add (1) or take away (-1) a row of `runs`."""
-        sums = (1, row["retry_count"] > 0, row["retry_count"], row["failed_step_count"])
-        self._add(row, row, "", microseconds(row["started"]), sums, sign)
+        started = microseconds(row["started"])
+        sums = (1, int(row["retry_count"] > 0), row["retry_count"], row["failed_step_count"], *_common(row))
+        outcome = (row["workflow"], row["version"], row["state"], row["error_type"] or "")
+        for span, width in SPANS.items():
+            self._add((span, "", started - started % width, *outcome), sums, sign)
+        for measure in ("duration", "queue_wait"):
+            value = row[f"{measure}_us"]
+            if value is not None:
+                key = (measure, started - started % DAY, row["workflow"], row["version"], bucket(value))
+                self.buckets[key] += sign
 
     def step(self, row: Mapping[str, Any], execution: Mapping[str, Any], sign: int) -> None:
         """Add (1) or take away (-1) a row of `steps`, told by its execution's start, workflow and version."""
-        sums = (1, row["attempt"] > 1, row["attempt"] - 1, row["state"] == "failed")
-        self._add(row, execution, row["name"], microseconds(execution["started"]), sums, sign)
+        started = microseconds(execution["started"])
+        sums = (1, int(row["attempt"] > 1), row["attempt"] - 1, int(row["state"] == "failed"), *_common(row))
+        outcome = (execution["workflow"], execution["version"], row["state"], row["error_type"] or "")
+        self._add(("day", row["name"], started - started % DAY, *outcome), sums, sign)
 
-    def _add(
-        self,
-        row: Mapping[str, Any],
-        of: Mapping[str, Any],
-        step: str,
-        started: int,
-        sums: tuple[int, ...],
-        sign: int,
-    ) -> None:
-        place = (of["workflow"], of["version"], step)
-        duration, wait = row["duration_us"], row["queue_wait_us"]
-        sums += (row["closed"] is not None, duration or 0, wait or 0, row["tokens"], row["cost_micros"])
-        for span, width in SPANS.items():
-            key = (span, started - started % width, *place, row["state"], row["error_type"] or "")
-            kept = self.sums.setdefault(key, [0] * len(SUMS))
-            for index, value in enumerate(sums):
-                kept[index] += sign * value
-        for measure, value in (("duration", duration), ("queue_wait", wait)):
-            if value is not None:
-                self.buckets[started - started % DAY, *place, measure, bucket(value)] += sign
+    def _add(self, key: tuple[Any, ...], sums: tuple[int, ...], sign: int) -> None:
+        kept = self.sums.get(key)
+        if kept is None:
+            kept = self.sums[key] = [0] * len(SUMS)
+        for index, value in enumerate(sums):
+            kept[index] += sign * value
 
     def apply(self, connection: Connection) -> None:
         """Add them to the figures in the database."""
@@ -91,3 +87,8 @@ def _drop_empty(
     if rows:
         same = [table.c[name] == bindparam(f"k_{name}") for name in names]
         connection.execute(delete(table).where(table.c.count == 0, *same), rows)
+
+
+def _common(row: Mapping[str, Any]) -> tuple[int, ...]:
+    spans = (row["duration_us"] or 0, row["queue_wait_us"] or 0)
+    return int(row["closed"] is not None), *spans, row["tokens"], row["cost_micros"]

@@ -201,10 +201,10 @@ rollups = Table(
     "rollups",
     metadata,
     _key("span", String),
+    _key("step", String),
     _key("start"),
     _key("workflow", String),
     _key("version", String),
-    _key("step", String),
     _key("state", String),
     _key("error_type", String),
     _number("count"),
@@ -218,21 +218,21 @@ rollups = Table(
     _number("cost_micros"),
     sqlite_with_rowid=False,
 )
-"""Sums by hour and by day (`span`) of the start, in microseconds. `step` is empty in those of runs."""
+"""Sums by hour and by day (`span`) of the start, in microseconds. `step` is empty in those of runs; those of steps are
+by day only."""
 
 histograms = Table(
     "histograms",
     metadata,
+    _key("measure", String),
     _key("start"),
     _key("workflow", String),
     _key("version", String),
-    _key("step", String),
-    _key("measure", String),
     _key("bucket", Integer),
     _number("count"),
     sqlite_with_rowid=False,
 )
-"""By day of the start: how many durations and queue waits fell into each bucket; see `quantiles.py`."""
+"""By day of the start: how many durations and queue waits of runs fell into each bucket; see `quantiles.py`."""
 
 events = Table(
     "events",

@@ -8,10 +8,12 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Select, case, func, select
 
+from holdfast.store.columns import microseconds
 from holdfast.store.database import Database
 from holdfast.store.filters import RunFilter, filtered
+from holdfast.store.rollup import DAY
 from holdfast.store.schema import KEY_BITS, executions, runs, steps
-from holdfast.store.sums import Sums, add_rollups, allows_rollups, keys_between, named, ranges_of
+from holdfast.store.sums import Sums, add_rollups, allows_rollups, inner, keys_between, named
 
 SAMPLE_RUNS: Final = 10_000
 """With a filter that the figures do not know, the steps of about so many runs are looked at."""
@@ -49,10 +51,12 @@ def step_figures(connection: Connection, database: Database, chosen: RunFilter) 
     )
     found = StepGroups(from_rollups=rolled)
     if rolled:
-        parts = ranges_of(chosen, fine=False)
-        for span, part in [("day", part) for part in parts.days] + [("hour", part) for part in parts.hours]:
-            add_rollups(connection, chosen, _GROUPS, found, span, part, of_steps=True)
-        for start, end in parts.rows:
+        start_us = None if chosen.started_from is None else microseconds(chosen.started_from)
+        end_us = None if chosen.started_to is None else microseconds(chosen.started_to)
+        outside, days = inner((start_us, end_us), DAY)
+        if days is not None:
+            add_rollups(connection, chosen, _GROUPS, found, "day", days, of_steps=True)
+        for start, end in outside:
             query = _over_steps().where(
                 *keys_between(executions.c.key, start, end), *named(executions.c, chosen)
             )

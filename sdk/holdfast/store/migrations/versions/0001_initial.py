@@ -182,14 +182,13 @@ def _tables() -> None:
     op.create_index(op.f("ix_executions_run_key"), "executions", ["run_key"], unique=False)
     op.create_table(
         "histograms",
+        sa.Column("measure", sa.Text(), autoincrement=False, nullable=False),
         sa.Column("start", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("workflow", sa.Text(), autoincrement=False, nullable=False),
         sa.Column("version", sa.Text(), autoincrement=False, nullable=False),
-        sa.Column("step", sa.Text(), autoincrement=False, nullable=False),
-        sa.Column("measure", sa.Text(), autoincrement=False, nullable=False),
         sa.Column("bucket", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("count", sa.BigInteger(), server_default="0", nullable=False),
-        sa.PrimaryKeyConstraint("start", "workflow", "version", "step", "measure", "bucket"),
+        sa.PrimaryKeyConstraint("measure", "start", "workflow", "version", "bucket"),
         sqlite_with_rowid=False,
     )
     op.create_table(
@@ -213,10 +212,10 @@ def _tables() -> None:
     op.create_table(
         "rollups",
         sa.Column("span", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("step", sa.Text(), autoincrement=False, nullable=False),
         sa.Column("start", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("workflow", sa.Text(), autoincrement=False, nullable=False),
         sa.Column("version", sa.Text(), autoincrement=False, nullable=False),
-        sa.Column("step", sa.Text(), autoincrement=False, nullable=False),
         sa.Column("state", sa.Text(), autoincrement=False, nullable=False),
         sa.Column("error_type", sa.Text(), autoincrement=False, nullable=False),
         sa.Column("count", sa.BigInteger(), server_default="0", nullable=False),
@@ -228,7 +227,7 @@ def _tables() -> None:
         sa.Column("queue_wait_us", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("tokens", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("cost_micros", sa.BigInteger(), server_default="0", nullable=False),
-        sa.PrimaryKeyConstraint("span", "start", "workflow", "version", "step", "state", "error_type"),
+        sa.PrimaryKeyConstraint("span", "step", "start", "workflow", "version", "state", "error_type"),
         sqlite_with_rowid=False,
     )
     op.create_table(
