@@ -46,6 +46,17 @@ _DOUBTFUL: Final = frozenset(
 )
 """What a server that is away says, and one that cannot decode a history."""
 
+_ENDS: Final = frozenset(
+    {
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW,
+    }
+)
+
 _TIMEOUT: Final = timedelta(seconds=30)
 
 _STATES: Final = {
@@ -100,6 +111,7 @@ async def read_described(client: Client, description: DescribeWorkflowExecutionR
     """Read an execution that was described. Of a closed one, what is in lists is enough.
 
     Raises:
+        NotFound: Temporal has deleted it in this moment.
         Unavailable: Temporal does not answer.
         Unreadable: Temporal cannot give its history, or that makes no sense.
     """
@@ -112,6 +124,10 @@ async def read_described(client: Client, description: DescribeWorkflowExecutionR
         if error.status is RPCStatusCode.NOT_FOUND:
             return await _without_history(client, description, observed)
         raise _meaning(execution, error) from error
+    if is_open(info) and events and events[-1].event_type in _ENDS:
+        # It ended in between: what was said of it, as its size, is not the last word.
+        description = await look(client, execution)
+        info = description.workflow_execution_info
     if not is_open(info):
         # Lists do not have all that a description has: a run is told alike, whichever way it was found.
         description = DescribeWorkflowExecutionResponse(workflow_execution_info=info)

@@ -141,10 +141,13 @@ class Round:
         async def again(known: progress.Known) -> IndexedRun | None:
             execution = WorkflowExecution(workflow_id=known.run_id, run_id=known.execution_id)
             try:
-                description = await look(self._client, execution)
+                return await changed(known, execution)
             except NotFound:
                 gone.append(known.execution_id)
                 return None
+
+        async def changed(known: progress.Known, execution: WorkflowExecution) -> IndexedRun | None:
+            description = await look(self._client, execution)
             info = description.workflow_execution_info
             if (
                 is_open(info)
