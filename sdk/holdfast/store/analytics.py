@@ -1,6 +1,6 @@
 """What runs were like: counts, rates, durations, costs; over time, by step, by workflow, against another time.
 
-Counts and sums are exact. Quantiles say how they were found: exact from up to 10,000 runs or 100,000 steps; beyond that
+Counts and sums are exact. Quantiles say how they were found: exact from up to 10,000 runs or 20,000 steps; beyond that
 from the figures by day, each within 2 % of the value; of steps, and where a filter does not allow that, from a sample.
 """
 

@@ -22,6 +22,7 @@ Measure: TypeAlias = Literal["duration", "queue_wait"]
 
 EXACT_ROWS: Final = 10_000
 SAMPLE_ROWS: Final = 100_000
+SAMPLE_STEPS: Final = 20_000
 _WANTED: Final = (0.5, 0.95, 0.99)
 
 
@@ -71,8 +72,8 @@ def step_quantiles(
     query = chosen_steps(database, chosen, figures, executions.c.workflow, steps.c.name, steps.c.duration_us)
     part = figures.sampled
     closed = sum(sums.closed for outcomes in figures.groups.values() for sums in outcomes.values())
-    if part is None and closed > SAMPLE_ROWS:
-        part = SAMPLE_ROWS / closed
+    if part is None and closed > SAMPLE_STEPS:
+        part = SAMPLE_STEPS / closed
         query = query.where((executions.c.key % (1 << KEY_BITS)) < max(round(part * (1 << KEY_BITS)), 1))
     for workflow, step, value in connection.execute(query.where(steps.c.duration_us.is_not(None))):
         values.setdefault((workflow, step), []).append(value)

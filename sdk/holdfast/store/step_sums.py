@@ -15,7 +15,7 @@ from holdfast.store.rollup import DAY
 from holdfast.store.schema import KEY_BITS, executions, runs, steps
 from holdfast.store.sums import Sums, add_rollups, allows_rollups, inner, keys_between, named
 
-SAMPLE_RUNS: Final = 10_000
+SAMPLE_RUNS: Final = 2_000
 """With a filter that the figures do not know, the steps of about so many runs are looked at."""
 
 _GROUPS: Final = ("workflow", "step", "state", "error_type")
