@@ -35,7 +35,7 @@ THIRD_PARTIES = {
     "uvicorn": ("holdfast_server",),
     "typer": ("holdfast_server",),
     "rich": ("holdfast_server",),
-    "sqlalchemy": ("holdfast.store",),
+    "sqlalchemy": ("holdfast.store", "holdfast.indexer"),
     "alembic": ("holdfast.store",),
     "psycopg": ("holdfast.store",),
     "openai": ("holdfast_executors", "holdfast.client.remote"),
