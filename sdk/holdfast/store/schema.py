@@ -136,6 +136,13 @@ executions = Table(
 )
 """One row per execution of a run: those that continue each other share `first_execution_id`."""
 
+Index(
+    "executions_open",
+    executions.c.observed,
+    sqlite_where=executions.c.closed.is_(None),
+    postgresql_where=executions.c.closed.is_(None),
+)
+
 steps = Table(
     "steps",
     metadata,

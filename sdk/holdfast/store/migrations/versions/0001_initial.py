@@ -179,6 +179,14 @@ def _tables() -> None:
         sa.PrimaryKeyConstraint("key"),
         sa.UniqueConstraint("execution_id"),
     )
+    op.create_index(
+        "executions_open",
+        "executions",
+        ["observed"],
+        unique=False,
+        sqlite_where=sa.text("closed IS NULL"),
+        postgresql_where=sa.text("closed IS NULL"),
+    )
     op.create_index(op.f("ix_executions_run_key"), "executions", ["run_key"], unique=False)
     op.create_table(
         "histograms",
