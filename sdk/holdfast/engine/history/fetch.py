@@ -61,6 +61,7 @@ async def describe_events(
     description: DescribeWorkflowExecutionResponse,
     events: Sequence[HistoryEvent],
     *,
+    line: Timeline | None = None,
     compensable: Collection[str] = (),
 ) -> RunDescription:
     """As `describe_run`, for what was fetched already.
@@ -70,10 +71,11 @@ async def describe_events(
         description: The server's answer to a describe request, older than the events. Of a closed run what a list says
             of it is enough.
         events: All events of the execution.
+        line: What `read_events` made of them, where that is there already.
         compensable: Names of steps that are known to have a compensation.
     """
     workflow_id = description.workflow_execution_info.execution.workflow_id
-    line = await off_loop(len(events), partial(read_events, events))
+    line = line or await off_loop(len(events), partial(read_events, events))
     now = datetime.now(UTC)
     stuck = await reason(client, description, line.task_failure, now=now) if line.end is None else None
     opened = await _open(client, workflow_id, line, description)

@@ -30,6 +30,14 @@ async def open_events(
     return await open_payloads(converter, encoded, [*needed, *_waits(events)])
 
 
+async def open_waits(client: Client, run_id: str, events: Sequence[HistoryEvent]) -> Opened:
+    """Open what a run wrote down of its waits, and nothing else."""
+    if not (waits := _waits(events)):
+        return Opened()
+    context = WorkflowSerializationContext(namespace=client.namespace, workflow_id=run_id)
+    return await open_payloads(client.data_converter.with_context(context), waits, waits)
+
+
 def _waits(events: Iterable[HistoryEvent]) -> list[Payload]:
     """What the run wrote down of its waits, which can be large enough to lie in storage."""
     memos = (event.workflow_properties_modified_event_attributes.upserted_memo.fields for event in events)

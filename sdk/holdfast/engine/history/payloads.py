@@ -61,6 +61,11 @@ class Opened:
         value = self.json(payload)
         return value if isinstance(value, str) else None
 
+    def metadata(self, payload: Payload) -> Mapping[str, bytes]:
+        """What is noted with a payload; nothing if it cannot be read."""
+        opened = self._open(payload)
+        return opened.metadata if isinstance(opened, Payload) else {}
+
     def preview(self, payload: Payload, limit_bytes: int = STEP_PREVIEW_BYTES) -> Preview:
         """A payload, cut to the limit."""
         stored_bytes = payload.external_payloads
