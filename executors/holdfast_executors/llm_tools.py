@@ -13,7 +13,7 @@ from pydantic_core import from_json, to_json
 
 from holdfast import Executor, InvalidInput, Step
 from holdfast.authoring.registry import registry
-from holdfast.spec.cel_values import is_map
+from holdfast.spec.cel_values import is_list, is_map
 from holdfast.spec.check_config import compile_schema
 from holdfast_executors.llm_models import LlmNodeTool, LlmTool
 
@@ -60,6 +60,10 @@ class Tool:
             raise BadArguments(f"the arguments do not fit: {problems_in(error)}") from None
 
 
+_MAX_DEPTH: Final = 100
+"""Levels of arguments: what carries them adds some, and two hundred are all that can be read."""
+
+
 def arguments_in(text: str) -> Mapping[str, Any]:
     """The arguments that a model wrote.
 
@@ -72,7 +76,15 @@ def arguments_in(text: str) -> Mapping[str, Any]:
         raise BadArguments(f"the arguments are no JSON: {error}") from None
     if not is_map(value):
         raise BadArguments("the arguments are no JSON object")
+    if _is_deep(value, _MAX_DEPTH):
+        raise BadArguments(f"the arguments nest deeper than {_MAX_DEPTH} levels")
     return value
+
+
+def _is_deep(value: object, levels: int) -> bool:
+    if is_map(value):
+        return levels == 0 or any(_is_deep(below, levels - 1) for below in value.values())
+    return is_list(value) and (levels == 0 or any(_is_deep(below, levels - 1) for below in value))
 
 
 def step_tool(step: Step[..., Any], *, name: str | None, description: str | None) -> Tool:

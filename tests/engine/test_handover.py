@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections import deque
 from typing import Any
 
@@ -14,45 +16,76 @@ from holdfast.engine.handover import Handover
 
 
 class Native:
-    """Gives tasks as the native part does: local ones first, each from a poll that sees one; others one by one."""
+    """Gives tasks as the native part does: local ones first, while one of the places for them is free, others then.
 
-    def __init__(self) -> None:
+    Args:
+        places: For local tasks that are given out and not done. Nobody ends one here.
+    """
+
+    def __init__(self, places: int = 1_000) -> None:
         self.local: deque[Any] = deque()
         self.plain: deque[Any] = deque()
         self.open = 0
+        self.places = places
         self.down = False
-        self._looks_at_local = asyncio.Lock()
+        self._lock = threading.Lock()
 
     async def poll(self) -> Any:
-        self.open += 1
+        with self._lock:
+            self.open += 1
         try:
             while True:
-                if not self._looks_at_local.locked():
-                    async with self._looks_at_local:
-                        await asyncio.sleep(0)
-                        if self.local:
-                            return self.local.popleft()
-                if self.plain:
-                    return self.plain.popleft()
-                if self.down:
-                    raise ConnectionAbortedError("shut down")
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.001)
+                with self._lock:
+                    if self.local and self.places:
+                        self.places -= 1
+                        return self.local.popleft()
+                    if self.plain:
+                        return self.plain.popleft()
+                    if self.down:
+                        raise ConnectionAbortedError("shut down")
         finally:
-            self.open -= 1
+            with self._lock:
+                self.open -= 1
 
 
 def task(number: int, *, local: bool) -> Any:
     return ActivityTask(task_token=b"%d" % number, start=Start(is_local=local))
 
 
-async def test_a_plain_task_does_not_wait_for_the_last_local_one() -> None:
-    native = Native()
+async def test_many_polls_are_open_while_local_tasks_come() -> None:
+    native = Native(places=20)
     handover = Handover(native.poll, lambda task: None, asyncio.get_running_loop())
     native.local += [task(number, local=True) for number in range(100)]
     native.plain.append(task(100, local=False))
-    given = [await handover.next() for _ in range(101)]
-    assert sorted(int(task.task_token) for task in given) == list(range(101))
-    assert [task.start.is_local for task in given].index(False) < 50
+    assert (await handover.next()).start.is_local
+    while native.places:  # nobody takes up what comes, and still it comes  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    given = [await handover.next() for _ in range(20)]
+    assert [task.start.is_local for task in given].count(False) == 1
+    native.down = True
+    native.places = 1_000
+    rest = [await handover.next() for _ in range(80)]
+    assert len({task.task_token for task in [*given, *rest]}) == 100
+    with pytest.raises(ConnectionAbortedError):
+        await handover.next()
+    assert native.open == 0
+
+
+async def test_what_has_come_is_kept_alive_when_the_loop_is_held() -> None:
+    native, kept = Native(places=20), list[bytes]()
+    handover = Handover(native.poll, lambda task: kept.append(task.task_token), asyncio.get_running_loop())
+    native.local += [task(number, local=True) for number in range(20)]
+    await handover.next()
+    native.plain += [task(number, local=False) for number in range(20, 23)]
+    deadline = time.monotonic() + 10
+    while native.plain:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)  # noqa: ASYNC251 - it holds the loop
+    handover.loop_is_held()
+    assert {b"20", b"21", b"22"} <= {*kept}
+    native.down = True
+    handover.loop_is_free()
 
 
 async def test_only_one_poll_is_open_where_no_local_steps_come() -> None:
@@ -62,21 +95,6 @@ async def test_only_one_poll_is_open_where_no_local_steps_come() -> None:
     for number in range(5):
         assert (await handover.next()).task_token == b"%d" % number
         assert native.open <= 1
-
-
-async def test_the_end_is_told_when_no_poll_is_open_any_more_and_nothing_is_left() -> None:
-    native = Native()
-    handover = Handover(native.poll, lambda task: None, asyncio.get_running_loop())
-    native.local += [task(number, local=True) for number in range(20)]
-    for _ in range(20):
-        await handover.next()
-    assert native.open > 1
-    native.plain.append(task(20, local=False))
-    native.down = True
-    assert (await handover.next()).task_token == b"20"
-    with pytest.raises(ConnectionAbortedError):
-        await handover.next()
-    assert native.open == 0
 
 
 LOCAL_LEFT: list[int] = []

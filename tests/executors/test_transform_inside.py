@@ -10,6 +10,8 @@ import pytest
 
 from holdfast import Client, RunFailed, Worker
 from holdfast.authoring.dag import Dag
+from holdfast.testing import mock_step
+from holdfast_executors.transform import Transform
 
 INPUT = {
     "rows": [{"name": "a", "price": 1}, {"name": "b", "price": 2.5}],
@@ -29,10 +31,14 @@ CHEAP: Mapping[str, Mapping[str, Any]] = {
     },
     "variables from outputs": {"expression": "x.rows[1].name", "variables": {"x": "{{ before }}"}},
     "mapping": {"mapping": {"a": "input.before.rows[0].name", "b": "input.before.none"}},
+    "templates that name nothing": {"template": ["{{ '{{' }} hi", "{{ 1 + 1 }}"]},
     "passthrough": {"passthrough": True},
     "passthrough of data": {"passthrough": True, "data": [1, "{{ input.rows }}"]},
 }
 DEAR: Mapping[str, Mapping[str, Any]] = {
+    "many expressions": {"mapping": {f"k{n}": "size(input.before.some.filter(x, x > 0))" for n in range(50)}},
+    "much to compare": {"expression": "size(input.before.some.filter(a, input.before.some != [a]))"},
+    "long text": {"template": ["a{{ before.half }}"] * 3},
     "large": {"expression": "size(input.before.large)"},
     "many elements": {"expression": "input.before.many.map(a, a + 1)[0]"},
     "large result": {"template": ["{{ before.half }}", "{{ before.half }}"]},
@@ -44,7 +50,7 @@ WRONG: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "no number": ({"template": "{{ input.rows + 1 }}"}, "input.rows"),
 }
 STEP = "executor:transform"
-LARGE = {**INPUT, "large": "x" * 70_000, "many": list(range(2_000)), "half": "y" * 40_000}
+LARGE = {**INPUT, "some": [1] * 990, "large": "x" * 70_000, "many": list(range(2_000)), "half": "y" * 40_000}
 
 
 def of(config: Mapping[str, Any], *, local: bool) -> Dag:
@@ -121,6 +127,22 @@ async def test_a_thousand_share_few_workflow_tasks_and_states_are_known(holdfast
     assert {nodes[node]["state"] for node in ids} == {"completed"}
     assert len((await run.history()).events) < 100
     assert "n999" in drawn
+
+
+async def test_a_value_that_is_too_long_fails_as_a_step(holdfast_client: Client) -> None:
+    dag = of({"template": "{{ before.large }}" * 1_000}, local=True)
+    async with Worker(holdfast_client, []):
+        run = await holdfast_client.start(dag, LARGE)
+        with pytest.raises(RunFailed, match="longer than 52,428,800 characters"):
+            await run.result()
+        assert [step.state for step in (await run.describe()).steps][-1] == "failed"
+
+
+async def test_stand_ins_are_called(holdfast_client: Client) -> None:
+    with mock_step(Transform.step, "mocked") as mock:
+        async with Worker(holdfast_client, []):
+            assert await holdfast_client.run(of({"template": 1}, local=True), INPUT) == "mocked"
+    assert len(mock.calls) == 2
 
 
 async def test_nothing_begins_in_a_paused_run(holdfast_client: Client) -> None:

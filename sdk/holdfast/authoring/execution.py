@@ -121,7 +121,7 @@ async def prepare(
         InvalidInput: A template has no value, or the config does not fit.
         NotFound: There is no such secret.
     """
-    from holdfast.spec.templates import is_light, names, render
+    from holdfast.spec.templates import expressions, is_light, render
     from holdfast.spec.templates import secrets as names_of_secrets
 
     config = without_tool_configs(type(executor), call["config"])
@@ -129,7 +129,7 @@ async def prepare(
     if not call.get("code") and (problem := templates_in_code(type(executor), config)):
         raise InvalidInput(f"{where}: {problem}")
     named = names_of_secrets(config)
-    if names(config):
+    if any(True for _ in expressions(config)):
         found = {name: await ctx.secrets.get(name) for name in sorted(named)}
         if is_light(config, call["values"]):  # going to a thread and back takes longer than that
             config = render(config, call["values"])

@@ -85,6 +85,11 @@ class Registry:
             raise InvalidWorkflow(f"{name!r} is the name of {places}; give one of them @workflow(name=...)")
         return found[0]
 
+    @property
+    def stands_in(self) -> bool:
+        """Whether anything replaces functions at this moment."""
+        return bool(self._stand_ins)
+
     def stand_in(self, fn: Callable[..., Any]) -> StandIn | None:
         """What replaces the function of a step or compensation at this moment, if anything. Asked at every call, so
         that it does not matter whether a worker started before or after."""

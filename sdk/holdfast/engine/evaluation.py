@@ -73,10 +73,9 @@ class Evaluation:
         Raises:
             InvalidInput, StepFailed: A template has no value.
         """
-        names = template_names(config)
-        if not names:
+        if not any(True for _ in expressions(config)):
             return config
-        needed = {name: payloads[name] for name in sorted(names) if name in payloads}
+        needed = {name: payloads[name] for name in sorted(template_names(config)) if name in payloads}
         if _renders_here(config, needed):
             return render(config, {name: self.decode(payload, name) for name, payload in needed.items()})
         return await self._in_step({"config": as_payload(config), "values": object_of(needed)})

@@ -5,23 +5,31 @@ That poller works on the worker's loop and asks for one task at a time, of which
 - While a step holds the loop, tasks arrive in the native part, where nobody beats for them: the server gives them up
   after their heartbeat timeout, and three times of that fail a step that never ran. Here a thread receives them.
 - The native part gives local steps first. As long as one is waiting at each poll, plain steps, which the server
-  believes to run, wait for ever, to the same end. Here several polls are open while local steps come: those that find
-  no local one take plain ones.
+  believes to run, wait for ever, to the same end. Here the thread keeps several polls open while local steps come:
+  those that find no local one take plain ones.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 logger = logging.getLogger("holdfast.worker")
 
-_POLLS = 4
-"""Polls that are open while local steps come."""
+_POLLS = 3
+"""Polls that a thread keeps open while local steps come, beside the one of the worker's loop."""
+
+_FLOW_SECONDS = 1.0
+"""How long after the last local step more of them are expected."""
+
+_END_SECONDS = 5.0
+"""How long the end of the polls is waited for once one of them has failed."""
 
 MAX_LOCAL = 32
 """Local steps that a worker has at a time. Plain ones come through where all these places are taken; what waits for its
@@ -46,38 +54,47 @@ class Handover:
         self._poll = poll
         self._keep = keep
         self._loop = loop
-        self._polling: set[asyncio.Future[Any]] = set()
+        self._polling: asyncio.Future[Any] | None = None
         self._asked: asyncio.Future[Any] | None = None
         self._arrived: deque[Any] = deque()
         self._thread: threading.Thread | None = None
         self._held = threading.Event()
+        self._flows_until = -math.inf
+        self._on_the_way: dict[int, Any] = {}
+        """Tasks that the thread has received and the loop has not taken up."""
 
     async def next(self) -> Any:
         """The next task; called by Temporal's poller on the worker's loop, in place of `poll`."""
         if self._arrived:
-            return self._arrived.popleft()
+            return self._taken(self._arrived.popleft())
         self._asked = self._loop.create_future()
-        self._open_polls(1)
-        return await self._asked
+        if self._polling is None:
+            self._polling = asyncio.ensure_future(self._poll())
+            self._polling.add_done_callback(self._polled)
+        return self._taken(await self._asked)
 
-    def _open_polls(self, count: int) -> None:
-        while len(self._polling) < count:
-            polling = asyncio.ensure_future(self._poll())
-            self._polling.add(polling)
-            polling.add_done_callback(self._polled)
+    def _taken(self, task: Any) -> Any:
+        self._on_the_way.pop(id(task), None)
+        return task
 
     def _polled(self, done: asyncio.Future[Any]) -> None:
-        self._polling.discard(done)
+        self._polling = None
         if done.cancelled():
             return
-        error = done.exception()
-        if error is None:
-            task = done.result()
-            self._deliver(task)
-            if task.start.is_local:
-                self._open_polls(_POLLS)
-        elif self._asked is not None and not self._asked.done() and not self._polling:
-            # The last of them: Temporal ends the native worker after this, which an open poll would prevent.
+        if (error := done.exception()) is not None:
+            self._end(error, time.monotonic() + _END_SECONDS)
+            return
+        task = done.result()
+        self._deliver(task)
+        if task.start.is_local:
+            self._flows_until = time.monotonic() + _FLOW_SECONDS
+            self._receive_beside()
+
+    def _end(self, error: BaseException, deadline: float) -> None:
+        if self._thread is not None and self._thread.is_alive() and time.monotonic() < deadline:
+            # Temporal ends the native worker after this, which an open poll would prevent.
+            self._loop.call_later(0.01, self._end, error, deadline)
+        elif self._asked is not None and not self._asked.done():
             self._asked.set_exception(error)
 
     def _deliver(self, task: Any) -> None:
@@ -90,24 +107,37 @@ class Handover:
         """Receive tasks from a thread until `loop_is_free`; called again and again from the thread that noticed."""
         if self._asked is None:
             return  # Temporal still waits for a poll of its own, from before this stood between
-        self._held.set()
+        if not self._held.is_set():
+            self._held.set()
+            for task in list(self._on_the_way.values()):
+                self._keep(task)
+        self._receive_beside()
+
+    def loop_is_free(self) -> None:
+        """Stop receiving; polls that are open still end with a task each."""
+        self._held.clear()
+
+    def _receive_beside(self) -> None:
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._receive, name="holdfast-handover", daemon=True)
             self._thread.start()
-
-    def loop_is_free(self) -> None:
-        """Stop receiving; a poll that is open still ends with one task."""
-        self._held.clear()
 
     def _receive(self) -> None:
         asyncio.run(self._receive_all())
 
     async def _receive_all(self) -> None:
-        while self._held.is_set():
+        await asyncio.gather(*(self._receive_some() for _ in range(_POLLS)))
+
+    async def _receive_some(self) -> None:
+        while self._held.is_set() or time.monotonic() < self._flows_until:
             try:
                 task = await self._poll()
             except Exception as exc:  # noqa: BLE001 - of several kinds; Temporal's own poll gets it too and reports it
-                logger.debug("no more steps are received for a held loop: %s", exc)
+                logger.debug("no more steps are received beside the loop: %s", exc)
                 return
-            self._keep(task)
+            self._on_the_way[id(task)] = task
+            if self._held.is_set():
+                self._keep(task)
+            if task.start.is_local:
+                self._flows_until = time.monotonic() + _FLOW_SECONDS
             self._loop.call_soon_threadsafe(self._deliver, task)

@@ -99,12 +99,15 @@ class Expression:
         values: Mapping[str, object],
         *,
         max_elements: int = MAX_ELEMENTS_IN_PROCESS,
+        max_effort: int | None = None,
     ) -> Any:
         """Evaluate it here and now. Safe in a workflow.
 
         Args:
             values: The variables as plain JSON; more than it refers to is fine.
             max_elements: How many elements its macros may visit, at most 1,000,000.
+            max_effort: How many characters and values it may join, search or compare, each in at most 50 ns. Default:
+                in proportion to `max_elements`.
 
         Returns:
             Plain JSON: times and durations are text, bytes base64. What it did not make is given back uncopied.
@@ -114,7 +117,7 @@ class Expression:
             InvalidInput: A variable is missing, or it has no value: it divides by zero, mixes types, ...
         """
         try:
-            return self._evaluate(values, max_elements)
+            return self._evaluate(values, max_elements, max_effort or max_elements * EFFORT_PER_ELEMENT)
         except CelError as error:
             failure: InvalidInput = self._error(error.message, error.at)
         except OverLimit as error:
@@ -124,10 +127,10 @@ class Expression:
         # Raised out here, it carries no other exception, whose message may hold a secret.
         raise failure
 
-    def _evaluate(self, values: Mapping[str, object], max_elements: int) -> Any:
+    def _evaluate(self, values: Mapping[str, object], max_elements: int, max_effort: int) -> Any:
         self.check_names(values)
         variables = {name: read(values[name]) for name in self.names}
-        work = Work(variables, max_elements, max_elements * EFFORT_PER_ELEMENT)
+        work = Work(variables, max_elements, max_effort)
         return to_json(self._run(work), work)
 
     def evaluate_bool(

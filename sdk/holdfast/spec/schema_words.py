@@ -67,7 +67,9 @@ def validator_of(schema: JsonSchema | bool) -> jsonschema_rs.Validator:
             mask=_VALUE,
         )
     except (ValueError, jsonschema_rs.ReferencingError) as error:
-        raise ValueError(getattr(error, "message", str(error))) from None
+        message = getattr(error, "message", str(error))
+        wrong = getattr(error, "instance", None)
+        raise ValueError(message.replace(_VALUE, f"{wrong!r:.200}")) from None
 
 
 def clashes(

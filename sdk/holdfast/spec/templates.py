@@ -10,20 +10,22 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Final
 
 from holdfast.errors import InvalidInput, PayloadTooLarge
 from holdfast.spec.cel_lexer import CelSyntaxError, Kind, tokens
 from holdfast.spec.cel_values import is_list, is_map
-from holdfast.spec.expressions import CHILD_TIMEOUT, Expression, TooCostly, compile, evaluate_anywhere
+from holdfast.spec.expressions import Expression, TooCostly, compile, evaluate_anywhere
 
 MAX_RENDERED_CHARS: Final = 50 * 1024 * 1024
 """The most text that all strings of a config may become together: what may go from step to step."""
 
 MAX_CONFIG_DEPTH: Final = 100
 """The deepest config."""
+
+Evaluate = Callable[[Expression, Mapping[str, object]], Any]
+"""Gives the value of an expression over variables."""
 
 _PLAIN: Final = re.compile(r"""[^{}"'`/]*+\}\}""")
 """What an expression without strings, maps and comments ends with: its closing `}}` is the first one."""
@@ -161,7 +163,8 @@ def render(
     values: Mapping[str, object],
     *,
     secrets: Callable[[str], str] | None = None,
-    timeout: timedelta = CHILD_TIMEOUT,
+    evaluate: Evaluate = evaluate_anywhere,
+    max_chars: int = MAX_RENDERED_CHARS,
 ) -> Any:
     """Put the values into a config. Blocks while a large expression is evaluated; for steps, not for workflows.
 
@@ -169,26 +172,31 @@ def render(
         config: Plain JSON with templates in its strings.
         values: The variables as plain JSON.
         secrets: Gives the secret of a name. Called at this moment and only for those the config uses.
-        timeout: For each expression that is evaluated in a process of its own.
+        evaluate: Gives the value of an expression. Default: `evaluate_anywhere`.
+        max_chars: How long all strings may become together.
 
     Returns:
         A new config; large values inside it are not copied.
 
     Raises:
         InvalidInput: A string is no template, or an expression has no value.
-        PayloadTooLarge: The strings become longer than 50 MiB.
+        PayloadTooLarge: The strings become longer than that.
     """
-    return _Rendering(values, secrets, timeout).render(config, 0)
+    return _Rendering(values, secrets, evaluate, max_chars).render(config, 0)
 
 
 class _Rendering:
     def __init__(
-        self, values: Mapping[str, object], secrets: Callable[[str], str] | None, timeout: timedelta
+        self,
+        values: Mapping[str, object],
+        secrets: Callable[[str], str] | None,
+        evaluate: Evaluate,
+        max_chars: int,
     ) -> None:
         self.values = values
         self.secrets = secrets
-        self.timeout = timeout
-        self.left = MAX_RENDERED_CHARS
+        self.evaluate = evaluate
+        self.max_chars = self.left = max_chars
 
     def render(self, config: object, depth: int) -> Any:
         if depth > MAX_CONFIG_DEPTH:
@@ -210,7 +218,7 @@ class _Rendering:
             piece = part if isinstance(part, str) else as_text(self.value(part))
             self.left -= len(piece)
             if self.left < 0:
-                raise PayloadTooLarge(f"the config becomes longer than {MAX_RENDERED_CHARS:,} characters")
+                raise PayloadTooLarge(f"the config becomes longer than {self.max_chars:,} characters")
             written.append(piece)
         return "".join(written)
 
@@ -218,7 +226,7 @@ class _Rendering:
         values = self.values
         if expression.secrets:
             values = {**values, "secrets": self.reveal(expression)}
-        return evaluate_anywhere(expression, values, self.timeout)
+        return self.evaluate(expression, values)
 
     def reveal(self, expression: Expression) -> dict[str, str]:
         if self.secrets is None:

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from pydantic import ValidationError
 from temporalio.api.common.v1 import Payload
 
 from holdfast.authoring.next_call import NextCall, ToolCall, Trail
 from holdfast.engine.payloads import list_of, object_of
+from holdfast.errors import InvalidInput
 
 _NEXT = "holdfast-next"
 """In the metadata of an executor's result: the call that follows, as JSON."""
@@ -21,14 +23,21 @@ def note_next(payload: Payload, following: NextCall) -> None:
 
 
 def take_next(payload: Payload) -> tuple[Payload, NextCall | None]:
-    """A result without that note, and the call."""
+    """A result without that note, and the call.
+
+    Raises:
+        InvalidInput: It cannot be read.
+    """
     noted = payload.metadata.get(_NEXT)
     if noted is None:
         return payload, None
     bare = Payload()
     bare.CopyFrom(payload)
     del bare.metadata[_NEXT]
-    return bare, NextCall.model_validate_json(noted)
+    try:
+        return bare, NextCall.model_validate_json(noted)
+    except ValidationError as error:
+        raise InvalidInput(f"the call that is to follow cannot be read: {error.errors()[0]['msg']}") from None
 
 
 @dataclass(kw_only=True)

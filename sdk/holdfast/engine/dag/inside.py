@@ -13,17 +13,23 @@ from typing import Any, Final
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 
+from holdfast.authoring.registry import registry
 from holdfast.engine.calls import Calls
 from holdfast.engine.data.in_workflow import encode_argument
 from holdfast.engine.evaluation import Evaluation
 from holdfast.engine.payloads import has_refs
 from holdfast.engine.task_budget import TASK_BYTES
-from holdfast.errors import InvalidInput
+from holdfast.errors import InvalidInput, PayloadTooLarge
 from holdfast.spec.cel_values import is_map
-from holdfast.spec.expressions import MAX_BYTES_IN_PROCESS, compile
+from holdfast.spec.expressions import (
+    MAX_BYTES_IN_PROCESS,
+    MAX_ELEMENTS_IN_PROCESS,
+    Expression,
+    compile,
+)
 from holdfast.spec.graph import Graph
 from holdfast.spec.model import DagSpec, NodeSpec, switch_targets
-from holdfast.spec.templates import is_light, names, render
+from holdfast.spec.templates import expressions, names, render
 
 _TYPE: Final = "transform"
 _CODE: Final = frozenset({"expression", "mapping", "jq"})
@@ -37,8 +43,12 @@ _FIELDS: Final[Mapping[str, frozenset[str]]] = {
 }
 """The ways of making a value that are known here, each with the fields that it may have."""
 
-_COST_BYTES: Final = TASK_BYTES // 200
-"""Of what a workflow task may carry: so that two hundred nodes are done in one, within a fraction of a second."""
+_COST_BYTES: Final = TASK_BYTES // 100
+"""Of what a workflow task may carry: a hundred nodes are done in one, so that none holds its thread for long."""
+
+_MAX_EXPRESSIONS: Final = 100
+_EFFORT: Final = 100_000
+"""Of one node: what its expressions may join, search and compare, 5 ms at most; see `Expression.evaluate`."""
 
 
 class Inside:
@@ -58,13 +68,13 @@ class Inside:
 
     async def output(self, node: NodeSpec, scope: Mapping[str, Payload]) -> Payload | None:
         """The output of a node; None where its executor is to be called."""
-        if node.id not in self._nodes:
+        if node.id not in self._nodes or registry().stands_in:
             return None
         takes = self._spec.dependencies[node.id]
         async with self._calls.charge(_COST_BYTES):
             try:
                 return self._output(node.config, takes, scope)
-            except InvalidInput:
+            except (InvalidInput, PayloadTooLarge):
                 return None
 
     def _output(
@@ -78,24 +88,50 @@ class Inside:
         if any(map(has_refs, payloads.values())):
             return None
         values = {name: self._evaluation.decode(payload, name) for name, payload in payloads.items()}
-        if not is_light(rendered, values):
+        found = list(expressions(rendered))
+        code = [compile(text) for text in _code(config)]
+        effort = _EFFORT // max(1, len(found) + len(code))
+
+        def evaluate(expression: Expression, over: Mapping[str, object]) -> Any:
+            return expression.evaluate(over, max_effort=effort)
+
+        if not _is_cheap(found, values):
             return None
-        given = render(rendered, values)
+        given = render(rendered, values, evaluate=evaluate, max_chars=MAX_BYTES_IN_PROCESS)
         data = given["data"] if "data" in given else {name: values[name] for name in takes}
         variables = {**given.get("variables", {}), "input": data}
-        expressions = [config["expression"]] if "expression" in config else config.get("mapping", {}).values()
-        if any(compile(text).cost(variables).needs_child for text in expressions):
+        if not _is_cheap(code, variables):
             return None
         if "template" in config:
             output = given["template"]
         elif "passthrough" in config:
             output = data
         elif "expression" in config:
-            output = compile(config["expression"]).evaluate(variables)
+            output = evaluate(code[0], variables)
         else:
-            output = {name: compile(text).evaluate(variables) for name, text in config["mapping"].items()}
+            output = {
+                name: evaluate(expression, variables)
+                for name, expression in zip(config["mapping"], code, strict=True)
+            }
         payload = encode_argument(output, workflow.payload_converter(), where="The output of a node")
         return payload if len(payload.data) <= MAX_BYTES_IN_PROCESS else None
+
+
+def _code(config: Mapping[str, Any]) -> Sequence[str]:
+    return [config["expression"]] if "expression" in config else list(config.get("mapping", {}).values())
+
+
+def _is_cheap(found: Sequence[Expression], values: Mapping[str, object]) -> bool:
+    """Whether all of them together are no more than one expression may be that a run evaluates itself."""
+    if len(found) > _MAX_EXPRESSIONS:
+        return False
+    elements = size_bytes = 0
+    for expression in found:
+        cost = expression.cost(values)
+        elements, size_bytes = elements + cost.elements, size_bytes + cost.size_bytes
+        if elements > MAX_ELEMENTS_IN_PROCESS or size_bytes > MAX_BYTES_IN_PROCESS:
+            return False
+    return True
 
 
 def _candidates(spec: DagSpec) -> frozenset[str]:

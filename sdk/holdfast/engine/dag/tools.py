@@ -121,6 +121,7 @@ class Tools:
             output = await self._call(
                 node, f"{label}[{entry.get('name') or _named(entry)}]", scope, entry, asked
             )
+            told = object_of({"output": output})
         except (StepFailed, InvalidInput, PayloadTooLarge) as exc:
             chain.called[place] = _wrong(exc.message)
             return
@@ -128,7 +129,7 @@ class Tools:
         if size_bytes > min(REF_BYTES, LIMIT_BYTES // 2 // len(chain.asked)):
             chain.called[place] = _wrong(f"the result has {size_bytes} bytes, too many to show; ask for less")
         else:
-            chain.called[place] = object_of({"output": output})
+            chain.called[place] = told
 
     async def _call(
         self,
