@@ -96,7 +96,11 @@ async def test_calls_at_once_are_answered_in_order_async_and_sync() -> None:
         ("llm_weather", "{", "the arguments are no JSON"),
         ("llm_weather", "[1]", "the arguments are no JSON object"),
         ("llm_weather", '{"city": NaN}', "the arguments are no JSON"),
-        ("llm_weather", '{"city": ' + "[" * 150 + "]" * 150 + "}", "the arguments nest deeper than 100 levels"),
+        (
+            "llm_weather",
+            '{"city": ' + "[" * 150 + "]" * 150 + "}",
+            "the arguments nest deeper than 100 levels",
+        ),
         ("llm_weather", {}, "city is missing"),
         ("llm_weather", {"city": 7}, "city does not fit: the value: Input should be a valid string"),
         ("llm_weather", {"city": "Oslo", "day": 1}, "there is no day; it takes city"),
