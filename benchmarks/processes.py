@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 _RAW_MEMORY = """
-import asyncio, sys
+import asyncio, os, sys
 from benchmarks.raw_side import raw_side
 
 async def main():
@@ -21,7 +21,8 @@ async def main():
 
 asyncio.run(main())
 assert "holdfast" not in sys.modules
-print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")), flush=True)
+os._exit(0)  # temporalio's native part sometimes crashes at the end of a process
 """
 
 _MEMORY = """

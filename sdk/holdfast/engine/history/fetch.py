@@ -75,17 +75,18 @@ async def describe_events(
         compensable: Names of steps that are known to have a compensation.
     """
     workflow_id = description.workflow_execution_info.execution.workflow_id
-    told = line or await off_loop(len(events), partial(read_events, events))
+    if line is None:
+        line = await off_loop(len(events), partial(read_events, events))
     now = datetime.now(UTC)
-    stuck = await reason(client, description, told.task_failure, now=now) if told.end is None else None
-    opened = await _open(client, workflow_id, told, description)
+    stuck = await reason(client, description, line.task_failure, now=now) if line.end is None else None
+    opened = await _open(client, workflow_id, line, description)
     build = partial(
-        describe_timeline, told, description, opened, now=now, stuck=stuck, compensable=compensable
+        describe_timeline, line, description, opened, now=now, stuck=stuck, compensable=compensable
     )
     described = await off_loop(len(events), build)
-    if described.state not in (RunState.RUNNING, RunState.WAITING) or not _is_dag(told):
+    if described.state not in (RunState.RUNNING, RunState.WAITING) or not _is_dag(line):
         return described
-    return await _with_decisions(client, described, told, events, opened)
+    return await _with_decisions(client, described, line, events, opened)
 
 
 def _is_dag(line: Timeline) -> bool:
