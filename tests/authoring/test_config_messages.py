@@ -11,9 +11,11 @@ from pydantic import BaseModel, JsonValue, field_validator
 from holdfast import Executor, ExecutorContext, InvalidInput
 from holdfast.authoring.catalogue import validate_here
 from holdfast.authoring.execution import checked
+from holdfast.authoring.lent import problems_of_tools
 from holdfast.authoring.registry import registry
 from holdfast.redaction import Redactor
 from holdfast.spec.document import load_value
+from holdfast.spec.schema_words import validator_of
 
 METHODS = '"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE" or one of these in lower case'
 SCALARS = "text, a number, true or false"
@@ -137,3 +139,16 @@ def both(kind: str, config: dict[str, Any]) -> tuple[str, str]:
     with pytest.raises(InvalidInput) as caught:
         checked(registry().executors.find(kind)(), config, "The config of 'a'", Redactor())
     return finding.message, caught.value.message
+
+
+@pytest.mark.parametrize("schema", [{"type": "strin"}, {"minLength": "x"}])
+def test_what_is_wrong_with_a_schema_shows_the_value(schema: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"'strin'|'x'") as refused:
+        validator_of(schema)
+    assert "\0" not in str(refused.value)
+
+
+def test_a_tool_may_say_none_for_what_it_is_not() -> None:
+    entry = {"step": "shop.find", "executor": None, "name": None, "takes": None}
+    assert problems_of_tools([entry]) == []
+    assert problems_of_tools([{"step": None, "executor": None}]) != []

@@ -138,6 +138,19 @@ async def test_a_value_that_is_too_long_fails_as_a_step(holdfast_client: Client)
         assert [step.state for step in (await run.describe()).steps][-1] == "failed"
 
 
+async def test_one_behind_a_node_skipped_by_hand_is_drawn_as_done(holdfast_client: Client) -> None:
+    dag = Dag("skipped", output="after")
+    dag.add_wait("go", event="go")
+    dag.node("after", executor="transform", config={"template": "x{{ go }}"}, local=True, depends_on=["go"])
+    async with Worker(holdfast_client, []):
+        run = await holdfast_client.start(dag, None)
+        await run.update("skip_node", "go")
+        assert await run.result() == "xnull"
+        drawn = await run.diagram()
+    line = next(line for line in drawn.splitlines() if "after" in line)
+    assert "✓" in line
+
+
 async def test_stand_ins_are_called(holdfast_client: Client) -> None:
     with mock_step(Transform.step, "mocked") as mock:
         async with Worker(holdfast_client, []):

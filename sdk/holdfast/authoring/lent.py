@@ -24,7 +24,7 @@ def lent(
     field = executor.Config.model_fields.get("tools")
     entries: object = config.get("tools") if field is not None and field.json_schema_extra == TOOLS else None
     for place, entry in enumerate(entries if is_list(entries) else ()):
-        if is_map(entry) and not entry.keys().isdisjoint(NAMED):
+        if is_map(entry) and any(entry.get(key) is not None for key in NAMED):
             yield place, entry
 
 
@@ -73,6 +73,7 @@ def problems_of_tools(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     """What is wrong with the entries of `tools` by themselves, one sentence each."""
     problems: list[str] = []
     names: list[object] = []
+    entries = [{key: value for key, value in entry.items() if value is not None} for entry in entries]
     for place, entry in enumerate(entries):
         by = [key for key in NAMED if key in entry]
         names.append(entry.get("name") or next((entry[key] for key in by), None))

@@ -49,7 +49,7 @@ def complete(asked: ToolCall, config: Mapping[str, Any]) -> ToolCall:
     if asked.tool is None:
         return asked
     entry: Mapping[str, Any] = config["tools"][asked.tool]
-    if "executor" in entry:
+    if entry.get("executor") is not None:
         step, undo = registry().executors.find(entry["executor"]).step, dict[str, Any]()
     else:
         found = registry().step(entry["step"])

@@ -267,7 +267,10 @@ def _infer(
             continue
         may_be_skipped = (
             node.when is not None
-            or StepState.SKIPPED in before
+            or any(
+                state is StepState.SKIPPED and source not in by_hand
+                for source, state in zip(sources, before, strict=True)
+            )
             or any(node_id in switch_targets(spec.by_id[source]) for source in sources)
         )
         if is_completed or node_id in reached:
