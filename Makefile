@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 SETUP := .ci/setup
 PINS := pyproject.toml constraints.txt .ci/setup $(if $(wildcard .venv/bin/python),,broken-venv)
-JOBS ?= 3
+JOBS ?= 2
 export PYTHON
 
 .PHONY: broken-venv help demo test lint types bench bench-store crash venv install pins clean clean-venv
@@ -15,7 +15,7 @@ help: ## List the commands
 demo: .venv/.installed-demo ## Run the examples, one of them a DAG, on real weather data and kill a worker in the middle
 	@$(PY) examples/demo.py
 
-test: .venv/.installed-test ## Run the tests: in JOBS=3 processes, and those that kill and count alone
+test: .venv/.installed-test ## Run the tests: in JOBS=2 processes, and those that kill and count alone
 	@$(PY) -m pytest -n $(JOBS) --dist loadfile --durations=20 --ignore tests/faults
 	@$(PY) -m pytest --durations=10 tests/faults
 

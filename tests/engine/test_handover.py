@@ -9,7 +9,7 @@ from collections import deque
 from typing import Any
 
 import pytest
-from temporalio.bridge.proto.activity_task import ActivityTask, Start
+from temporalio.bridge.proto.activity_task import ActivityTask, Cancel, Start
 
 from holdfast import Client, Worker, step, workflow
 from holdfast.engine.handover import Handover
@@ -51,6 +51,10 @@ class Native:
 
 def task(number: int, *, local: bool) -> Any:
     return ActivityTask(task_token=b"%d" % number, start=Start(is_local=local))
+
+
+def cancel(number: int) -> Any:
+    return ActivityTask(task_token=b"%d" % number, cancel=Cancel())
 
 
 async def test_many_polls_are_open_while_local_tasks_come() -> None:
@@ -95,6 +99,14 @@ async def test_only_one_poll_is_open_where_no_local_steps_come() -> None:
     for number in range(5):
         assert (await handover.next()).task_token == b"%d" % number
         assert native.open <= 1
+
+
+async def test_a_cancel_of_what_has_ended_is_dropped() -> None:
+    native = Native()
+    native.plain += [cancel(1), cancel(2), task(3, local=False)]
+    handover = Handover(native.poll, lambda task: None, asyncio.get_running_loop(), {b"2": None})
+    assert [(await handover.next()).task_token for _ in range(2)] == [b"2", b"3"]
+    native.down = True
 
 
 LOCAL_LEFT: list[int] = []

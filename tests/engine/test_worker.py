@@ -185,6 +185,7 @@ async def test_a_step_longer_than_the_drain_is_cancelled_and_tried_again(holdfas
 async def test_health_answers_while_it_serves(holdfast_client: Client) -> None:
     async with Worker(holdfast_client, [working], health_port=0) as worker:
         port = worker.health_port
+        await until(lambda: worker.polling)
         for path, wanted in [("/health", 200), ("/ready", 200), ("/else", 404)]:
             assert await asyncio.to_thread(_status, f"http://127.0.0.1:{port}{path}") == wanted
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -52,7 +52,6 @@ def test_the_demo_kills_its_worker_does_completed_steps_once_and_writes_an_appro
         ("fetch-3", "executor:http"),
         ("fetch-4", "executor:http"),
         ("months", "executor:transform"),
-        ("wettest", "executor:transform"),
         ("summary", "executor:llm"),
         ("write", "write_briefing"),
     ]

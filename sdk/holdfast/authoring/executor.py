@@ -19,7 +19,6 @@ from holdfast.authoring.executors import EXECUTOR
 from holdfast.authoring.step import Step
 from holdfast.errors import InvalidConfiguration, InvalidExecutor, InvalidInput
 from holdfast.options import ExecutorOptions, Limit, RetryPolicy, check_made
-from holdfast.spec.check_graph import closest
 from holdfast.spec.names import CONTROL_TYPES, STEP_TYPE
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
@@ -185,6 +184,8 @@ def _check_shape(cls: builtins.type[Executor[Any, Any]]) -> None:
         raise refuse(error.message) from None
     for name in cls.options.code_fields:
         if not spellings(config, name):
+            from holdfast.spec.check_graph import closest  # brings the documents along
+
             raise refuse(
                 f"code_fields has {name!r}, which is no field of {config.__qualname__}. "
                 f"{closest(name, config.model_fields)}There is: {', '.join(config.model_fields)}"

@@ -17,7 +17,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from typing import Any
 
 logger = logging.getLogger("holdfast.worker")
@@ -46,14 +46,21 @@ class Handover:
         poll: Waits for the next activity task. It may be awaited on several loops at a time.
         keep: See `Keep`.
         loop: The worker's.
+        running: The tokens of tasks that run now. A cancel of any other one, as for a beat that came after the end of
+            its step, is dropped: Temporal's poller would warn of it.
     """
 
     def __init__(
-        self, poll: Callable[[], Awaitable[Any]], keep: Keep, loop: asyncio.AbstractEventLoop
+        self,
+        poll: Callable[[], Awaitable[Any]],
+        keep: Keep,
+        loop: asyncio.AbstractEventLoop,
+        running: Container[bytes] | None = None,
     ) -> None:
         self._poll = poll
         self._keep = keep
         self._loop = loop
+        self._running = running
         self._polling: asyncio.Future[Any] | None = None
         self._asked: asyncio.Future[Any] | None = None
         self._arrived: deque[Any] = deque()
@@ -65,13 +72,20 @@ class Handover:
 
     async def next(self) -> Any:
         """The next task; called by Temporal's poller on the worker's loop, in place of `poll`."""
-        if self._arrived:
-            return self._taken(self._arrived.popleft())
+        while True:
+            task = self._taken(self._arrived.popleft() if self._arrived else await self._asked_for())
+            late = (
+                self._running is not None and task.HasField("cancel") and task.task_token not in self._running
+            )
+            if not late:
+                return task
+
+    def _asked_for(self) -> asyncio.Future[Any]:
         self._asked = self._loop.create_future()
         if self._polling is None:
             self._polling = asyncio.ensure_future(self._poll())
             self._polling.add_done_callback(self._polled)
-        return self._taken(await self._asked)
+        return self._asked
 
     def _taken(self, task: Any) -> Any:
         self._on_the_way.pop(id(task), None)

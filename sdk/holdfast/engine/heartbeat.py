@@ -146,7 +146,7 @@ class HeartbeatInterceptor(Interceptor):
                 self.add(task.task_token, task.start.activity_type, timeout, beat, begun=False)
 
         handover = self._handovers[id(bridge)] = Handover(
-            bridge.poll_activity_task, keep, asyncio.get_running_loop()
+            bridge.poll_activity_task, keep, asyncio.get_running_loop(), direct.running
         )
         bridge.poll_activity_task = handover.next
 
@@ -333,6 +333,8 @@ class _Direct:
     bridge: Any
     converter: DataConverter
     client: Client | None
+    running: Mapping[bytes, Any] | None
+    """What runs now, by task token; None if it is not known."""
 
     async def encode(self, details: Sequence[Any]) -> Sequence[Payload]:
         return await self.converter.encode(details)
@@ -352,4 +354,9 @@ def _direct_of(worker: object) -> _Direct | None:
     bridge, converter = getattr(worker, "_bridge_worker", None), getattr(worker, "_data_converter", None)
     if bridge is None or converter is None:
         return None
-    return _Direct(bridge=bridge, converter=converter, client=getattr(worker, "_client", None))
+    return _Direct(
+        bridge=bridge,
+        converter=converter,
+        client=getattr(worker, "_client", None),
+        running=getattr(worker, "_running_activities", None),
+    )
