@@ -14,6 +14,7 @@ import pytest
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client
+from temporalio.service import RPCError
 from tests.engine.conftest import TEMPORAL, free_port, listening
 from tests.engine.support import eventually
 from tests.indexer.flows import indexed, rows, start, worker
@@ -201,3 +202,38 @@ async def test_a_deleted_history_is_a_gap(server: Server, store: Database) -> No
     assert (row["id"], row["state"], row["step_count"]) == (handle.id, "completed", 0)
     assert "deleted" in row["gap"]
     assert row["closed"] is not None
+
+
+async def test_a_run_whose_first_executions_are_deleted_says_so(server: Server, store: Database) -> None:
+    client = await connected(server)
+    async with worker(client, "raw"):
+        handle = await start(client, "raw", 1, "again2")
+        assert await handle.result() == 4
+        first = handle.first_execution_run_id
+        assert first is not None
+        await client.workflow_service.delete_workflow_execution(
+            DeleteWorkflowExecutionRequest(
+                namespace="default",
+                workflow_execution=WorkflowExecution(workflow_id=handle.id, run_id=first),
+            )
+        )
+
+        async def deleted() -> bool:
+            try:
+                await client.get_workflow_handle(handle.id, run_id=first).describe()
+            except RPCError:
+                return True
+            return False
+
+        await eventually(deleted, 60)
+
+        async def both_stored() -> bool:
+            anew = Indexer(client, store)
+            await anew.rebuild()
+            found = rows(store, runs, id=handle.id)
+            return bool(found) and found[0]["step_count"] == 2
+
+        await eventually(both_stored, 60)
+    (row,) = rows(store, runs, id=handle.id)
+    assert (row["state"], row["first_execution_id"]) == ("completed", first)
+    assert "earlier executions" in row["gap"]

@@ -123,6 +123,24 @@ async def test_rebuilding_changes_nothing(temporal: Client, queue: str, database
     assert contents(database) == before
 
 
+async def test_rebuilding_beside_a_running_indexer_misses_nothing(
+    temporal: Client, queue: str, open_database: Callable[[], Database]
+) -> None:
+    database = open_database()
+    wanted = await some_runs(temporal, queue, random.Random(6), 8)
+    async with working(Indexer(temporal, open_database())):
+
+        async def complete() -> bool:
+            return stored(database, wanted)
+
+        await eventually(complete, 30)
+        before = contents(database)
+        for _ in range(3):
+            await Indexer(temporal, database).rebuild()
+            await asyncio.sleep(0.1)
+    assert contents(database) == before
+
+
 async def test_two_indexers_share_the_work(
     temporal: Client, queue: str, open_database: Callable[[], Database]
 ) -> None:

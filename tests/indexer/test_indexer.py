@@ -6,10 +6,12 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from temporalio.client import Client
 from tests.engine.support import eventually
 from tests.indexer.flows import indexed, kinds, rows, start
 
+from holdfast.errors import InvalidConfiguration
 from holdfast.indexer import Indexer, lag_of
 from holdfast.store.database import Database
 from holdfast.store.schema import events, executions, runs, steps, unreadable
@@ -115,3 +117,11 @@ async def test_a_running_indexer_follows(temporal: Client, queue: str, database:
     finally:
         running.cancel()
         await asyncio.wait([running])
+
+
+async def test_a_database_is_for_one_namespace(temporal: Client, database: Database) -> None:
+    await Indexer(temporal, database).catch_up()
+    config = temporal.config()
+    config["namespace"] = "another"
+    with pytest.raises(InvalidConfiguration, match="'default', and this is 'another'"):
+        await Indexer(Client(**config), database).catch_up()

@@ -16,7 +16,7 @@ from temporalio.client import Client
 from holdfast.errors import HoldfastError
 from holdfast.indexer import progress
 from holdfast.indexer.leases import RENEW, SHARDS, TERM, Leases
-from holdfast.indexer.round import OVERLAP, SETTLE, Counts, Round
+from holdfast.indexer.round import SETTLE, Counts, Round
 from holdfast.indexer.visibility import count_all
 from holdfast.store.database import Database
 from holdfast.store.schema import (
@@ -35,10 +35,10 @@ log = logging.getLogger("holdfast.indexer")
 
 POLL: Final = timedelta(seconds=0.5)
 
-DEEP_OVERLAP: Final = timedelta(minutes=10)
-DEEP_EVERY: Final = timedelta(seconds=60)
-"""Now and then a list begins earlier, for what appeared late or was stamped by a clock that is behind."""
+THOROUGH_EVERY: Final = timedelta(seconds=60)
+"""How often a round begins earlier and leaves nothing for later."""
 
+_ROUNDS: Final = 5
 _BACK_OFF_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
 _REBUILT: Final = (runs, run_details, executions, steps, attempts, approvals, rollups, histograms, unreadable)
 
@@ -57,7 +57,7 @@ class Indexer:
     def __init__(self, client: Client, database: Database) -> None:
         self._client = client
         self._database = database
-        self._deep_at: float | None = None
+        self._thorough_at: float | None = None
         self._up_to_date_at: float | None = None
         self.counts = Counts()
         self.problem: str | None = None
@@ -83,7 +83,7 @@ class Indexer:
                     begun = time.monotonic()
                     held = await asyncio.to_thread(leases.renew)
                     lease_until = begun + TERM.total_seconds()
-                except HoldfastError as error:
+                except Exception as error:  # noqa: BLE001 - without leases it would do nothing, and say nothing
                     self._away(error)
                 await asyncio.sleep(RENEW.total_seconds())
 
@@ -112,7 +112,7 @@ class Indexer:
                 await asyncio.to_thread(leases.release)
 
     async def catch_up(self, *, show: Callable[[Counts], None] | None = None) -> None:
-        """Index until a round finds nothing new. Does the work of other indexers too, which does no harm.
+        """Index until a round finds nothing new, five at most. Does the work of other indexers too, which does no harm.
 
         Args:
             show: Called now and then.
@@ -121,8 +121,9 @@ class Indexer:
             Unavailable: Temporal or the database does not answer.
         """
         everything = frozenset(range(SHARDS))
-        while True:
-            self._deep_at = None
+        # A busy namespace always has something new; what was there at the start is stored after the first round.
+        for _ in range(_ROUNDS):
+            self._thorough_at = None
             if not await self._round(everything, settle=timedelta(), show=show):
                 return
 
@@ -156,7 +157,7 @@ class Indexer:
                 connection.execute(delete(table))
             progress.forget_cursors(connection)
 
-    def _away(self, error: HoldfastError) -> None:
+    def _away(self, error: Exception) -> None:
         if self.problem is None:
             log.warning("the indexer waits: %s", error)
         self.problem = str(error)
@@ -169,18 +170,18 @@ class Indexer:
         show: Callable[[Counts], None] | None = None,
     ) -> int:
         begun = time.monotonic()
-        deep = self._deep_at is None or begun - self._deep_at > DEEP_EVERY.total_seconds()
+        thorough = self._thorough_at is None or begun - self._thorough_at > THOROUGH_EVERY.total_seconds()
         one = Round(
             self._client,
             self._database,
             shards,
             counts=self.counts,
-            back=DEEP_OVERLAP if deep else OVERLAP,
+            thorough=thorough,
             settle=settle,
             show=show,
         )
         await one.run()
-        if deep:
-            self._deep_at = begun
+        if thorough:
+            self._thorough_at = begun
         self._up_to_date_at = begun
         return one.found

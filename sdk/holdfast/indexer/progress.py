@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import BigInteger, case, delete, func, select, type_coerce, update
+from sqlalchemy import BigInteger, Connection, case, delete, func, or_, select, type_coerce, update
 from temporalio.api.common.v1 import WorkflowExecution
 
+from holdfast.errors import InvalidConfiguration
 from holdfast.indexer.leases import shard_of
-from holdfast.store.columns import instant, microseconds
+from holdfast.store.columns import ID_BYTES, bounded, instant, microseconds
 from holdfast.store.database import Database
 from holdfast.store.schema import cursors, executions, runs, unreadable
 from holdfast.store.upsert import upsert
@@ -19,7 +20,11 @@ from holdfast.store.writer import PRUNED
 
 BEGINNING: Final = instant(0)
 _CURSOR: Final = "indexer/"
-_SHORTEST_US: Final = 1_000_000
+_NAMESPACE: Final = f"{_CURSOR}namespace"
+_REBUILDS: Final = "indexer-rebuilds"
+GONE: Final = "Temporal deleted it before its end was read; how it ended is not known."
+EARLIER_GONE: Final = "Temporal had deleted earlier executions of it before they were read."
+_SHORTEST_US: Final = 2_000_000
 _LONGEST_US: Final = 60_000_000
 _REASON_CHARS: Final = 2000
 
@@ -34,35 +39,58 @@ class Cursor:
     opened: datetime = BEGINNING
     """Of those that are open, all that started up to then."""
 
+    rebuilds: int = 0
+    """How often everything was forgotten. What an indexer has read before says nothing of what is stored after."""
 
-def load_cursor(database: Database, shards: Collection[int]) -> Cursor:
-    """How far all of some shards have come. Nothing is looked for before the time up to which runs were deleted."""
+
+def load_cursor(database: Database, shards: Collection[int], namespace: str) -> Cursor:
+    """How far all of some shards have come. Nothing is looked for before the time up to which runs were deleted.
+
+    Raises:
+        InvalidConfiguration: The database keeps the runs of another namespace.
+        Unavailable: The database does not answer.
+    """
     names = [f"{_CURSOR}{shard}" for shard in shards]
     with database.read() as connection:
+        other = connection.execute(select(cursors.c.value).where(cursors.c.name == _NAMESPACE)).scalar()
+        if other not in (None, namespace):
+            raise InvalidConfiguration(
+                f"The database {database.name} keeps the runs of namespace {other!r}, and this is {namespace!r}: "
+                "each needs a database of its own."
+            )
         found = connection.execute(select(cursors.c.value).where(cursors.c.name.in_(names))).scalars().all()
         pruned = connection.execute(select(cursors.c.value).where(cursors.c.name == PRUNED)).scalar() or 0
+        rebuilds = _rebuilds(connection)
     if len(found) < len(names):
-        return Cursor(closed=instant(pruned))
+        return Cursor(closed=instant(pruned), rebuilds=rebuilds)
     return Cursor(
+        rebuilds=rebuilds,
         closed=instant(max(min((value["closed"] for value in found), default=0), pruned)),
         opened=instant(min((value["opened"] for value in found), default=0)),
     )
 
 
-def save_cursor(database: Database, shards: Collection[int], cursor: Cursor) -> None:
-    """Say how far some shards have come, and that they were looked at now."""
+def save_cursor(database: Database, shards: Collection[int], namespace: str, cursor: Cursor) -> None:
+    """Say how far some shards of a namespace have come, and that they were looked at now."""
     value = {"closed": microseconds(cursor.closed), "opened": microseconds(cursor.opened)}
-    rows = [
-        {"name": f"{_CURSOR}{shard}", "value": value, "updated": datetime.now(UTC)}
-        for shard in sorted(shards)
-    ]
+    values = {_NAMESPACE: namespace, **{f"{_CURSOR}{shard}": value for shard in sorted(shards)}}
+    now = datetime.now(UTC)
+    rows = [{"name": name, "value": value, "updated": now} for name, value in values.items()]
     with database.write() as connection:
-        upsert(connection, cursors, rows)
+        if _rebuilds(connection) == cursor.rebuilds:
+            upsert(connection, cursors, rows)
 
 
-def forget_cursors(connection: Any) -> None:
+def forget_cursors(connection: Connection) -> None:
     """Begin anew."""
+    count = {"name": _REBUILDS, "value": _rebuilds(connection) + 1, "updated": datetime.now(UTC)}
+    upsert(connection, cursors, [count])
     connection.execute(delete(cursors).where(cursors.c.name.startswith(_CURSOR)))
+
+
+def _rebuilds(connection: Connection) -> int:
+    found = connection.execute(select(cursors.c.value).where(cursors.c.name == _REBUILDS)).scalar()
+    return int(found or 0)
 
 
 def lag_of(database: Database) -> timedelta | None:
@@ -111,18 +139,19 @@ class Known:
 def due(database: Database, shards: Collection[int], limit: int) -> list[Known]:
     """Open executions to look at again, the longest waiting first.
 
-    The longer one is open, the less often it is looked at: every twentieth of its age, between a second and a minute.
+    The longer one is open, the less often it is looked at: every tenth of its age, between two seconds and a minute.
     """
     now = microseconds(datetime.now(UTC))
     observed, started = (
         type_coerce(column, BigInteger) for column in (executions.c.observed, executions.c.started)
     )
-    age = (observed - started) / 20
+    age = (observed - started) / 10
     wait = case((age < _SHORTEST_US, _SHORTEST_US), (age > _LONGEST_US, _LONGEST_US), else_=age)
     query = (
         select(runs.c.id, executions.c.execution_id, executions.c.state, executions.c.last_event_id)
         .join(runs, runs.c.key == executions.c.run_key)
-        .where(executions.c.closed.is_(None), executions.c.gap.is_(None), observed + wait < now)
+        .where(executions.c.closed.is_(None), observed + wait < now)
+        .where(or_(executions.c.gap.is_(None), executions.c.gap != GONE))
         .order_by(executions.c.observed)
         .execution_options(yield_per=100)
     )
@@ -152,13 +181,40 @@ def mark_seen(database: Database, execution_ids: Collection[str], moment: dateti
             )
 
 
-def mark_gone(database: Database, execution_ids: Collection[str], reason: str) -> None:
+def mark_gone(database: Database, execution_ids: Collection[str]) -> None:
     """Temporal does not know open executions any more: say so in place of showing them as open for ever."""
     if execution_ids:
         with database.write() as connection:
             for table in (executions, runs):
                 connection.execute(
-                    update(table).where(table.c.execution_id.in_(execution_ids)).values(gap=reason)
+                    update(table).where(table.c.execution_id.in_(execution_ids)).values(gap=GONE)
+                )
+
+
+def mark_beginning_gone(database: Database, run_ids: Mapping[str, str]) -> None:
+    """Temporal does not know the first executions of some runs: say so at the earliest that are stored.
+
+    Args:
+        database: The store.
+        run_ids: The run's id by that of the first execution.
+    """
+    if not run_ids:
+        return
+    with database.write() as connection:
+        for first, run_id in run_ids.items():
+            key = connection.execute(
+                select(runs.c.key).where(
+                    runs.c.id == bounded(run_id, ID_BYTES), runs.c.first_execution_id == first
+                )
+            ).scalar()
+            earliest = connection.execute(
+                select(func.min(executions.c.key)).where(
+                    executions.c.run_key == key, executions.c.first_execution_id == first
+                )
+            ).scalar()
+            for table, found in ((runs, key), (executions, earliest)):
+                connection.execute(
+                    update(table).where(table.c.key == found, table.c.gap.is_(None)).values(gap=EARLIER_GONE)
                 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from temporalio.api.common.v1 import WorkflowExecution
@@ -16,12 +17,18 @@ from temporalio.api.workflowservice.v1 import (
     GetWorkflowExecutionHistoryRequest,
 )
 from temporalio.client import Client
+from temporalio.converter import WorkflowSerializationContext
 from temporalio.service import RPCError, RPCStatusCode
 
 from holdfast.engine.children import DAG_WORKFLOW
-from holdfast.engine.history import describe_events, describe_execution
+from holdfast.engine.history import Opened, describe_events, describe_execution, open_payloads
+from holdfast.engine.history.facts import Timeline
+from holdfast.engine.history.off_loop import off_loop
+from holdfast.engine.history.open_events import open_waits
+from holdfast.engine.history.timeline import read_events
 from holdfast.errors import HoldfastError, Unavailable
 from holdfast.indexer.telling import events_of
+from holdfast.indexer.usage import noted, usage_of
 from holdfast.indexer.visibility import is_open
 from holdfast.states import RunState
 from holdfast.store.rows import IndexedRun
@@ -168,7 +175,8 @@ async def _told(
     if not events or not events[0].HasField("workflow_execution_started_event_attributes"):
         raise ValueError("its history does not begin with the start")
     start = events[0].workflow_execution_started_event_attributes
-    run = await describe_events(client, description, events)
+    line = await off_loop(len(events), partial(read_events, events))
+    run = await describe_events(client, description, events, line=line)
     run = replace(run, execution_id=info.execution.run_id, history_event_count=len(events))
     return IndexedRun(
         run=run,
@@ -177,8 +185,16 @@ async def _told(
         first_execution_id=start.first_execution_run_id or info.execution.run_id,
         first_task=_first_task(events),
         dag=start.workflow_type.name == DAG_WORKFLOW,
-        events=events_of(run, events),
+        usage=usage_of(line, await _opened(client, run.id, line)),
+        events=events_of(run, events, await open_waits(client, run.id, events)),
     )
+
+
+async def _opened(client: Client, run_id: str, line: Timeline) -> Opened:
+    if client.data_converter.payload_codec is None:
+        return Opened()
+    context = WorkflowSerializationContext(namespace=client.namespace, workflow_id=run_id)
+    return await open_payloads(client.data_converter.with_context(context), noted(line))
 
 
 def _first_task(events: Sequence[HistoryEvent]) -> datetime | None:

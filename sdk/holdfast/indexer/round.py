@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,7 @@ from holdfast.errors import NotFound, Unavailable
 from holdfast.indexer import progress
 from holdfast.indexer.leases import shard_of
 from holdfast.indexer.reading import Unreadable, look, read_described, read_listed
-from holdfast.indexer.visibility import count_all, is_open, list_closed, list_open
+from holdfast.indexer.visibility import PAGE, count_all, is_open, list_closed, list_open
 from holdfast.states import RunState
 from holdfast.store.database import Database
 from holdfast.store.rows import IndexedRun
@@ -27,15 +28,21 @@ from holdfast.store.writer import write_runs
 OVERLAP: Final = timedelta(seconds=5)
 """How far before the last one a list begins: executions appear in lists in another order than they close."""
 
+DEEP_OVERLAP: Final = timedelta(minutes=10)
+"""A thorough round begins earlier, for what appeared late, or was stamped by a clock that is behind."""
+
 SETTLE: Final = timedelta(seconds=1)
 """An execution that has just started is read when it is this old: most have ended by then, and are read once."""
 
-LOOK_AGAIN: Final = 50
-"""How many open executions are looked at again in one round."""
+NEW_OPEN: Final = 50
+"""How many open executions are read for the first time in a round that is not thorough."""
+
+LOOK_AGAIN: Final = 20
+"""How many open executions are looked at again in one round. With `NEW_OPEN` it bounds what an engine at full speed
+pays for runs that are open for seconds, and are read again when they end."""
 
 READ_AT_A_TIME: Final = 16
 BATCH: Final = 100
-_GONE: Final = "Temporal deleted it before its end was read; how it ended is not known."
 _QUIET: Final = (RunState.WAITING.value, RunState.PAUSED.value)
 
 T = TypeVar("T")
@@ -70,7 +77,7 @@ class Round:
         shards: frozenset[int],
         *,
         counts: Counts,
-        back: timedelta = OVERLAP,
+        thorough: bool = False,
         settle: timedelta = SETTLE,
         show: Callable[[Counts], None] | None = None,
     ) -> None:
@@ -79,10 +86,13 @@ class Round:
         self._gate = asyncio.Semaphore(READ_AT_A_TIME)
         self._counts = counts
         self._shards = shards
-        self._back = back
+        self._back = DEEP_OVERLAP if thorough else OVERLAP
+        self._thorough = thorough
         self._settle = settle
         self._show = show
         self._now = datetime.now(UTC)
+        self._continued: dict[str, str] = {}
+        """Runs that go on from an earlier execution, by the id of the first one."""
         self.found = 0
         """How many executions were stored that were not stored, or not as closed."""
 
@@ -90,36 +100,45 @@ class Round:
         """Look once for all that is new.
 
         Raises:
+            InvalidConfiguration: The database keeps the runs of another namespace.
             Unavailable: Temporal or the database does not answer.
         """
-        cursor = await self._db(progress.load_cursor, self._database, self._shards)
+        namespace = self._client.namespace
+        cursor = await self._db(progress.load_cursor, self._database, self._shards, namespace)
         opened = await self._new_open(cursor.opened)
         await self._look_again()
         await self._try_again()
         closed = await self._new_closed(cursor.closed)
-        reached = progress.Cursor(closed=closed, opened=opened)
-        await self._db(progress.save_cursor, self._database, self._shards, reached)
+        await self._look_for_beginnings()
+        reached = progress.Cursor(closed=closed, opened=opened, rebuilds=cursor.rebuilds)
+        await self._db(progress.save_cursor, self._database, self._shards, namespace, reached)
         self._counts.rounds += 1
 
     async def _new_open(self, since: datetime) -> datetime:
         """Read open executions that are not known. Returns up to when."""
         newest = since
-        young: list[datetime] = []
+        later: list[datetime] = []
+        oldest: deque[WorkflowExecutionInfo] = deque()
         async for page in list_open(self._client, max(since - self._back, progress.BEGINNING)):
             newest = max([newest, *(info.start_time.ToDatetime(UTC) for info in page)])
             mine = self._mine(page)
             is_known = await self._db(progress.known, self._database, [i.execution.run_id for i in mine])
-            new: list[WorkflowExecutionInfo] = []
             for info in mine:
                 started = info.start_time.ToDatetime(UTC)
                 if info.execution.run_id in is_known:
                     continue
                 if timedelta() <= self._now - started < self._settle:
-                    young.append(started)
+                    later.append(started)
                 else:
-                    new.append(info)
-            await self._read_all(new)
-        return max(since, min([newest, self._now, *young]))
+                    oldest.append(info)
+            # Lists begin with the newest, and the oldest are the least likely to end soon.
+            while not self._thorough and len(oldest) > NEW_OPEN:
+                later.append(oldest.popleft().start_time.ToDatetime(UTC))
+            if self._thorough:
+                await self._read_all(list(oldest))
+                oldest.clear()
+        await self._read_all(list(oldest))
+        return max(since, min([newest, self._now, *later]))
 
     async def _new_closed(self, since: datetime) -> datetime:
         """Read closed executions that are not known as such. Returns up to when."""
@@ -145,6 +164,11 @@ class Round:
             except NotFound:
                 gone.append(known.execution_id)
                 return None
+            except Unreadable:
+                same.append(
+                    known.execution_id
+                )  # it has its own turn, and must not be first in this one for ever
+                raise
 
         async def changed(known: progress.Known, execution: WorkflowExecution) -> IndexedRun | None:
             description = await look(self._client, execution)
@@ -161,9 +185,9 @@ class Round:
             self.found += read.run.closed is not None
             return read
 
-        await self._store([partial(again, known) for known in due])
+        await self._keep(await self._read([partial(again, known) for known in due]))
         await self._db(progress.mark_seen, self._database, same, self._now)
-        await self._db(progress.mark_gone, self._database, gone, _GONE)
+        await self._db(progress.mark_gone, self._database, gone)
         self._counts.looked_again += len(due)
         self._counts.gaps += len(gone)
 
@@ -177,7 +201,27 @@ class Round:
                 raise Unreadable(execution, "Temporal has deleted it since") from None
 
         due = await self._db(progress.try_again, self._database, self._shards, LOOK_AGAIN)
-        await self._store([partial(again, execution) for execution in due])
+        await self._keep(await self._read([partial(again, execution) for execution in due]))
+
+    async def _look_for_beginnings(self) -> None:
+        """Where runs went on from executions that are not stored, find out whether Temporal has deleted those."""
+        missing: dict[str, str] = {}
+        firsts = list(self._continued)
+        for start in range(0, len(firsts), PAGE):
+            chunk = firsts[start : start + PAGE]
+            is_known = await self._db(progress.known, self._database, chunk)
+            for first in chunk:
+                run_id = self._continued[first]
+                if first in is_known:
+                    continue
+                try:
+                    await look(self._client, WorkflowExecution(workflow_id=run_id, run_id=first))
+                except NotFound:
+                    missing[first] = run_id
+                except Unreadable:
+                    continue
+        await self._db(progress.mark_beginning_gone, self._database, missing)
+        self._counts.gaps += len(missing)
 
     def _mine(self, page: Sequence[WorkflowExecutionInfo]) -> list[WorkflowExecutionInfo]:
         return [info for info in page if shard_of(info.execution.workflow_id) in self._shards]
@@ -188,27 +232,42 @@ class Round:
                 return await read_listed(self._client, info)
             return None
 
-        for start in range(0, len(infos), BATCH):
-            reads = [partial(read, info) for info in infos[start : start + BATCH]]
-            self.found += await self._store(reads)
-            if self._show is not None:
-                self._show(self._counts)
+        writing: asyncio.Task[int] | None = None
+        try:
+            for start in range(0, len(infos), BATCH):
+                answers = await self._read([partial(read, info) for info in infos[start : start + BATCH]])
+                if writing is not None:
+                    self.found += await writing
+                # The next are read meanwhile.
+                writing = asyncio.create_task(self._keep(answers))
+                if self._show is not None:
+                    self._show(self._counts)
+            if writing is not None:
+                self.found += await writing
+        finally:
+            if writing is not None:
+                await asyncio.gather(writing, return_exceptions=True)
 
-    async def _store(self, reads: Collection[Callable[[], Awaitable[IndexedRun | None]]]) -> int:
-        """Read some at a time, write them together, and keep aside those that cannot be read.
+    async def _read(
+        self, reads: Collection[Callable[[], Awaitable[IndexedRun | None]]]
+    ) -> list[IndexedRun | BaseException | None]:
+        """Read some at a time."""
+
+        async def within(read: Callable[[], Awaitable[IndexedRun | None]]) -> IndexedRun | None:
+            async with self._gate:
+                return await read()
+
+        return await asyncio.gather(*map(within, reads), return_exceptions=True)
+
+    async def _keep(self, answers: Collection[IndexedRun | BaseException | None]) -> int:
+        """Write what was read together, and keep aside what cannot be read.
 
         Returns:
-            How many were stored.
+            How many were written.
         """
-        if not reads:
-            return 0
-        answers = await asyncio.gather(*(self._within(read) for read in reads), return_exceptions=True)
         unreadable = [answer for answer in answers if isinstance(answer, Unreadable)]
         batch = [answer for answer in answers if isinstance(answer, IndexedRun)]
-        away = next(
-            (a for a in answers if isinstance(a, BaseException) and not isinstance(a, Unreadable)), None
-        )
-        failed = await self._db(_written, self._database, batch)
+        failed = await self._db(_written, self._database, batch) if batch else []
         if any(found.doubtful for found in unreadable):
             # One that cannot be read must not hold up the others for ever, nor an outage leave all of them aside.
             await count_all(self._client)
@@ -217,16 +276,14 @@ class Round:
         self._counts.stored += len(batch)
         self._counts.unreadable += len(failed)
         self._counts.gaps += sum(read.gap is not None for read in batch)
-        if away is not None:
-            raise away
+        self._continued |= {read.chain: read.run.id for read in batch if read.chain != read.run.execution_id}
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, Unreadable):
+                raise answer
         return len(batch)
 
     async def _db(self, call: Callable[..., T], *given: object) -> T:
         return await asyncio.to_thread(call, *given)
-
-    async def _within(self, read: Callable[[], Awaitable[IndexedRun | None]]) -> IndexedRun | None:
-        async with self._gate:
-            return await read()
 
 
 def _written(database: Database, batch: Sequence[IndexedRun]) -> list[tuple[WorkflowExecution, str]]:

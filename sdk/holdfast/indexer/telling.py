@@ -10,11 +10,14 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from pydantic import JsonValue
 from temporalio.api.enums.v1 import EventType, RetryState
 from temporalio.api.history.v1 import HistoryEvent
 
 from holdfast.client.description import ErrorInfo, RunDescription, StepDescription
+from holdfast.engine.history.build import WAITS_MEMO
 from holdfast.engine.history.facts import PAUSE_SIGNAL, RESUME_SIGNAL
+from holdfast.engine.history.payloads import Opened
 from holdfast.states import RunState, StepState
 from holdfast.store.columns import MESSAGE_BYTES, STEP_PREVIEW_BYTES, cut
 from holdfast.store.rows import Event, preview
@@ -37,15 +40,22 @@ _STEP_ENDS: Final = {
 }
 
 
-def events_of(run: RunDescription, history: Sequence[HistoryEvent]) -> list[Event]:
+def events_of(run: RunDescription, history: Sequence[HistoryEvent], waits: Opened) -> list[Event]:
     """The events of an execution up to now, as far as its history has them.
 
     Args:
         run: What the history says.
         history: All events of Temporal, from the start on.
+        waits: Opens what the run wrote down of its waits.
     """
     told = _Teller(run)
-    return [*told.start(history), *told.pauses(history), *told.steps(), *told.end(history)]
+    return [
+        *told.start(history),
+        *told.pauses(history),
+        *told.approvals(history, waits),
+        *told.steps(),
+        *told.end(history),
+    ]
 
 
 class _Teller:
@@ -70,6 +80,23 @@ class _Teller:
                 kind = "workflow.resumed"
             if kind is not None:
                 yield self._event(kind, event.event_time.ToDatetime(UTC), str(event.event_id))
+
+    def approvals(self, history: Sequence[HistoryEvent], waits: Opened) -> Iterator[Event]:
+        open_ones: dict[tuple[str, str], dict[str, Any]] = {}
+        for event in history:
+            memo = event.workflow_properties_modified_event_attributes.upserted_memo.fields
+            if WAITS_MEMO not in memo:
+                continue
+            at = event.event_time.ToDatetime(UTC)
+            listed = _approvals(waits.json(memo[WAITS_MEMO]))
+            for key in [key for key in open_ones if key not in listed]:
+                facts = open_ones.pop(key)
+                expired = _passed(facts["deadline"], at) or None
+                yield self._approval("approval.decided", at, key, name=facts["name"], expired=expired)
+            for key, facts in listed.items():
+                if key not in open_ones:
+                    open_ones[key] = facts
+                    yield self._approval("approval.requested", at, key, **facts)
 
     def end(self, history: Sequence[HistoryEvent]) -> Iterator[Event]:
         run = self.run
@@ -119,6 +146,9 @@ class _Teller:
             kind, at, f"{step.name}/{step.activity_id}/{step.ordinal}/{what}", **(named | facts)
         )
 
+    def _approval(self, kind: str, at: datetime, key: tuple[str, str], **facts: Any) -> Event:
+        return self._event(kind, at, f"{kind}/{key[0]}/{key[1]}", **facts)
+
     def _event(self, kind: str, at: datetime, what: str, **facts: Any) -> Event:
         run = self.run
         payload = {"workflow": run.workflow, "execution_id": run.execution_id, **facts}
@@ -126,6 +156,26 @@ class _Teller:
             kind=kind, at=at, run_id=run.id, identity=f"{run.execution_id}/{what}",
             payload={name: value for name, value in payload.items() if value is not None},
         )  # fmt: skip
+
+
+def _approvals(written: JsonValue) -> dict[tuple[str, str], dict[str, Any]]:
+    """The approvals among what a run wrote down of its waits, by name and beginning."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for item in written if isinstance(written, list) else []:
+        if isinstance(item, dict) and item.get("kind") == "approval":
+            facts = {name: item.get(name) for name in ("name", "prompt", "deadline")}
+            texts = {name: value if isinstance(value, str) else None for name, value in facts.items()}
+            prompt = texts["prompt"] and cut(texts["prompt"], MESSAGE_BYTES)
+            found[str(item.get("name")), str(item.get("since"))] = {**texts, "prompt": prompt}
+    return found
+
+
+def _passed(deadline: str | None, at: datetime) -> bool:
+    try:
+        moment = datetime.fromisoformat(deadline or "")
+    except ValueError:
+        return False
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) <= at
 
 
 def _goes_on(last: HistoryEvent) -> bool:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast import InvalidInput
-from holdfast.indexer import Counts, Indexer, lag_of
+from holdfast import InvalidConfiguration, InvalidInput
 from holdfast.settings import load
-from holdfast.store.database import Database
 from holdfast_server.cli.command import command
 from holdfast_server.cli.output import busy, note, print_json, say, span
 from holdfast_server.cli.target import Target
+
+if TYPE_CHECKING:
+    from holdfast.indexer import Counts, Indexer
+    from holdfast.store.database import Database
 
 _REPORT_SECONDS = 10.0
 
@@ -38,6 +40,15 @@ async def indexer(
 
     Any number of indexers may work on one database: they share the runs.
     """
+    # Slow to import, and most commands need no database.
+    try:
+        from holdfast.indexer import Indexer
+        from holdfast.store.database import Database
+    except ModuleNotFoundError as error:
+        if error.name != "sqlalchemy":
+            raise
+        raise InvalidConfiguration("the indexer needs a database: pip install 'holdfast[store]'") from error
+
     async with target.connect(start=False) as client:
         database = await asyncio.to_thread(Database.of, load(client.home))
         try:
@@ -57,6 +68,8 @@ async def indexer(
 
 
 async def _once(made: Indexer, database: Database, *, rebuild: bool, as_json: bool) -> None:
+    from holdfast.indexer import lag_of
+
     with busy("reading histories") as show:
 
         def progress(counts: Counts) -> None:
