@@ -124,6 +124,9 @@ async def test_another_port_than_the_usual_one_is_announced(
     home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "holdfast"):
-        async with await attach(home / "one"), await attach(home / "two") as second:
-            port = second.info.address.split(":")[1]
-    assert any(f"listens on port {port}" in record.getMessage() for record in caplog.records)
+        async with await attach(home / "one") as first, await attach(home / "two") as second:
+            ports_of = {server.info.address.split(":")[1] for server in (first, second)}
+    # At least one of two: another process may have given the usual one back in between.
+    for port in ports_of - {"7233"}:
+        assert any(f"listens on port {port}" in record.getMessage() for record in caplog.records)
+    assert len(ports_of) == 2
