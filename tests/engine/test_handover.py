@@ -12,6 +12,7 @@ import pytest
 from temporalio.bridge.proto.activity_task import ActivityTask, Cancel, Start
 
 from holdfast import Client, Worker, step, workflow
+from holdfast.engine import handover as handover_module
 from holdfast.engine.handover import Handover
 
 
@@ -74,6 +75,28 @@ async def test_many_polls_are_open_while_local_tasks_come() -> None:
     with pytest.raises(ConnectionAbortedError):
         await handover.next()
     assert native.open == 0
+
+
+async def test_polls_that_ended_between_two_flows_are_open_in_the_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(handover_module, "_FLOW_SECONDS", 0.01)
+    native = Native(places=1)
+    handover = Handover(native.poll, lambda task: None, asyncio.get_running_loop())
+    native.local.append(task(0, local=True))
+    await handover.next()
+    await asyncio.sleep(0.05)
+    native.plain += [task(number, local=False) for number in (1, 2)]
+    assert [(await handover.next()).start.is_local for _ in range(2)] == [False, False]
+    monkeypatch.setattr(handover_module, "_FLOW_SECONDS", 60)
+    native.local += [task(number, local=True) for number in range(3, 40)]
+    native.places = 20
+    await handover.next()
+    while native.places:  # noqa: ASYNC110 - threads do it
+        await asyncio.sleep(0.001)
+    while native.open < 3:  # those beside the loop, whose own comes with the next call  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    native.down = True
 
 
 async def test_what_has_come_is_kept_alive_when_the_loop_is_held() -> None:

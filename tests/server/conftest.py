@@ -10,8 +10,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from holdfast import Client
 from holdfast.engine import embedded
 from holdfast_server.cli.app import app
 
@@ -158,11 +161,37 @@ class Background:
         return self.process.wait(30)
 
 
+@contextlib.contextmanager
+def held(home: Path) -> Iterator[None]:
+    """Keep the server of a home up, from a thread."""
+    up, over = threading.Event(), threading.Event()
+
+    async def hold() -> None:
+        async with Client.embedded(home):
+            up.set()
+            await asyncio.to_thread(over.wait)
+
+    with ThreadPoolExecutor(1) as pool:
+        holding = pool.submit(asyncio.run, hold())
+        try:
+            while not up.wait(0.1):
+                if holding.done():
+                    break
+            yield
+        finally:
+            over.set()
+            holding.result()
+
+
 @pytest.fixture(scope="session")
 def cli_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One home, and so one server, for all tests that can share it."""
+    """One home, and so one server, for all tests that can share it.
+
+    A server stops a minute after its last user, and the next command may only read: so it has a user all the time.
+    """
     folder = tmp_path_factory.mktemp("cli") / ".holdfast"
-    yield folder
+    with held(folder):
+        yield folder
     asyncio.run(embedded.stop(folder))
 
 

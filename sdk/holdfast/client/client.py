@@ -31,6 +31,7 @@ from holdfast.client.start import (
     start,
 )
 from holdfast.client.steps import Steps
+from holdfast.client.store import Store
 from holdfast.engine.children import DAG_WORKFLOW
 from holdfast.engine.data.step_data import StepData
 from holdfast.engine.start_memo import spec_memo
@@ -49,6 +50,7 @@ class Client:
         runs: All runs.
         approvals: Open approvals.
         steps: Deferred steps.
+        store: The history of runs, where the nouns above find it.
     """
 
     def __init__(self, connect: Callable[[], Awaitable[Connection]]) -> None:
@@ -58,6 +60,7 @@ class Client:
         self.runs = Runs(self)
         self.approvals = Approvals(self)
         self.steps = Steps(self)
+        self.store = Store(self)
 
     @classmethod
     def embedded(
@@ -130,6 +133,7 @@ class Client:
 
     async def close(self) -> None:
         """Give back the place at the server."""
+        self.store.close()
         if self._connection is not None:
             await self._connection.close()
             self._connection = None
@@ -170,6 +174,11 @@ class Client:
     def home(self) -> Path | None:
         """Where the embedded server keeps its data; None in memory and for a cluster."""
         return self._open.home
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the server is one in memory, gone with its last client."""
+        return self._open.attachment is not None and self._open.home is None
 
     @property
     def searchable(self) -> bool:

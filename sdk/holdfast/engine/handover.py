@@ -3,10 +3,10 @@
 That poller works on the worker's loop and asks for one task at a time, of which two things follow that this mends:
 
 - While a step holds the loop, tasks arrive in the native part, where nobody beats for them: the server gives them up
-  after their heartbeat timeout, and three times of that fail a step that never ran. Here a thread receives them.
+  after their heartbeat timeout, and three times of that fail a step that never ran. Here threads receive them.
 - The native part gives local steps first. As long as one is waiting at each poll, plain steps, which the server
-  believes to run, wait for ever, to the same end. Here the thread keeps several polls open while local steps come:
-  those that find no local one take plain ones.
+  believes to run, wait for ever, to the same end. Here those threads keep polls open while local steps come: the ones
+  that find no local step take plain ones.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 logger = logging.getLogger("holdfast.worker")
 
 _POLLS = 3
-"""Polls that a thread keeps open while local steps come, beside the one of the worker's loop."""
+"""Polls that threads keep open while local steps come, beside the one of the worker's loop: one each."""
 
 _FLOW_SECONDS = 1.0
 """How long after the last local step more of them are expected."""
@@ -64,11 +64,12 @@ class Handover:
         self._polling: asyncio.Future[Any] | None = None
         self._asked: asyncio.Future[Any] | None = None
         self._arrived: deque[Any] = deque()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
+        self._starting = threading.Lock()
         self._held = threading.Event()
         self._flows_until = -math.inf
         self._on_the_way: dict[int, Any] = {}
-        """Tasks that the thread has received and the loop has not taken up."""
+        """Tasks that a thread has received and the loop has not taken up."""
 
     async def next(self) -> Any:
         """The next task; called by Temporal's poller on the worker's loop, in place of `poll`."""
@@ -101,11 +102,14 @@ class Handover:
         task = done.result()
         self._deliver(task)
         if task.start.is_local:
-            self._flows_until = time.monotonic() + _FLOW_SECONDS
-            self._receive_beside()
+            self._expect_local()
+
+    def _expect_local(self) -> None:
+        self._flows_until = time.monotonic() + _FLOW_SECONDS
+        self._receive_beside()
 
     def _end(self, error: BaseException, deadline: float) -> None:
-        if self._thread is not None and self._thread.is_alive() and time.monotonic() < deadline:
+        if any(thread.is_alive() for thread in self._threads) and time.monotonic() < deadline:
             # Temporal ends the native worker after this, which an open poll would prevent.
             self._loop.call_later(0.01, self._end, error, deadline)
         elif self._asked is not None and not self._asked.done():
@@ -118,7 +122,7 @@ class Handover:
             self._arrived.append(task)
 
     def loop_is_held(self) -> None:
-        """Receive tasks from a thread until `loop_is_free`; called again and again from the thread that noticed."""
+        """Receive tasks on threads until `loop_is_free`; called again and again from the thread that noticed."""
         if self._asked is None:
             return  # Temporal still waits for a poll of its own, from before this stood between
         if not self._held.is_set():
@@ -132,17 +136,17 @@ class Handover:
         self._held.clear()
 
     def _receive_beside(self) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._receive, name="holdfast-handover", daemon=True)
-            self._thread.start()
+        with self._starting:
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
+            while len(self._threads) < _POLLS:
+                thread = threading.Thread(target=self._receive, name="holdfast-handover", daemon=True)
+                self._threads.append(thread)
+                thread.start()
 
     def _receive(self) -> None:
         asyncio.run(self._receive_all())
 
     async def _receive_all(self) -> None:
-        await asyncio.gather(*(self._receive_some() for _ in range(_POLLS)))
-
-    async def _receive_some(self) -> None:
         while self._held.is_set() or time.monotonic() < self._flows_until:
             try:
                 task = await self._poll()
@@ -153,5 +157,5 @@ class Handover:
             if self._held.is_set():
                 self._keep(task)
             if task.start.is_local:
-                self._flows_until = time.monotonic() + _FLOW_SECONDS
+                self._expect_local()
             self._loop.call_soon_threadsafe(self._deliver, task)

@@ -70,6 +70,16 @@ def load_cursor(database: Database, shards: Collection[int], namespace: str) -> 
     )
 
 
+def indexed_namespace(database: Database) -> str | None:
+    """The namespace whose runs the database keeps; `None` if no indexer has come to an end.
+
+    Raises:
+        Unavailable: The database does not answer.
+    """
+    with database.read() as connection:
+        return connection.execute(select(cursors.c.value).where(cursors.c.name == _NAMESPACE)).scalar()
+
+
 def save_cursor(database: Database, shards: Collection[int], namespace: str, cursor: Cursor) -> None:
     """Say how far some shards of a namespace have come, and that they were looked at now."""
     value = {"closed": microseconds(cursor.closed), "opened": microseconds(cursor.opened)}

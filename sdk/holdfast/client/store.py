@@ -1,0 +1,112 @@
+"""The read model as a client reaches it: opened when something first asks for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+
+from holdfast.errors import InvalidConfiguration, Unavailable
+from holdfast.settings import load
+
+if TYPE_CHECKING:
+    from holdfast.client.client import Client
+    from holdfast.store.database import Database
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Store:
+    """`client.store`: what `holdfast indexer` keeps. The nouns read it; use them in place of this.
+
+    The functions of `holdfast.store` are sync and take the database first; here they are called in a thread.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._database: Database | None = None
+        self._indexed = False
+        self._opening = asyncio.Lock()
+
+    async def read(
+        self, function: Callable[Concatenate[Database, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Call a function on what an indexer has read.
+
+        Raises:
+            Unavailable: No indexer has read this namespace yet, or the database does not answer.
+            InvalidConfiguration: The database keeps the runs of another namespace, or `sqlalchemy` is missing.
+        """
+        database = await self.database()
+        if not self._indexed:
+            await asyncio.to_thread(self._check_indexed, database)
+        return await asyncio.to_thread(function, database, *args, **kwargs)
+
+    async def call(
+        self, function: Callable[Concatenate[Database, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Call a function on what needs no indexer: definitions, the audit log, keys.
+
+        Raises:
+            Unavailable, InvalidConfiguration: As `database`.
+        """
+        return await asyncio.to_thread(function, await self.database(), *args, **kwargs)
+
+    async def lag(self) -> timedelta | None:
+        """How far the history is behind Temporal; `None` if no indexer has read anything yet.
+
+        Raises:
+            Unavailable, InvalidConfiguration: As `database`.
+        """
+        from holdfast.indexer.progress import lag_of
+
+        return await self.call(lag_of)
+
+    async def database(self) -> Database:
+        """The database that `HOLDFAST_DATABASE_URL` names, else `history.db` in the home.
+
+        Raises:
+            Unavailable: It does not answer; or the server is one in memory, of which no history is kept.
+            InvalidConfiguration: The URL cannot be, or `sqlalchemy` is missing.
+        """
+        async with self._opening:
+            if self._database is None:
+                if self._client.in_memory:
+                    raise Unavailable("a server in memory keeps no history: give Client.embedded a home")
+                self._database = await asyncio.to_thread(_open, self._client.home)
+            return self._database
+
+    def close(self) -> None:
+        """Close the database; the next use opens it again."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _check_indexed(self, database: Database) -> None:
+        from holdfast.indexer.progress import indexed_namespace
+
+        found, namespace = indexed_namespace(database), self._client.namespace
+        if found is None:
+            raise Unavailable(
+                f"no indexer has read the runs of namespace {namespace!r} into {database.name} yet: "
+                "start `holdfast indexer`"
+            )
+        if found != namespace:
+            raise InvalidConfiguration(
+                f"the database {database.name} keeps the runs of namespace {found!r}, and this is {namespace!r}: "
+                "each needs a database of its own"
+            )
+        self._indexed = True
+
+
+def _open(home: Path | None) -> Database:
+    try:
+        from holdfast.store.database import Database  # slow to import, and many processes need none
+    except ModuleNotFoundError as error:
+        if error.name != "sqlalchemy":
+            raise
+        raise InvalidConfiguration("the history needs a database: pip install 'holdfast[store]'") from error
+    return Database.of(load(home))
