@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,7 +162,7 @@ class Background:
 
 
 @contextlib.contextmanager
-def held(home: Path) -> Iterator[None]:
+def held(home: Path) -> Generator[None]:
     """Keep the server of a home up, from a thread."""
     up, over = threading.Event(), threading.Event()
 
