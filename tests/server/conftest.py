@@ -104,7 +104,7 @@ class Cli:
         return json.loads(done.stdout)
 
     @contextlib.contextmanager
-    def background(self, *arguments: str) -> Iterator[Background]:
+    def background(self, *arguments: str) -> Generator[Background]:
         """A command that goes on; it is ended with the block."""
         log = self.folder / f"{arguments[0]}-{time.monotonic_ns()}.log"
         with log.open("wb") as file:
