@@ -421,6 +421,12 @@ WRONG: list[tuple[list[dict[str, Any]], str, str]] = [
         "both gives 'key'",
     ),
     ([{"executor": "http", "takes": ["url"], "config": {"poll": {}}}], "HF-D032", "'poll'"),
+    (
+        [{"executor": "http", "takes": ["url"], "config": {"max_redirects": "soon"}}],
+        "HF-D031",
+        "a whole number",
+    ),
+    ([{"executor": "http", "config": {"method": "GET"}}], "HF-D031", "'url'"),
     ([{"step": "{{ input.step }}"}], "HF-D031", "has a template in 'step'"),
     ([{"step": "node_order", "takes": ["number"]}], "HF-D031", "takes and config are for executors"),
     ([{"step": "node_order"}, {"name": "fly"}], "HF-D031", "some are called here and some are not"),
@@ -434,9 +440,9 @@ WRONG: list[tuple[list[dict[str, Any]], str, str]] = [
 def test_what_is_wrong_with_tools_is_found_before_the_start(
     tools: Any, code: str, says: str, prompt: str
 ) -> None:
-    [finding] = validate_here(spec_of(tools, prompt=prompt), complete=True)
+    found = validate_here(spec_of(tools, prompt=prompt), complete=True)
+    [finding] = [one for one in found if says in f"{one.message} {one.fix}"]
     assert (finding.code, finding.node) == (code, "answer")
-    assert says in f"{finding.message} {finding.fix}"
     assert finding.path.startswith("nodes[0].config")
 
 

@@ -11,10 +11,12 @@ from holdfast.authoring.lent import NAMED, further_calls, lent, problems_of_tool
 from holdfast.authoring.registry import registry
 from holdfast.errors import InvalidExecutor, InvalidStep
 from holdfast.spec.cel_values import is_list, is_map
+from holdfast.spec.check_config import compile_schema
 from holdfast.spec.check_graph import closest
 from holdfast.spec.finding import Finding
 from holdfast.spec.model import DagSpec
 from holdfast.spec.schema_words import has_template
+from holdfast.spec.source import path_text
 from holdfast.spec.templates import names
 
 
@@ -95,18 +97,20 @@ def _of_executor(
 ) -> Iterator[tuple[str, str, str, str]]:
     config: object = entry.get("config", {})
     given: Mapping[str, Any] = config if is_map(config) else {}
-    fields: Mapping[str, Any] = executor.Config.model_json_schema(by_alias=True).get("properties", {})
+    schema = executor.Config.model_json_schema(by_alias=True)
+    fields: Mapping[str, Any] = schema.get("properties", {})
     more = f"`holdfast executors show {executor.type}` says more."
     takes: object = entry.get("takes")
     taken = [str(name) for name in takes] if is_list(takes) else []
-    for where, named in (("takes", taken), ("config", list(given))):
-        for name in named:
-            if name not in fields:
-                problem = f"names the field {name!r}, which executor {executor.type!r} does not have"
-                yield "HF-D031", where, problem, f"{closest(name, fields)}{more}"
     for name in taken:
+        if name not in fields:
+            problem = f"names the field {name!r}, which executor {executor.type!r} does not have"
+            yield "HF-D031", "takes", problem, f"{closest(name, fields)}{more}"
         if name in given:
             yield "HF-D031", "takes", f"both gives {name!r} and leaves it to the model", "Remove one of them."
+    required = [name for name in schema.get("required", []) if name not in taken]
+    for problem, below in compile_schema({**schema, "required": required})(given):
+        yield "HF-D031", "config", f"{path_text(['config', *below])}: {problem}", more
     for name in (*further_calls(executor, given), *further_calls(executor, dict.fromkeys(taken, True))):
         problem = f"has {name!r}, and the use of a tool is one call: none can follow"
         yield "HF-D032", "config", problem, f"Leave {name!r} out."
