@@ -8,7 +8,7 @@ from typing import Any
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.api.workflow.v1 import PendingActivityInfo
 
-from holdfast.engine.history.dag_graph import node_of_call
+from holdfast.engine.history.dag_graph import node_of_call, tool_of_call
 from holdfast.states import StepState
 
 
@@ -18,10 +18,12 @@ def has_running_nodes(view: object) -> bool:
 
 
 def add_attempts(view: object, pending: Iterable[PendingActivityInfo]) -> None:
-    """Say of running nodes which attempt they are at, and of those that wait for the next one that they do."""
+    """Say of running nodes which attempt they are at, and of those that wait for the next one that they do; or which of
+    their tools does."""
     nodes = _nodes(view)
     for step in pending:
-        node = nodes.get(node_of_call(step.activity_id) or "")
+        name, tool = tool_of_call(step.activity_id) or (node_of_call(step.activity_id), None)
+        node = nodes.get(name or "")
         if (
             node is None
             or node["state"] != StepState.RUNNING
@@ -29,6 +31,9 @@ def add_attempts(view: object, pending: Iterable[PendingActivityInfo]) -> None:
             or node["total"] is not None
         ):
             continue  # of the items of a map, `describe` tells
+        if tool is not None:
+            node["waits_for"] = f"tool {tool}, attempt {step.attempt}"
+            continue
         node["attempts"] = step.attempt
         if step.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED:
             node["state"] = StepState.RETRYING.value

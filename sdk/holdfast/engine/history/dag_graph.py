@@ -40,7 +40,7 @@ _UNDO: Final = ":undo"
 _CALL_ID: Final = re.compile(r"(?P<node>[^\[\]@-]+)(?:\[(?P<index>\d+)\])?(?:-\d+)?(?:@.*)?")
 """`fetch`, `enrich[7]`, and those with `-2` for another call of the node or `@...` for a run that was started again."""
 
-_TOOL_ID: Final = re.compile(r"(?P<node>[^\[\]@-]+)(?:\[(?P<index>\d+)\])?\[[^\[\]]+\](?:-\d+)?(?:@.*)?")
+_TOOL_ID: Final = re.compile(r"(?P<node>[^\[\]@-]+)(?:\[(?P<index>\d+)\])?\[(?P<tool>[^\[\]]+)\](?:-\d+)?(?:@.*)?")
 """`answer[weather]`, `answer[3][weather]` in the third run of a loop: a tool that the node's executor asked for."""
 
 
@@ -48,6 +48,12 @@ def node_of_call(call_id: str) -> str | None:
     """The node whose step has this id, if it is one of a node."""
     match = _CALL_ID.fullmatch(call_id)
     return match["node"] if match and not call_id.startswith(COMPENSATION_PREFIX) else None
+
+
+def tool_of_call(call_id: str) -> tuple[str, str] | None:
+    """The node and the tool whose step has this id, if it is one of a tool."""
+    match = _TOOL_ID.fullmatch(call_id)
+    return (match["node"], match["tool"]) if match and not call_id.startswith(COMPENSATION_PREFIX) else None
 
 
 def graph_of_dag(
