@@ -12,7 +12,7 @@ import holdfast
 from holdfast.errors import HoldfastError, error_types
 
 PUBLIC = """
-AlreadyDecided AlreadyStarted BudgetExceeded Client Dag Decision Depends Executor ExecutorContext ExecutorOptions
+AlreadyDecided AlreadyStarted BudgetExceeded Client Conflict Dag Decision Depends EventsLost Executor ExecutorContext ExecutorOptions
 HoldfastError InvalidConfiguration InvalidExecutor InvalidInput InvalidStep InvalidWorkflow Limit NonDeterministic
 NotAllowed NotFound NotInWorkflow PayloadTooLarge Permanent Plugin RateLimited Ref RetryAfter RetryPolicy Run
 RunCancelled RunClosed RunFailed RunState RunTerminated RunTimedOut SecretSource Step StepFailed StepInfo StepOptions

@@ -43,6 +43,8 @@ from holdfast.engine.worker import Worker as Worker
 from holdfast.errors import AlreadyDecided as AlreadyDecided
 from holdfast.errors import AlreadyStarted as AlreadyStarted
 from holdfast.errors import BudgetExceeded as BudgetExceeded
+from holdfast.errors import Conflict as Conflict
+from holdfast.errors import EventsLost as EventsLost
 from holdfast.errors import HoldfastError as HoldfastError
 from holdfast.errors import InvalidConfiguration as InvalidConfiguration
 from holdfast.errors import InvalidExecutor as InvalidExecutor
@@ -100,9 +102,11 @@ __all__ = [
     "AlreadyStarted",
     "BudgetExceeded",
     "Client",
+    "Conflict",
     "Dag",
     "Decision",
     "Depends",
+    "EventsLost",
     "Executor",
     "ExecutorContext",
     "ExecutorOptions",

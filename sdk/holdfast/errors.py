@@ -13,7 +13,9 @@
     │   ├── AlreadyDecided           HF-1009  the wait was answered before
     │   ├── NonDeterministic         HF-1010  workflow code used a clock, chance or I/O
     │   ├── InvalidConfiguration     HF-1011  a setting or option cannot work
-    │   └── InvalidExecutor          HF-1012  an executor cannot be used as written, or not be loaded
+    │   ├── InvalidExecutor          HF-1012  an executor cannot be used as written, or not be loaded
+    │   ├── Conflict                 HF-1013  somebody else changed it first
+    │   └── EventsLost               HF-1014  events were deleted before they were taken
     ├── TryAgain                     wait, then call again
     │   ├── Unavailable              HF-2001  the server, a worker or a binary cannot be reached
     │   ├── RateLimited              HF-2002  too many calls; `retry_after` says how long to wait
@@ -157,6 +159,26 @@ class InvalidExecutor(FixInput):
     """An executor cannot be used as written, or its package cannot be loaded; the message names the package."""
 
     code = "HF-1012"
+
+
+class Conflict(FixInput):
+    """Somebody else changed it since it was read: look at what it is now, then decide again."""
+
+    code = "HF-1013"
+
+
+class EventsLost(FixInput):
+    """Events were deleted before they were taken.
+
+    Attributes:
+        resume_after: The cursor after which to go on; what was before it is lost.
+    """
+
+    code = "HF-1014"
+
+    def __init__(self, message: str, *, resume_after: int = 0, **details: Any) -> None:
+        super().__init__(message, resume_after=resume_after, **details)
+        self.resume_after = resume_after
 
 
 class TryAgain(HoldfastError):

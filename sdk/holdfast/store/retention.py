@@ -11,12 +11,12 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, select
 
 from holdfast.store.columns import instant, microseconds
 from holdfast.store.database import Database
+from holdfast.store.events import prune_events
 from holdfast.store.schema import (
     approvals,
     attempts,
     cursors,
     dead_letters,
-    events,
     executions,
     histograms,
     idempotency_keys,
@@ -96,7 +96,7 @@ def prune(
         batches += 1
         if len(keys) < BATCH:
             break
-    gone = _delete(database, events, events.c.at < now - kept.events)
+    gone = prune_events(database, now - kept.events)
     others = _delete_old_executions(database, before)
     others += _delete(database, idempotency_keys, idempotency_keys.c.expires < now)
     others += _delete(database, unreadable, unreadable.c.last_seen < before)

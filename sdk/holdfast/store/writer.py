@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, sele
 
 from holdfast.store.columns import ID_BYTES, bounded, microseconds
 from holdfast.store.database import Database
+from holdfast.store.events import announce
 from holdfast.store.rollup import Deltas
 from holdfast.store.rows import (
     Event,
@@ -324,6 +325,8 @@ def _write_events(connection: Connection, happened: Iterable[Event]) -> None:
         for event in happened
     ]
     insert_new(connection, events, rows, ["identity"])
+    if rows:
+        announce(connection)
 
 
 def _load(

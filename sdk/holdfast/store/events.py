@@ -1,0 +1,253 @@
+"""The table of events: what is told is written once, and read in its order by any number of listeners."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import uuid4
+
+from sqlalchemy import ColumnElement, Connection, Row, Text, cast, delete, func, insert, or_, select, text
+
+from holdfast.client.events import Event, EventFilter
+from holdfast.errors import EventsLost
+from holdfast.store.columns import ID_BYTES, bounded
+from holdfast.store.database import Database
+from holdfast.store.schema import cursors, events
+from holdfast.store.upsert import upsert
+
+CHANGED: Final = "holdfast_events"
+"""The channel of PostgreSQL that tells the highest cursor at each commit."""
+
+MESSAGES: Final = "holdfast_messages"
+"""The channel of PostgreSQL that carries what is not stored."""
+
+PAGE: Final = 100
+_WINDOW: Final = 5000
+"""How many rows one query looks at to find those that fit a filter."""
+
+_PRUNED: Final = "events-pruned"
+_SUBSCRIPTION: Final = "subscription/"
+_MESSAGE: Final = "message/"
+_MESSAGE_SECONDS: Final = 60
+_DELETE_BATCH: Final = 5000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Some events, in their order."""
+
+    events: Sequence[Event]
+    position: int
+    """The cursor up to which all was looked at."""
+
+    more: bool
+    """Whether there may be more at this moment."""
+
+
+def read_page(database: Database, wanted: EventFilter, after: int, *, limit: int = PAGE) -> Page:
+    """The next events after a cursor.
+
+    Args:
+        database: Where.
+        wanted: Which.
+        after: The cursor of the last one that is known; 0: from the oldest that is kept.
+        limit: How many at most.
+
+    Raises:
+        EventsLost: Some after the cursor were deleted, or the cursor is of another database.
+        Unavailable: The database does not answer.
+    """
+    # All up to the highest cursor that is visible are visible, so a bound that is read first leaves nothing out.
+    near = select(events.c.cursor).where(events.c.cursor > after).order_by(events.c.cursor)
+    if not wanted.runs:  # these have an index
+        near = near.limit(limit if wanted.everything else _WINDOW)
+    window = near.subquery()
+    with database.read() as connection:
+        count, top = connection.execute(select(func.count(), func.max(window.c.cursor))).one()
+        if after:
+            _check_kept(connection, after, top)
+        if top is None:
+            return Page(events=(), position=after, more=False)
+        query = select(events).where(events.c.cursor > after, events.c.cursor <= top)
+        query = query.where(*_conditions(wanted)).order_by(events.c.cursor).limit(limit)
+        rows = connection.execute(query).all()
+    full = len(rows) == limit
+    return Page(
+        events=[event for row in rows if wanted.fits(event := _event(row))],
+        position=rows[-1].cursor if full else top,
+        more=full or (not wanted.runs and count == _WINDOW),
+    )
+
+
+def list_events(database: Database, wanted: EventFilter, *, before: int | None, limit: int) -> list[Event]:
+    """The latest stored events, newest first.
+
+    Args:
+        database: Where.
+        wanted: Which.
+        before: Only those with a lower cursor. Default: all.
+        limit: How many at most.
+
+    Raises:
+        Unavailable: The database does not answer.
+    """
+    found: list[Event] = []
+    query = select(events).where(*_conditions(wanted), or_(events.c.identity.is_(None), _no_message()))
+    with database.read() as connection:
+        while True:
+            below = query if before is None else query.where(events.c.cursor < before)
+            rows = connection.execute(below.order_by(events.c.cursor.desc()).limit(limit)).all()
+            found += [event for row in rows if wanted.fits(event := _event(row))]
+            if len(rows) < limit or len(found) >= limit:
+                return found[:limit]
+            before = rows[-1].cursor
+
+
+def newest_cursor(database: Database) -> int:
+    """The cursor of the newest event, also of one that was deleted; 0 if there was none."""
+    with database.read() as connection:
+        return _newest(connection)
+
+
+def publish(database: Database, channel: str, payload: Any) -> int:
+    """Store an event that stands for itself.
+
+    Returns:
+        Its cursor.
+    """
+    row = {"channel": bounded(channel), "kind": "published", "at": datetime.now(UTC), "payload": payload}
+    with database.write() as connection:
+        made = connection.execute(insert(events).values(row).returning(events.c.cursor)).scalar_one()
+        announce(connection)
+    return int(made)
+
+
+def pass_on(database: Database, channel: str, payload: Any) -> None:
+    """Tell those who listen now, and keep nothing.
+
+    SQLite has no way to tell other processes but its file, so there the message is a row of which nobody who comes
+    later is told, and which the next message deletes after a minute.
+    """
+    now = datetime.now(UTC)
+    if not database.is_sqlite:
+        written = json.dumps({"channel": channel, "payload": payload, "at": now.isoformat()})
+        with database.read() as connection:  # it changes nothing: no need to wait for those who write
+            connection.execute(select(func.pg_notify(MESSAGES, written)))
+            connection.commit()
+        return
+    row = {"channel": bounded(channel), "kind": "published", "at": now, "payload": payload}
+    old = now - timedelta(seconds=_MESSAGE_SECONDS)
+    with database.write() as connection:
+        connection.execute(delete(events).where(~_no_message(), events.c.at < old))
+        connection.execute(insert(events).values(row | {"identity": f"{_MESSAGE}{uuid4().hex}"}))
+
+
+def announce(connection: Connection) -> None:
+    """Wake all who listen, when the transaction is committed."""
+    if connection.dialect.name == "postgresql":
+        newest = select(func.coalesce(func.max(events.c.cursor), 0)).scalar_subquery()
+        connection.execute(select(func.pg_notify(CHANGED, cast(newest, Text))))
+
+
+def prune_events(database: Database, before: datetime) -> int:
+    """Delete events, from the oldest on up to the first that happened later.
+
+    Returns:
+        How many.
+    """
+    count = 0
+    while True:
+        with database.write() as connection:
+            kept = select(events.c.cursor).where(events.c.at >= before).order_by(events.c.cursor).limit(1)
+            first = connection.execute(kept).scalar()
+            old = select(events.c.cursor).order_by(events.c.cursor).limit(_DELETE_BATCH)
+            if first is not None:
+                old = old.where(events.c.cursor < first)
+            last = connection.execute(select(func.max(old.subquery().c.cursor))).scalar()
+            if last is None:
+                return count
+            count += connection.execute(delete(events).where(events.c.cursor <= last)).rowcount
+            _set(connection, _PRUNED, last)
+
+
+def subscribed(database: Database, name: str) -> int | None:
+    """How far the consumer of a subscription has come; `None` if there is none of that name."""
+    with database.read() as connection:
+        return _get(connection, _SUBSCRIPTION + bounded(name))
+
+
+def subscribe(database: Database, name: str, cursor: int) -> None:
+    """Remember how far the consumer of a subscription has come."""
+    with database.write() as connection:
+        _set(connection, _SUBSCRIPTION + bounded(name), cursor)
+
+
+def _check_kept(connection: Connection, after: int, top: int | None) -> None:
+    pruned = _get(connection, _PRUNED) or 0
+    if after < pruned:
+        raise EventsLost(
+            f"events after cursor {after} were deleted, up to {pruned}: they were kept too short for who listens. "
+            f"Read the state of the runs, then go on with after={pruned}",
+            resume_after=pruned,
+        )
+    if top is None and after > (newest := _newest(connection)):
+        raise EventsLost(
+            f"cursor {after} is of another database: the newest event of this one is {newest}. "
+            f"Go on with after={newest}, or with after=0 to get all that are kept",
+            resume_after=newest,
+        )
+
+
+def _newest(connection: Connection) -> int:
+    if connection.dialect.name == "sqlite":  # it knows the highest that it ever gave
+        given = text("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+        return int(connection.execute(given).scalar() or 0)
+    newest = connection.execute(select(func.max(events.c.cursor))).scalar()
+    return max(newest or 0, _get(connection, _PRUNED) or 0)
+
+
+def _get(connection: Connection, name: str) -> int | None:
+    value = connection.execute(select(cursors.c.value).where(cursors.c.name == name)).scalar()
+    return None if value is None else int(value)
+
+
+def _set(connection: Connection, name: str, value: int) -> None:
+    upsert(connection, cursors, [{"name": name, "value": value, "updated": datetime.now(UTC)}])
+
+
+def _conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if wanted.channels:
+        found.append(events.c.channel.in_([bounded(channel) for channel in wanted.channels]))
+    if wanted.runs:
+        found.append(events.c.run_id.in_([bounded(run, ID_BYTES) for run in wanted.runs]))
+    if wanted.kinds:
+        found.append(or_(*map(_kind, wanted.kinds)))
+    return found
+
+
+def _kind(pattern: str) -> ColumnElement[bool]:
+    if not pattern.endswith("*"):
+        return events.c.kind == pattern
+    prefix = pattern[:-1]
+    return func.substr(events.c.kind, 1, len(prefix)) == prefix
+
+
+def _no_message() -> ColumnElement[bool]:
+    # A range, for which the index of identities serves.
+    return or_(events.c.identity < _MESSAGE, events.c.identity >= _MESSAGE[:-1] + chr(ord("/") + 1))
+
+
+def _event(row: Row[Any]) -> Event:
+    message = row.identity is not None and row.identity.startswith(_MESSAGE)
+    return Event(
+        cursor=None if message else row.cursor,
+        channel=row.channel,
+        kind=row.kind,
+        run_id=row.run_id,
+        at=row.at,
+        payload=row.payload,
+    )
