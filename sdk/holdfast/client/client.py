@@ -19,6 +19,7 @@ from holdfast.authoring.run_id import check_id
 from holdfast.authoring.workflow import Workflow
 from holdfast.client.approvals import Approvals
 from holdfast.client.connection import Connection, connect_cluster, connect_embedded, connect_wrapped
+from holdfast.client.events import Events
 from holdfast.client.quiet_exit import mark_use
 from holdfast.client.run import Run
 from holdfast.client.runs import Runs
@@ -50,6 +51,7 @@ class Client:
         runs: All runs.
         approvals: Open approvals.
         steps: Deferred steps.
+        events: What happens to runs, and what is published, as it comes.
         store: The history of runs, where the nouns above find it.
     """
 
@@ -60,6 +62,7 @@ class Client:
         self.runs = Runs(self)
         self.approvals = Approvals(self)
         self.steps = Steps(self)
+        self.events = Events(self)
         self.store = Store(self)
 
     @classmethod
