@@ -33,6 +33,7 @@ from holdfast.client.start import (
 )
 from holdfast.client.steps import Steps
 from holdfast.client.store import Store
+from holdfast.client.workflows import Workflows
 from holdfast.engine.children import DAG_WORKFLOW
 from holdfast.engine.data.step_data import StepData
 from holdfast.engine.start_memo import spec_memo
@@ -51,6 +52,7 @@ class Client:
         runs: All runs.
         approvals: Open approvals.
         steps: Deferred steps.
+        workflows: Stored workflows: documents in versions.
         events: What happens to runs, and what is published, as it comes.
         store: The history of runs, where the nouns above find it.
     """
@@ -62,6 +64,7 @@ class Client:
         self.runs = Runs(self)
         self.approvals = Approvals(self)
         self.steps = Steps(self)
+        self.workflows = Workflows(self)
         self.events = Events(self)
         self.store = Store(self)
 
