@@ -163,6 +163,11 @@ def _without_pieces(text: str, pieces: set[str]) -> str:
 _current: ContextVar[Redactor | None] = ContextVar("holdfast_redactor", default=None)
 
 
+def current_redactor() -> Redactor | None:
+    """Of the attempt that runs here, if it may know secrets."""
+    return _current.get()
+
+
 @contextlib.contextmanager
 def redacting_logs(redactor: Redactor) -> Generator[None]:
     """Hide the secrets in whatever is logged from here, by the libraries that are called too."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,9 @@ class Settings:
     log_level: str
     """`HOLDFAST_LOG_LEVEL`, default `INFO`."""
 
+    log_format: str
+    """`HOLDFAST_LOG_FORMAT`: `text` or `json`, which is one object a line. Default `text`."""
+
     encryption_keys: str | None
     """`HOLDFAST_ENCRYPTION_KEYS`: `id:base64key[,id:base64key...]`, the first one encrypts. Default: no encryption."""
 
@@ -49,6 +53,13 @@ class Settings:
     """`HOLDFAST_DATABASE_URL`: where the history of runs is kept, `postgresql://user:password@host:5432/name` or
     `sqlite:///path`. Default: `history.db` under the home."""
 
+    metrics: str | None
+    """`HOLDFAST_METRICS`: the address, such as `127.0.0.1:9464`, at which `holdfast worker` serves metrics for
+    Prometheus. Default: none."""
+
+    otel: Mapping[str, str]
+    """OpenTelemetry's own variables, which all begin with `OTEL_`."""
+
 
 def load(home: str | Path | None = None) -> Settings:
     """Read the environment.
@@ -64,12 +75,15 @@ def load(home: str | Path | None = None) -> Settings:
         home=Path(home).expanduser().resolve() if home is not None else _find_home(env.get("HOLDFAST_HOME")),
         temporal_binary=env.get("HOLDFAST_TEMPORAL_BINARY") or None,
         log_level=env.get("HOLDFAST_LOG_LEVEL", "INFO").upper(),
+        log_format=env.get("HOLDFAST_LOG_FORMAT", "").lower() or "text",
         encryption_keys=env.get("HOLDFAST_ENCRYPTION_KEYS") or None,
         compress=_switch("HOLDFAST_COMPRESS", env.get("HOLDFAST_COMPRESS", "")),
         storage=env.get("HOLDFAST_STORAGE") or None,
         secrets_dir=Path(folder).expanduser() if (folder := env.get("HOLDFAST_SECRETS_DIR")) else None,
         http_allow=env.get("HOLDFAST_HTTP_ALLOW") or None,
         database_url=env.get("HOLDFAST_DATABASE_URL") or None,
+        metrics=env.get("HOLDFAST_METRICS") or None,
+        otel={name: value for name, value in env.items() if name.startswith("OTEL_")},
     )
 
 

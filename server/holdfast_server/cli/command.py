@@ -77,7 +77,13 @@ def command(
         @functools.wraps(body)
         def invoke(**given: Any) -> None:
             target = Target(**{key: given.pop(key) for key in _SHARED})
-            set_up_logging("DEBUG" if target.debug else load().log_level if serves else "WARNING")
+            try:
+                settings = load()
+                level = "DEBUG" if target.debug else settings.log_level if serves else "WARNING"
+                set_up_logging(level, settings.log_format)
+            except HoldfastError as error:
+                note(f"error: {error}", style="red")
+                raise typer.Exit(exit_code(error)) from None
             with only_results() if imports else nullcontext():
                 code = _run(body(**given, target=target), debug=target.debug)
             raise typer.Exit(ExitCode.OK if serves and code in _ENDED_BY_USER else code)
