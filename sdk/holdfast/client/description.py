@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
+from holdfast.jsonable import Jsonable
 from holdfast.states import RunState, StepState
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
 
-class _Jsonable:
-    """Adds `to_dict` to the types below."""
-
-    def to_dict(self) -> dict[str, JsonValue]:
-        """The same as JSON values: times in ISO 8601, durations in seconds."""
-        return cast("dict[str, JsonValue]", _to_json(self))
-
-
 @dataclass(frozen=True, kw_only=True)
-class Preview(_Jsonable):
+class Preview(Jsonable):
     """A payload, as far as a person reads it."""
 
     value: JsonValue = None
@@ -42,7 +35,7 @@ class Preview(_Jsonable):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ErrorInfo(_Jsonable):
+class ErrorInfo(Jsonable):
     """Why a run, a step or an attempt failed."""
 
     type: str
@@ -55,7 +48,7 @@ class ErrorInfo(_Jsonable):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepDescription(_Jsonable):
+class StepDescription(Jsonable):
     """One step of a run."""
 
     name: str
@@ -107,7 +100,7 @@ class StepDescription(_Jsonable):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WaitDescription(_Jsonable):
+class WaitDescription(Jsonable):
     """A `wait_for` or an `approval` that is open."""
 
     name: str
@@ -121,7 +114,7 @@ class WaitDescription(_Jsonable):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunDescription(_Jsonable):
+class RunDescription(Jsonable):
     """A run as its history tells it. A continued run is described by its latest execution."""
 
     id: str
@@ -216,17 +209,3 @@ def _line(fact: object) -> str:
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(fact)
     )
-
-
-def _to_json(value: object) -> JsonValue:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if is_dataclass(value) and not isinstance(value, type):
-        return {entry.name: _to_json(getattr(value, entry.name)) for entry in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _to_json(item) for key, item in cast("Mapping[object, object]", value).items()}
-    if isinstance(value, list):
-        return [_to_json(item) for item in cast("list[object]", value)]
-    return cast("JsonValue", value)

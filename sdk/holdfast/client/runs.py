@@ -13,11 +13,16 @@ from temporalio.service import RPCError
 from holdfast.client.start import unavailable
 from holdfast.engine.children import DAG_WORKFLOW
 from holdfast.engine.inbox import DAG, DAG_MEMO, PAUSED, WAITS_MEMO
-from holdfast.errors import InvalidInput
+from holdfast.errors import InvalidConfiguration, InvalidInput, Unavailable
+from holdfast.run_filter import RunFilter
 from holdfast.states import RunState
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from holdfast.client.client import Client
+    from holdfast.client.description import RunDescription
+    from holdfast.store.runs import Facet, FacetName, Page
 
 _STATES = {
     WorkflowExecutionStatus.RUNNING: RunState.RUNNING,
@@ -106,13 +111,92 @@ class Runs:
         except RPCError as exc:
             raise unavailable(exc) from exc
 
-    async def count(self, *, state: RunState | str | None = None, workflow: str | None = None) -> int:
-        """How many runs there are.
+    async def search(
+        self, filter: RunFilter | None = None, *, limit: int = 100, after: str | None = None
+    ) -> Page:
+        """Runs from the history that `holdfast indexer` keeps, newest first: also those that Temporal has deleted, and
+        by what Temporal cannot search for, as a part of a text. The history lags by about a second.
+
+        Args:
+            filter: Which runs. Default: all.
+            limit: How many at most, 1 to 1000.
+            after: `next` of the page before.
+
+        Returns:
+            A page: its `runs`, and `next`, which is `None` on the last one.
 
         Raises:
-            InvalidInput: The state cannot be searched for.
-            Unavailable: The server does not answer.
+            InvalidInput: `limit` or `after` cannot be.
+            Unavailable: No indexer has read this namespace yet, or the database does not answer.
+            InvalidConfiguration: There is no database, or that of another namespace.
         """
+        from holdfast.store.runs import list_runs
+
+        return await self._client.store.read(list_runs, filter or RunFilter(), limit=limit, after=after)
+
+    async def facets(
+        self, by: FacetName, filter: RunFilter | None = None, *, limit: int = 100
+    ) -> list[Facet]:
+        """The values that the runs of the history have, the most frequent first, each with the newest run that has it:
+        `facets("fingerprint")` are the kinds of failures.
+
+        Args:
+            by: `"state"`, `"workflow"`, `"version"`, `"queue"`, `"error_type"` or `"fingerprint"`.
+            filter: Of which runs. Default: all.
+            limit: How many values at most.
+
+        Raises:
+            InvalidInput: Nothing is counted by that.
+            Unavailable, InvalidConfiguration: As `search`.
+        """
+        from holdfast.store.runs import facet_runs
+
+        return await self._client.store.read(facet_runs, filter or RunFilter(), by, limit=limit)
+
+    async def stored(self, run_id: str) -> RunDescription:
+        """A run as the history keeps it, also where Temporal has deleted it: inputs and results are cut, and there are
+        no open waits.
+
+        Raises:
+            NotFound: The history does not have it.
+            Unavailable, InvalidConfiguration: As `search`.
+        """
+        from holdfast.store.told import describe_stored
+
+        return await self._client.store.read(describe_stored, run_id)
+
+    async def lag(self) -> timedelta | None:
+        """How far the history is behind Temporal; `None` where there is none."""
+        try:
+            return await self._client.store.lag()
+        except (Unavailable, InvalidConfiguration):
+            return None
+
+    async def count(
+        self,
+        filter: RunFilter | None = None,
+        /,
+        *,
+        state: RunState | str | None = None,
+        workflow: str | None = None,
+    ) -> int:
+        """How many runs there are: with a filter in the history, else in Temporal.
+
+        Args:
+            filter: Which runs of the history.
+            state: Of Temporal: one that visibility knows (`running` or a closed one).
+            workflow: Of Temporal: of this workflow or DAG.
+
+        Raises:
+            InvalidInput: The state cannot be searched for, or a filter goes with a state or a workflow.
+            Unavailable: The server does not answer. With a filter also as `search`.
+        """
+        if filter is not None:
+            from holdfast.store.runs import count_runs
+
+            if state is not None or workflow is not None:
+                raise InvalidInput("count takes a filter or state and workflow, not both: put them into it")
+            return await self._client.store.read(count_runs, filter)
         if workflow is not None and not self._client.searchable:
             return len([run async for run in self._iterate(state, workflow)])
         query = _query(state, workflow, searchable=self._client.searchable)

@@ -1,15 +1,15 @@
-"""Which runs are meant: a typed filter, and the conditions it stands for. Values only ever travel as parameters."""
+"""The conditions that a filter of runs stands for. Values only ever travel as parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, column, table, text
 
-from holdfast.errors import InvalidInput
+from holdfast.run_filter import RunFilter as RunFilter
 from holdfast.states import RunState
 from holdfast.store.columns import ID_BYTES, bounded, escaped, microseconds
 from holdfast.store.database import Database
@@ -21,49 +21,6 @@ _TRIGRAM: Final = 3
 
 run_search = table("run_search", column("rowid"), column("search"))
 """SQLite's index of substrings. Its rows are the runs' keys."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunFilter:
-    """Which runs are meant: those that fit everything that is given. Empty means all."""
-
-    states: Collection[RunState] = ()
-    workflows: Collection[str] = ()
-    versions: Collection[str] = ()
-    queues: Collection[str] = ()
-    dag: bool | None = None
-    """Only DAGs, or only code."""
-
-    open: bool | None = None
-    """Only open runs, or only closed ones."""
-
-    started_from: datetime | None = None
-    started_to: datetime | None = None
-    """Before this moment, not at it."""
-
-    closed_from: datetime | None = None
-    closed_to: datetime | None = None
-    fingerprint: str | None = None
-    """Of the error; see `fingerprint.py`."""
-
-    error_type: str | None = None
-    parent: str | None = None
-    """The id of the run that started them."""
-
-    text: str | None = None
-    """A part of the run's id, its workflow, error, search attributes, or of what is kept of its input and result; upper
-    and lower case are alike."""
-
-    def __post_init__(self) -> None:
-        """Refuses times without a zone.
-
-        Raises:
-            InvalidInput: A time has no zone, so nobody can tell when it is.
-        """
-        for name in ("started_from", "started_to", "closed_from", "closed_to"):
-            moment = getattr(self, name)
-            if moment is not None and moment.tzinfo is None:
-                raise InvalidInput(f"{name}={moment!r} has no time zone; add one, such as tzinfo=UTC.")
 
 
 def conditions(chosen: RunFilter) -> list[ColumnElement[bool]]:

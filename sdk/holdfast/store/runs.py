@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from sqlalchemy import Select, func, select, union_all
 
 from holdfast.errors import InvalidInput, NotFound
+from holdfast.jsonable import Jsonable
 from holdfast.states import RunState, StepState
 from holdfast.store.columns import ID_BYTES, bounded
 from holdfast.store.database import Database
@@ -22,7 +23,7 @@ FacetName: TypeAlias = Literal["state", "workflow", "version", "queue", "error_t
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoredRun:
+class StoredRun(Jsonable):
     """A run as the store keeps it. Times are in UTC, spans in microseconds."""
 
     key: int
@@ -62,7 +63,7 @@ class StoredRun:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoredStep:
+class StoredStep(Jsonable):
     """A step as the store keeps it."""
 
     position: int
@@ -94,7 +95,7 @@ class StoredStep:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoredFailure:
+class StoredFailure(Jsonable):
     """An attempt that failed."""
 
     attempt: int
@@ -107,7 +108,7 @@ class StoredFailure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
+class Page(Jsonable):
     """Some runs, newest first."""
 
     runs: Sequence[StoredRun]
@@ -116,7 +117,7 @@ class Page:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facet:
+class Facet(Jsonable):
     """How many of the runs have one value."""
 
     value: str | None
@@ -187,8 +188,11 @@ def facet_runs(database: Database, chosen: RunFilter, by: FacetName, *, limit: i
         limit: How many values at most.
 
     Raises:
+        InvalidInput: Nothing is counted by that.
         Unavailable: The database does not answer.
     """
+    if by not in get_args(FacetName):
+        raise InvalidInput(f"by={by!r}: use one of {', '.join(get_args(FacetName))}")
     count, latest = func.count().label("n"), func.max(runs.c.key).label("latest")
     every: Select[*tuple[Any, ...]] = select(*[runs.c[by], count, latest])
     query = filtered(database, every.select_from(runs), chosen)
