@@ -7,14 +7,12 @@ import dataclasses
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
-from temporalio.common import Priority, RawValue
-from temporalio.common import RetryPolicy as TemporalRetryPolicy
-from temporalio.exceptions import ActivityError, FailureError
+from temporalio.common import RawValue
+from temporalio.exceptions import FailureError
 
 from holdfast.authoring.step import Step
 from holdfast.authoring.workflow import Workflow
@@ -23,20 +21,18 @@ from holdfast.engine.compensation import Compensations, Undo
 from holdfast.engine.data.in_workflow import decode_in_workflow, encode_argument
 from holdfast.engine.data.step_data import INLINE_BYTES, LIMIT_BYTES
 from holdfast.engine.data.values import megabytes
-from holdfast.engine.ending import cancels, finished
-from holdfast.engine.failures import is_unregistered, not_its_turn, outcome_unknown, step_failed
+from holdfast.engine.ending import cancels
+from holdfast.engine.failures import outcome_unknown, step_failed
 from holdfast.engine.inbox import PAUSED, searchable
 from holdfast.engine.payloads import take_usage
+from holdfast.engine.scheduling import run_local, run_plain
 from holdfast.engine.start_memo import spec_memo
 from holdfast.engine.task_budget import LocalBudget, TaskBudget
 from holdfast.errors import PayloadTooLarge, RunTerminated
-from holdfast.options import MINUTE, RetryPolicy, StepOptions
+from holdfast.options import MINUTE, StepOptions
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
-
-_FIRST_LOOK, _LAST_LOOK = timedelta(seconds=2), timedelta(minutes=5)
-"""How long to wait until a step that no worker knew is scheduled again."""
 
 CHECKPOINT = "holdfast.checkpoint"
 """The no-op step that closes a full workflow task."""
@@ -194,60 +190,14 @@ class Calls:
         if options.local:
             async with self._local.admit(size_bytes):
                 self._admitted(undo)
-                local = workflow.start_local_activity(
-                    name,
-                    args=args,
-                    result_type=RawValue,
-                    activity_id=activity_id,
-                    start_to_close_timeout=options.attempt_timeout,
-                    local_retry_threshold=MINUTE,
-                    retry_policy=_temporal_retry(options.retry),
-                    summary=options.summary,
-                )
-                result = await finished(local)
+                result = await run_local(name, activity_id, args, options)
                 self._local.add(result.payload.ByteSize())
             return result.payload
         async with self._budget.admit(size_bytes, at_once=compensating):
             if not compensating:
                 self._admitted(undo)
-            result = await self._served(name, activity_id, args, options)
+            result = await run_plain(name, activity_id, args, options)
         return result.payload
-
-    async def _served(
-        self, name: str, activity_id: str, args: Sequence[RawValue], options: StepOptions
-    ) -> RawValue:
-        """Run a plain step. Where its attempts went to workers that do not know it, as in the middle of a deploy, it
-        is scheduled again until one does: no attempt was made."""
-        delay = _FIRST_LOOK
-        while True:
-            try:
-                served = workflow.start_activity(
-                    name,
-                    args=args,
-                    result_type=RawValue,
-                    activity_id=activity_id,
-                    task_queue=options.queue,
-                    start_to_close_timeout=options.attempt_timeout,
-                    heartbeat_timeout=options.heartbeat_timeout,
-                    retry_policy=_temporal_retry(options.retry),
-                    cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
-                    if options.heartbeat_timeout
-                    else workflow.ActivityCancellationType.TRY_CANCEL,
-                    summary=options.summary,
-                    priority=Priority(priority_key=options.priority)
-                    if options.priority
-                    else Priority.default,
-                )
-                result: RawValue = await finished(served)
-                return result
-            except ActivityError as exc:
-                if (seconds := not_its_turn(exc)) is not None:
-                    await workflow.sleep(seconds, summary=f"{activity_id} waits for its turn under a limit")
-                    continue
-                if not is_unregistered(exc):
-                    raise
-            await workflow.sleep(delay, summary=f"no worker found that knows step {name}")
-            delay = min(2 * delay, _LAST_LOOK)
 
     async def _close_task(self) -> None:
         self.ordinals[CHECKPOINT] += 1
@@ -385,13 +335,3 @@ class Calls:
         self.paused = None
         if searchable():
             workflow.upsert_search_attributes([PAUSED.value_set(False)])  # pyright: ignore[reportUnknownMemberType]
-
-
-def _temporal_retry(retry: RetryPolicy) -> TemporalRetryPolicy:
-    return TemporalRetryPolicy(
-        initial_interval=retry.first_delay,
-        backoff_coefficient=retry.backoff,
-        maximum_interval=retry.max_delay,
-        maximum_attempts=retry.max_attempts,
-        non_retryable_error_types=retry.non_retryable_names or None,
-    )
