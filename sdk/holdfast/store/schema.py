@@ -288,21 +288,26 @@ dead_letters = Table(
     _text("kind"),
     _text("status"),
     _text("run_id", null=True),
+    _text("workflow"),
     Column("identity", String, nullable=False, unique=True),
     _text("fingerprint", null=True),
     _text("error_type", null=True),
     _text("error_message", null=True),
     Column("payload", Json),
     Column("attempts", Integer, nullable=False, server_default="0"),
+    _text("redriven_as", null=True),
+    _time("failed", null=False),
     _time("created", null=False),
     _time("updated", null=False),
     _text("reason", null=True),
 )
 """`kind`: `run`, `compensation` or `trigger`. `status`: `pending`, `retrying`, `resolved` or `abandoned`, with a
-reason."""
+reason. `failed`: when it did so last; what is told of earlier times changes nothing. `redriven_as`: the run that does
+it anew, if that is another one."""
 
 Index("dead_letters_status", dead_letters.c.status, dead_letters.c.id)
 Index("dead_letters_run", dead_letters.c.run_id)
+Index("dead_letters_redriven", dead_letters.c.redriven_as)
 
 idempotency_keys = Table(
     "idempotency_keys",
@@ -326,9 +331,13 @@ audit_log = Table(
     _text("run_id", null=True),
     Column("filter", Json),
     _number("count"),
+    _text("result"),
     Column("details", Json),
 )
-"""Every action of an operator: who did what to which runs (`run_id`, or `filter` and `count`), and why."""
+"""Every action of an operator: who did what to which runs (`run_id`, or `filter` and `count`), why, and what came of
+it."""
+
+Index("audit_log_run", audit_log.c.run_id, audit_log.c.id)
 
 unreadable = Table(
     "unreadable",

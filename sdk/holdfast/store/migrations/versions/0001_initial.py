@@ -89,9 +89,11 @@ def _tables() -> None:
         sa.Column("run_id", sa.Text(), nullable=True),
         sa.Column("filter", sa.Text(), nullable=True),
         sa.Column("count", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("result", sa.Text(), server_default="", nullable=False),
         sa.Column("details", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("audit_log_run", "audit_log", ["run_id", "id"], unique=False)
     op.create_table(
         "cursors",
         sa.Column("name", sa.Text(), autoincrement=False, nullable=False),
@@ -105,18 +107,22 @@ def _tables() -> None:
         sa.Column("kind", sa.Text(), server_default="", nullable=False),
         sa.Column("status", sa.Text(), server_default="", nullable=False),
         sa.Column("run_id", sa.Text(), nullable=True),
+        sa.Column("workflow", sa.Text(), server_default="", nullable=False),
         sa.Column("identity", sa.Text(), nullable=False),
         sa.Column("fingerprint", sa.Text(), nullable=True),
         sa.Column("error_type", sa.Text(), nullable=True),
         sa.Column("error_message", sa.Text(), nullable=True),
         sa.Column("payload", sa.Text(), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("redriven_as", sa.Text(), nullable=True),
+        sa.Column("failed", sa.BigInteger(), nullable=False),
         sa.Column("created", sa.BigInteger(), nullable=False),
         sa.Column("updated", sa.BigInteger(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("identity"),
     )
+    op.create_index("dead_letters_redriven", "dead_letters", ["redriven_as"], unique=False)
     op.create_index("dead_letters_run", "dead_letters", ["run_id"], unique=False)
     op.create_index("dead_letters_status", "dead_letters", ["status", "id"], unique=False)
     op.create_table(
