@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from temporalio.service import RPCError
 
+from holdfast.client.actions import recorded
 from holdfast.client.start import unavailable
 from holdfast.engine.inbox import DAG_MEMO, WAITING, WAITS_MEMO
 from holdfast.errors import InvalidInput
@@ -99,4 +100,12 @@ class Approvals:
         """
         if answer is None and not fields:
             raise InvalidInput("an answer is missing: give a value or fields such as approved=True")
-        return await self._client.get(run_id).send(name, fields if answer is None else answer)
+        given: Any = fields if answer is None else answer
+        by: object = (
+            cast("Mapping[str, object]", given).get("by")
+            if isinstance(given, Mapping)
+            else getattr(given, "by", None)
+        )
+        who = by if isinstance(by, str) else None
+        async with recorded(self._client, "decide", run_id=run_id, by=who, approval=name):
+            return await self._client.get(run_id).send(name, given)

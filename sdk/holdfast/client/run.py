@@ -24,6 +24,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from holdfast.authoring.registry import registry
+from holdfast.client.actions import recorded
 from holdfast.client.description import RunDescription
 from holdfast.client.start import check_message_name, unavailable
 from holdfast.engine.data.adapters import make_adapter
@@ -264,25 +265,35 @@ class Run(Generic[R]):
             add_attempts(found, described.raw_description.pending_activities)
         return found
 
-    async def cancel(self) -> None:
+    async def cancel(self, reason: str = "", *, by: str | None = None) -> None:
         """Ask the run to stop. Its steps are cancelled, then its compensations run.
 
+        Args:
+            reason: Why, for the record of actions.
+            by: Who asks. Default: the user of this machine.
+
         Raises:
             RunClosed, NotFound: It has ended, or there is none.
         """
-        described = await self._call(self._handle.describe())
-        if described.status != WorkflowExecutionStatus.RUNNING:
-            # The server takes a cancel of a closed run without a word.
-            raise await self._closed(RPCError("closed", RPCStatusCode.NOT_FOUND, b""))
-        await self._call(self._handle.cancel())
+        async with recorded(self._client, "cancel", run_id=self.id, why=reason, by=by):
+            described = await self._call(self._handle.describe())
+            if described.status != WorkflowExecutionStatus.RUNNING:
+                # The server takes a cancel of a closed run without a word.
+                raise await self._closed(RPCError("closed", RPCStatusCode.NOT_FOUND, b""))
+            await self._call(self._handle.cancel())
 
-    async def terminate(self, reason: str = "") -> None:
+    async def terminate(self, reason: str = "", *, by: str | None = None) -> None:
         """End the run at once. None of its code runs after that, compensation included.
 
+        Args:
+            reason: Why, for Temporal and for the record of actions.
+            by: Who ends it. Default: the user of this machine.
+
         Raises:
             RunClosed, NotFound: It has ended, or there is none.
         """
-        await self._call(self._handle.terminate(reason=reason or None))
+        async with recorded(self._client, "terminate", run_id=self.id, why=reason, by=by):
+            await self._call(self._handle.terminate(reason=reason or None))
 
     async def pause(self, reason: str = "", *, by: str = "") -> None:
         """Hold new steps; running ones finish.
@@ -290,15 +301,17 @@ class Run(Generic[R]):
         Raises:
             RunClosed, NotFound: It has ended, or there is none.
         """
-        await self._call(self._handle.signal(PAUSE_SIGNAL, {"reason": reason, "by": by}))
+        async with recorded(self._client, "pause", run_id=self.id, why=reason, by=by):
+            await self._call(self._handle.signal(PAUSE_SIGNAL, {"reason": reason, "by": by}))
 
-    async def resume(self, *, by: str = "") -> None:
+    async def resume(self, reason: str = "", *, by: str = "") -> None:
         """Let steps go on.
 
         Raises:
             RunClosed, NotFound: It has ended, or there is none.
         """
-        await self._call(self._handle.signal(RESUME_SIGNAL, {"by": by}))
+        async with recorded(self._client, "resume", run_id=self.id, why=reason, by=by):
+            await self._call(self._handle.signal(RESUME_SIGNAL, {"by": by}))
 
     async def _call(self, work: Awaitable[T]) -> T:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from holdfast.client.client import Client
     from holdfast.client.description import RunDescription
+    from holdfast.store.audit_log import Action
     from holdfast.store.runs import Facet, FacetName, Page
 
 _STATES = {
@@ -136,7 +138,7 @@ class Runs:
 
     async def facets(
         self, by: FacetName, filter: RunFilter | None = None, *, limit: int = 100
-    ) -> list[Facet]:
+    ) -> builtins.list[Facet]:
         """The values that the runs of the history have, the most frequent first, each with the newest run that has it:
         `facets("fingerprint")` are the kinds of failures.
 
@@ -164,6 +166,38 @@ class Runs:
         from holdfast.store.told import describe_stored
 
         return await self._client.store.read(describe_stored, run_id)
+
+    async def actions(
+        self,
+        run_id: str | None = None,
+        *,
+        by: str | None = None,
+        what: str | None = None,
+        limit: int = 100,
+        before: int | None = None,
+    ) -> builtins.list[Action]:
+        """What operators did, the latest first: who, what, why, when, and what came of it.
+
+        Args:
+            run_id: Only what was done to this run.
+            by: Only what this person did.
+            what: Only actions of this kind, such as `"cancel"`.
+            limit: How many at most.
+            before: Only those before this one: the `id` of the last of a page.
+
+        Raises:
+            Unavailable: No history is kept, or the database does not answer.
+            InvalidConfiguration: `sqlalchemy` is missing.
+        """
+        if not self._client.store.kept:
+            raise Unavailable(
+                "no history is kept here, and so no record of actions: start `holdfast indexer`"
+            )
+        from holdfast.store.audit_log import list_actions
+
+        return await self._client.store.call(
+            list_actions, run_id=run_id, who=by, what=what, limit=limit, before=before
+        )
 
     async def lag(self) -> timedelta | None:
         """How far the history is behind Temporal; `None` where there is none."""

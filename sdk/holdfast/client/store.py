@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
@@ -54,6 +55,15 @@ class Store:
             Unavailable, InvalidConfiguration: As `database`.
         """
         return await asyncio.to_thread(function, await self.database(), *args, **kwargs)
+
+    @property
+    def kept(self) -> bool:
+        """Whether there is a history, also one that does not answer: `HOLDFAST_DATABASE_URL` is set, or the home has
+        one."""
+        if self._client.in_memory or find_spec("sqlalchemy") is None:
+            return False
+        settings = load(self._client.home)
+        return settings.database_url is not None or (settings.home / "history.db").exists()
 
     async def lag(self) -> timedelta | None:
         """How far the history is behind Temporal; `None` if no indexer has read anything yet.
