@@ -17,6 +17,7 @@ from temporalio.service import TLSConfig
 
 from holdfast.authoring.run_id import check_id
 from holdfast.authoring.workflow import Workflow
+from holdfast.client.analytics import Analytics
 from holdfast.client.approvals import Approvals
 from holdfast.client.connection import Connection, connect_cluster, connect_embedded, connect_wrapped
 from holdfast.client.events import Events
@@ -54,6 +55,7 @@ class Client:
         steps: Deferred steps.
         workflows: Stored workflows: documents in versions.
         events: What happens to runs, and what is published, as it comes.
+        analytics: What runs were like: counts, rates, durations, costs; exports.
         store: The history of runs, where the nouns above find it.
     """
 
@@ -66,6 +68,7 @@ class Client:
         self.steps = Steps(self)
         self.workflows = Workflows(self)
         self.events = Events(self)
+        self.analytics = Analytics(self)
         self.store = Store(self)
 
     @classmethod

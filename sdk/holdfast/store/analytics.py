@@ -7,122 +7,19 @@ from the figures by day, each within 2 % of the value; of steps, and where a fil
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
-from typing import Any, Literal, TypeAlias
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from holdfast.states import RunState
+from holdfast.states import RunState, StepState
 from holdfast.store.columns import instant
 from holdfast.store.database import Database
-from holdfast.store.durations import How, Quantiles, run_quantiles, step_quantiles
+from holdfast.store.durations import Quantiles, run_quantiles, step_quantiles
+from holdfast.store.figures import By, Comparison, Group, Interval, Point, StepFigures, Summary
 from holdfast.store.filters import RunFilter
 from holdfast.store.rollup import DAY, HOUR
 from holdfast.store.step_sums import step_figures
 from holdfast.store.sums import Dimension, Sums, sums_of
-
-Interval: TypeAlias = Literal["hour", "day", "heatmap"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Summary:
-    """The runs that fit a filter. Shares are from 0 to 1, `None` where there is nothing to divide by; seconds."""
-
-    total: int
-    by_state: Mapping[str, int]
-    open: int
-    success_rate: float | None
-    """Completed of the closed ones."""
-
-    retry_rate: float | None
-    """How many had a step that was tried more than once."""
-
-    retries: int
-    failed_steps: int
-    throughput_per_hour: float | None
-    """Closed runs by the hours of the time range; `None` without a range."""
-
-    mean_seconds: float | None
-    p50_seconds: float | None
-    p95_seconds: float | None
-    p99_seconds: float | None
-    queue_wait_p50_seconds: float | None
-    queue_wait_p95_seconds: float | None
-    tokens: int
-    cost_usd: float
-    quantiles: How
-    """How durations and waits were found."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """The runs of one workflow, version or other value."""
-
-    value: str
-    total: int
-    by_state: Mapping[str, int]
-    success_rate: float | None
-    retry_rate: float | None
-    mean_seconds: float | None
-    tokens: int
-    cost_usd: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Point:
-    """The runs that started in one hour or day, or in one hour of the week."""
-
-    start: datetime | None
-    """`None` in a heatmap."""
-
-    weekday: int | None
-    """In a heatmap, Monday is 0."""
-
-    hour: int | None
-    total: int
-    by_state: Mapping[str, int]
-    success_rate: float | None
-    retries: int
-    mean_seconds: float | None
-    tokens: int
-    cost_usd: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepFigures:
-    """All calls of one step of one workflow."""
-
-    workflow: str
-    step: str
-    count: int
-    by_state: Mapping[str, int]
-    failure_rate: float | None
-    """Failed of the closed ones."""
-
-    errors: Mapping[str, int]
-    """Those that failed for good, by error type."""
-
-    attempts_mean: float
-    retried: int
-    mean_seconds: float | None
-    p50_seconds: float | None
-    p95_seconds: float | None
-    p99_seconds: float | None
-    tokens: int
-    cost_usd: float
-    sampled: float | None
-    """The part of the runs that was looked at, `None` for all of them. Counts are of that part alone."""
-
-    quantiles: How
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """Two sets of runs, of two periods or versions."""
-
-    before: Summary
-    after: Summary
-    change: Mapping[str, float | None]
-    """By name of a number in `Summary`: how much `after` is above `before`, as a part of it: 0.1 is 10 % more."""
 
 
 def summary(database: Database, chosen: RunFilter) -> Summary:
@@ -136,31 +33,33 @@ def summary(database: Database, chosen: RunFilter) -> Summary:
             group[0]: sums for group, sums in sums_of(connection, database, chosen, ["state"]).groups.items()
         }
         total = _total(by_state.values())
-        took = run_quantiles(connection, database, chosen, "duration", total.closed)
-        waited = run_quantiles(connection, database, chosen, "queue_wait", None)
+        took = run_quantiles(connection, database, chosen, "duration", total.count)
+        waited = run_quantiles(connection, database, chosen, "queue_wait", total.count)
     hours = None
-    if chosen.started_from and chosen.started_to:
-        hours = (chosen.started_to - chosen.started_from) / timedelta(hours=1)
+    if chosen.started_from is not None:
+        hours = ((chosen.started_to or datetime.now(UTC)) - chosen.started_from) / timedelta(hours=1)
     p50, p95, p99 = _seconds_of(took)
-    wait50, wait95, _ = _seconds_of(waited)
+    wait50, wait95, wait99 = _seconds_of(waited)
     return Summary(
         total=total.count,
         by_state=_counts(by_state),
-        open=sum(sums.count for state, sums in by_state.items() if not RunState(state).closed),
+        open=_open(by_state),
         success_rate=_success(by_state),
         retry_rate=_share(total.retried, total.count),
         retries=total.retries,
         failed_steps=total.failed_steps,
-        throughput_per_hour=total.closed / hours if hours else None,
+        throughput_per_hour=total.closed / hours if hours and hours > 0 else None,
         mean_seconds=_mean(total),
         p50_seconds=p50,
         p95_seconds=p95,
         p99_seconds=p99,
         queue_wait_p50_seconds=wait50,
         queue_wait_p95_seconds=wait95,
+        queue_wait_p99_seconds=wait99,
         tokens=total.tokens,
         cost_usd=total.cost_micros / 1e6,
         quantiles=took.how,
+        queue_wait_quantiles=waited.how,
     )
 
 
@@ -184,10 +83,8 @@ def trends(database: Database, chosen: RunFilter, interval: Interval = "day") ->
     return told if interval != "heatmap" else sorted(told, key=lambda point: (point.weekday, point.hour))
 
 
-def by_value(
-    database: Database, chosen: RunFilter, by: Literal["workflow", "version", "error_type"] = "workflow"
-) -> list[Group]:
-    """The runs by workflow, version or error type, the most frequent first.
+def by_value(database: Database, chosen: RunFilter, by: By = "workflow") -> list[Group]:
+    """The runs by workflow, version, queue or error type, the most frequent first.
 
     Raises:
         Unavailable: The database does not answer.
@@ -221,26 +118,32 @@ def steps(database: Database, chosen: RunFilter) -> list[StepFigures]:
             by_state[state] = by_state.get(state, 0) + sums.count
             if state == "failed":
                 errors[error_type] = errors.get(error_type, 0) + sums.count
-        found = quantiles.get(place, Quantiles())
-        p50, p95, p99 = _seconds_of(found)
+        ended = sum(count for state, count in by_state.items() if StepState(state).closed)
+        took, waited = quantiles[place]
+        p50, p95, p99 = _seconds_of(took)
+        wait50, wait95, _ = _seconds_of(waited)
         told.append(
             StepFigures(
                 workflow=place[0],
                 step=place[1],
                 count=total.count,
                 by_state=by_state,
-                failure_rate=_share(by_state.get("failed", 0), total.closed),
+                failure_rate=_share(by_state.get("failed", 0), ended),
                 errors=errors,
+                error_rates={error: count / ended for error, count in errors.items()},
+                attempts=total.count + total.retries,
                 attempts_mean=1 + total.retries / total.count,
                 retried=total.retried,
                 mean_seconds=_mean(total),
                 p50_seconds=p50,
                 p95_seconds=p95,
                 p99_seconds=p99,
+                queue_wait_p50_seconds=wait50,
+                queue_wait_p95_seconds=wait95,
                 tokens=total.tokens,
                 cost_usd=total.cost_micros / 1e6,
                 sampled=figures.sampled,
-                quantiles=found.how,
+                quantiles=took.how,
             )
         )
     return sorted(told, key=lambda step: (-step.count, step.workflow, step.step))
@@ -284,8 +187,11 @@ def _group(value: str, by_state: Mapping[str, Sums]) -> Group:
         value=value,
         total=total.count,
         by_state=_counts(by_state),
+        open=_open(by_state),
         success_rate=_success(by_state),
         retry_rate=_share(total.retried, total.count),
+        retries=total.retries,
+        failed_steps=total.failed_steps,
         mean_seconds=_mean(total),
         tokens=total.tokens,
         cost_usd=total.cost_micros / 1e6,
@@ -301,6 +207,10 @@ def _total(every: Iterable[Sums]) -> Sums:
 
 def _counts(by_state: Mapping[str, Sums]) -> dict[str, int]:
     return {state: sums.count for state, sums in sorted(by_state.items())}
+
+
+def _open(by_state: Mapping[str, Sums]) -> int:
+    return sum(sums.count for state, sums in by_state.items() if not RunState(state).closed)
 
 
 def _success(by_state: Mapping[str, Sums]) -> float | None:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Select, func, select
 
 from holdfast.store.columns import microseconds
 from holdfast.store.database import Database
+from holdfast.store.figures import How
 from holdfast.store.filters import RunFilter, filtered
 from holdfast.store.quantiles import bucket, from_buckets, from_values
 from holdfast.store.rollup import DAY
@@ -17,7 +18,6 @@ from holdfast.store.schema import KEY_BITS, executions, histograms, runs, steps
 from holdfast.store.step_sums import StepGroups, chosen_steps
 from holdfast.store.sums import allows_rollups, inner, keys_between, named
 
-How: TypeAlias = Literal["exact", "within 2 %", "sampled"]
 Measure: TypeAlias = Literal["duration", "queue_wait"]
 
 EXACT_ROWS: Final = 10_000
@@ -37,7 +37,7 @@ class Quantiles:
 
 
 def run_quantiles(
-    connection: Connection, database: Database, chosen: RunFilter, measure: Measure, count: int | None
+    connection: Connection, database: Database, chosen: RunFilter, measure: Measure, count: int
 ) -> Quantiles:
     """Of runs.
 
@@ -46,39 +46,48 @@ def run_quantiles(
         database: Tells how texts are searched.
         chosen: Which runs.
         measure: Of what.
-        count: How many values there must be, if that is known: fewer means that rows were pruned, and the figures by
-            day are asked.
+        count: How many runs there are. Fewer rows mean that some were pruned, and the figures by day are asked.
     """
     column = runs.c[f"{measure}_us"]
-    query = filtered(database, select(column).select_from(runs), chosen).where(column.is_not(None))
-    values = list(connection.execute(query.limit(EXACT_ROWS + 1)).scalars())
-    if len(values) <= EXACT_ROWS and count in (None, len(values)):
-        return _told(from_values(values, _WANTED), "exact")
+    query = filtered(database, select(column).select_from(runs), chosen)
+    if count <= EXACT_ROWS:
+        values = list(connection.execute(query).scalars())
+        if len(values) == count:
+            return _told(_of_values(values), "exact")
     if allows_rollups(chosen) and not chosen.states and chosen.open is None and chosen.error_type is None:
         found = _run_buckets(connection, chosen, measure)
         return _told(from_buckets(found, _WANTED), "within 2 %")
-    total = connection.execute(query.with_only_columns(func.count())).scalar_one()
-    if total > SAMPLE_ROWS:
-        query = query.where(_sample(total))
+    if count > SAMPLE_ROWS:
+        query = query.where(_sample(count))
     values = list(connection.execute(query).scalars())
-    return _told(from_values(values, _WANTED), "sampled" if total > SAMPLE_ROWS else "exact")
+    return _told(_of_values(values), "exact" if len(values) == count else "sampled")
 
 
 def step_quantiles(
     connection: Connection, database: Database, chosen: RunFilter, figures: StepGroups
-) -> dict[tuple[str, str], Quantiles]:
-    """Of the steps in `figures`, by workflow and step."""
-    values: dict[tuple[str, str], list[int]] = {}
-    query = chosen_steps(database, chosen, figures, executions.c.workflow, steps.c.name, steps.c.duration_us)
-    part = figures.sampled
-    closed = sum(sums.closed for outcomes in figures.groups.values() for sums in outcomes.values())
-    if part is None and closed > SAMPLE_STEPS:
-        part = SAMPLE_STEPS / closed
+) -> dict[tuple[str, str], tuple[Quantiles, Quantiles]]:
+    """Of the steps in `figures`, by workflow and step: of durations, and of queue waits."""
+    took: dict[tuple[str, str], list[int | None]] = {}
+    waited: dict[tuple[str, str], list[int | None]] = {}
+    names = (executions.c.workflow, steps.c.name, steps.c.duration_us, steps.c.queue_wait_us)
+    query = chosen_steps(database, chosen, figures, *names)
+    total = sum(sums.count for outcomes in figures.groups.values() for sums in outcomes.values())
+    if figures.sampled is None and total > SAMPLE_STEPS:
+        part = SAMPLE_STEPS / total
         query = query.where((executions.c.key % (1 << KEY_BITS)) < max(round(part * (1 << KEY_BITS)), 1))
-    for workflow, step, value in connection.execute(query.where(steps.c.duration_us.is_not(None))):
-        values.setdefault((workflow, step), []).append(value)
-    how: How = "exact" if part is None else "sampled"
-    return {place: _told(from_values(found, _WANTED), how) for place, found in values.items()}
+    for workflow, step, duration, wait in connection.execute(query):
+        took.setdefault((workflow, step), []).append(duration)
+        waited.setdefault((workflow, step), []).append(wait)
+    found = sum(map(len, took.values()))
+    how: How = "exact" if figures.sampled is None and found == total else "sampled"
+    return {
+        place: (_told(_of_values(took.get(place, [])), how), _told(_of_values(waited.get(place, [])), how))
+        for place in figures.groups
+    }
+
+
+def _of_values(values: Iterable[int | None]) -> list[int | None]:
+    return from_values([value for value in values if value is not None], _WANTED)
 
 
 def _told(values: Iterable[int | None], how: How) -> Quantiles:

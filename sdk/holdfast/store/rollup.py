@@ -91,4 +91,5 @@ def _drop_empty(
 
 def _common(row: Mapping[str, Any]) -> tuple[int, ...]:
     spans = (row["duration_us"] or 0, row["queue_wait_us"] or 0)
-    return int(row["closed"] is not None), *spans, row["tokens"], row["cost_micros"]
+    # What was never started may have ended all the same, and says nothing of durations.
+    return int(row["duration_us"] is not None), *spans, row["tokens"], row["cost_micros"]

@@ -104,7 +104,7 @@ def _over_steps() -> Select[*tuple[Any, ...]]:
         func.sum(case((steps.c.attempt > 1, 1), else_=0)),
         func.sum(steps.c.attempt - 1),
         func.sum(case((steps.c.state == "failed", 1), else_=0)),
-        func.count(steps.c.closed),
+        func.count(steps.c.duration_us),
         *(func.sum(steps.c[name]) for name in ("duration_us", "queue_wait_us", "tokens", "cost_micros")),
     )
     return select(*groups, *sums).join_from(executions, steps, _OF).group_by(*groups)

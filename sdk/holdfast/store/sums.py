@@ -16,7 +16,7 @@ from holdfast.store.rollup import DAY, HOUR
 from holdfast.store.schema import KEY_BITS, rollups, runs
 
 Dimension: TypeAlias = Literal[
-    "workflow", "version", "step", "state", "error_type", "hour", "day", "week_hour"
+    "workflow", "version", "queue", "step", "state", "error_type", "hour", "day", "week_hour"
 ]
 
 
@@ -31,6 +31,8 @@ class Sums:
     retries: int = 0
     failed_steps: int = 0
     closed: int = 0
+    """How many have a duration: all that have ended, but for steps that were never started."""
+
     duration_us: int = 0
     queue_wait_us: int = 0
     tokens: int = 0
@@ -102,7 +104,7 @@ def sums_of(
 ) -> Grouped:
     """Sums over the runs that fit a filter, by group."""
     grouped = Grouped()
-    if not allows_rollups(chosen):
+    if not allows_rollups(chosen) or "queue" in by:
         _add_rows(connection, database, chosen, by, grouped)
         return grouped
     parts = ranges_of(chosen, fine="hour" in by or "week_hour" in by)
@@ -183,7 +185,7 @@ def _add_rows(
         "retried": func.sum(case((runs.c.retry_count > 0, 1), else_=0)),
         "retries": func.sum(runs.c.retry_count),
         "failed_steps": func.sum(runs.c.failed_step_count),
-        "closed": func.count(runs.c.closed),
+        "closed": func.count(runs.c.duration_us),
     }
     values |= {
         name: func.sum(runs.c[name]) for name in ("duration_us", "queue_wait_us", "tokens", "cost_micros")
