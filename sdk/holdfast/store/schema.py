@@ -360,3 +360,22 @@ leases = Table(
     "leases", metadata, _key("name", String), _text("holder"), _time("expires", null=False), _number("term")
 )
 """Who does what only one may do. `term` grows with each holder."""
+
+triggers = Table(
+    "triggers",
+    metadata,
+    _key("name", String),
+    _text("kind"),
+    Column("condition", Json, nullable=False),
+    Column("target", Json, nullable=False),
+    _text("content_hash"),
+    _text("owner", null=True),
+    Column("paused", Boolean, nullable=False),
+    _text("note", null=True),
+    _number("after"),
+    _time("since", null=False),
+    _time("created", null=False),
+    _time("updated", null=False),
+)
+"""Triggers that Temporal does not carry out: `kind` is `event` or `webhook`. Only events count that have a cursor above
+`after` and happened after `since`."""

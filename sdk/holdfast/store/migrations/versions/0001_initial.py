@@ -359,6 +359,22 @@ def _tables() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "triggers",
+        sa.Column("name", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.Text(), server_default="", nullable=False),
+        sa.Column("condition", sa.Text(), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("content_hash", sa.Text(), server_default="", nullable=False),
+        sa.Column("owner", sa.Text(), nullable=True),
+        sa.Column("paused", sa.Boolean(), nullable=False),
+        sa.Column("note", sa.Text(), nullable=True),
+        sa.Column("after", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.Column("updated", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
         "unreadable",
         sa.Column("execution_id", sa.Text(), autoincrement=False, nullable=False),
         sa.Column("run_id", sa.Text(), server_default="", nullable=False),
