@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from holdfast.errors import InvalidConfiguration
 
@@ -53,6 +54,10 @@ class Settings:
     """`HOLDFAST_DATABASE_URL`: where the history of runs is kept, `postgresql://user:password@host:5432/name` or
     `sqlite:///path`. Default: `history.db` under the home."""
 
+    indexer: Literal["auto", "off"]
+    """`HOLDFAST_INDEXER`: `auto` lets the supervisor of an embedded home keep the history of its runs up to date, where
+    the extra `store` is installed; `off` does not. Read when the server is started. Default `auto`."""
+
     metrics: str | None
     """`HOLDFAST_METRICS`: the address, such as `127.0.0.1:9464`, at which `holdfast worker` serves metrics for
     Prometheus. Default: none."""
@@ -82,6 +87,7 @@ def load(home: str | Path | None = None) -> Settings:
         secrets_dir=Path(folder).expanduser() if (folder := env.get("HOLDFAST_SECRETS_DIR")) else None,
         http_allow=env.get("HOLDFAST_HTTP_ALLOW") or None,
         database_url=env.get("HOLDFAST_DATABASE_URL") or None,
+        indexer=_indexer(env.get("HOLDFAST_INDEXER", "")),
         metrics=env.get("HOLDFAST_METRICS") or None,
         otel={name: value for name, value in env.items() if name.startswith("OTEL_")},
     )
@@ -103,6 +109,14 @@ def _switch(name: str, value: str) -> bool:
     if value.lower() in {"", "0", "false", "no", "off"}:
         return False
     raise InvalidConfiguration(f"{name}={value!r}: use 1 or 0")
+
+
+def _indexer(value: str) -> Literal["auto", "off"]:
+    match value.lower() or "auto":
+        case "auto" | "off" as known:
+            return known
+        case _:
+            raise InvalidConfiguration(f"HOLDFAST_INDEXER={value!r}: use auto or off")
 
 
 def _find_home(from_environment: str | None) -> Path:

@@ -61,6 +61,10 @@ class Home:
         return self.root / "supervisor.log"
 
     @property
+    def indexer_log(self) -> Path:
+        return self.root / "indexer.log"
+
+    @property
     def start_lock(self) -> Path:
         """Held by the client that is starting a supervisor: it keeps a crowd from starting one each."""
         return self.root / "start.lock"

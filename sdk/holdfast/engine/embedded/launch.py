@@ -49,8 +49,15 @@ def prepare(home: Home) -> None:
         )
 
 
-def launch(home: Home, binary: Path, *, in_memory: bool, time_skipping: bool) -> None:
+def launch(home: Home, binary: Path, *, in_memory: bool, time_skipping: bool, index: bool = False) -> None:
     """Start a detached supervisor and wait until it accepts connections.
+
+    Args:
+        home: What it owns.
+        binary: Of Temporal.
+        in_memory: Whether nothing is kept.
+        time_skipping: Whether the server can skip time.
+        index: Whether it keeps an indexer up, on this interpreter.
 
     Raises:
         Unavailable: It ended instead.
@@ -66,6 +73,8 @@ def launch(home: Home, binary: Path, *, in_memory: bool, time_skipping: bool) ->
         command.append("--in-memory")
     if time_skipping:
         command.append("--time-skipping")
+    if index:
+        command += ["--indexer", sys.executable]
     rotate(home.supervisor_log)
     fd = os.open(home.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:

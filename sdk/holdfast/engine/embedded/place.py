@@ -13,6 +13,7 @@ from holdfast.errors import Unavailable
 from .binary import find_or_download
 from .connection import Connection, connect, info_of
 from .home import Home, ServerInfo
+from .indexing import can_index
 from .launch import launch, prepare
 from .lock import FileLock
 from .logs import tail
@@ -95,7 +96,8 @@ class Place:
         return None
 
     async def _start(self) -> None:
-        binary = await find_or_download(settings.load(self.home.root).temporal_binary)
+        here = settings.load(self.home.root)
+        binary = await find_or_download(here.temporal_binary)
         prepare(self.home)
         starting = FileLock(self.home.start_lock)
         if not starting.try_acquire():
@@ -105,7 +107,12 @@ class Place:
                 # A supervisor is ending, or is about to write its record again.
                 return
             await asyncio.to_thread(
-                launch, self.home, binary, in_memory=self.in_memory, time_skipping=self.time_skipping
+                launch,
+                self.home,
+                binary,
+                in_memory=self.in_memory,
+                time_skipping=self.time_skipping,
+                index=here.indexer == "auto" and not self.in_memory and can_index(),
             )
         finally:
             starting.release()

@@ -21,6 +21,7 @@ from typing import Any
 
 from . import database, ports
 from .home import Home, Record
+from .indexing import Indexing
 from .lock import FileLock
 from .logs import rotate
 from .processes import end, runs
@@ -50,6 +51,7 @@ class Supervisor:
         self._record = Record(token=new_secret(), supervisor_pid=os.getpid())
         self._stop = asyncio.Event()
         self._users = Users(self._record.token, on_stop=self._stop.set)
+        self._indexing = Indexing(self._home, options.indexer) if options.indexer else None
         self._skip = 0
         self._reserved: list[ports.Reservation] = []
         self._record_stamp: tuple[int, int] | None = None
@@ -68,14 +70,15 @@ class Supervisor:
         self._users.expect(_FIRST_USER_SECONDS)
         tasks = [asyncio.create_task(self._keep_up()), asyncio.create_task(self._watch())]
         stop = asyncio.create_task(self._stop.wait())
+        beside = [asyncio.create_task(self._indexing.run())] if self._indexing is not None else []
         try:
             done, _ = await asyncio.wait([*tasks, stop], return_when=asyncio.FIRST_COMPLETED)
         finally:
             # The listener goes first: who comes now waits for the lock and starts a fresh supervisor.
             self._users.refuse_new()
-            for task in (*tasks, stop):
+            for task in (*tasks, stop, *beside):
                 task.cancel()
-            await asyncio.wait([*tasks, stop])
+            await asyncio.wait([*tasks, stop, *beside])
             self._leave()
             self._users.close()
         for task in done:
@@ -138,8 +141,11 @@ class Supervisor:
                     self._give_up_ports()
                 continue
             database.finish(self._home)
+            address = f"127.0.0.1:{self._record.port}"
+            if self._indexing is not None:
+                self._indexing.serve(address)
             self._users.server_up(
-                address=f"127.0.0.1:{self._record.port}",
+                address=address,
                 ui_port=self._record.ui_port,
                 server_pid=server.pid,
                 supervisor_pid=os.getpid(),
@@ -204,7 +210,8 @@ class Supervisor:
             if self._stamp() != self._record_stamp:
                 log.warning("the record %s was changed or deleted, writing it again", self._home.record)
                 self._write_record()
-            rotate(self._home.server_log)
+            for file in (self._home.server_log, self._home.indexer_log):
+                rotate(file)
             await self._users.changed(1.0)
 
 
@@ -222,6 +229,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="holdfast-supervisor")
     parser.add_argument("--home", required=True)
     parser.add_argument("--binary", required=True)
+    parser.add_argument("--indexer", help="the interpreter that runs it")
     parser.add_argument("--in-memory", action="store_true")
     parser.add_argument("--time-skipping", action="store_true")
     options = parser.parse_args(arguments)
