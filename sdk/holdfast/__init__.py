@@ -27,6 +27,7 @@ from holdfast.authoring.step import step as step
 from holdfast.authoring.waits import Decision as Decision
 from holdfast.authoring.waits import approval as approval
 from holdfast.authoring.waits import continue_as_new as continue_as_new
+from holdfast.authoring.waits import deprecate_patch as deprecate_patch
 from holdfast.authoring.waits import now as now
 from holdfast.authoring.waits import patched as patched
 from holdfast.authoring.waits import random as random
@@ -148,6 +149,7 @@ __all__ = [
     "WorkflowOptions",
     "approval",
     "continue_as_new",
+    "deprecate_patch",
     "map_steps",
     "now",
     "patched",

@@ -10,7 +10,7 @@ import pytest
 from holdfast import Client, InvalidInput, NotFound, Worker, Workflow, step, workflow
 from holdfast.testing import ReplayDiffers, fresh_registry, replay_check, replay_report, save_history
 
-from . import recorded_flows
+from . import recorded_flows, recorded_patch
 from .recorded_flows import ask, count, saga, weigh_all
 
 RECORDED = Path(__file__).parents[1] / "histories" / "holdfast"
@@ -38,6 +38,17 @@ async def test_a_run_that_has_not_begun_fits_any_code(holdfast_client: Client, t
     path = await save_history(run, tmp_path / "waiting.json")
     [report] = await replay_report(path, ALL)
     assert report.difference is None
+
+
+@pytest.mark.parametrize(
+    ("code", "fits"),
+    [("before", {"before"}), ("patched", {"before", "patched"}), ("after", {"patched"})],
+)
+async def test_a_patch_takes_runs_from_both_sides_of_it(code: str, fits: set[str]) -> None:
+    with fresh_registry():
+        reports = await replay_report(recorded_patch.FOLDER, [recorded_patch.version(code)])
+    assert {one.run_id for one in reports} == {"before", "patched"}
+    assert {one.run_id for one in reports if one.difference is None} == fits
 
 
 def declare(body: str) -> Workflow[..., Any]:
@@ -68,7 +79,7 @@ def declare(body: str) -> Workflow[..., Any]:
 
 @pytest.mark.parametrize(
     ("body", "step_name"),
-    [("bcb", "a"), ("acc", "b"), ("abb", "c"), ("ab", "c"), ("", "a"), ("acba", None)],
+    [("bcb", "a"), ("acc", "b"), ("abb", "c"), ("ab", "c"), ("", "a"), ("acba", "a")],
 )
 async def test_the_first_difference_names_the_step(
     body: str, step_name: str | None, holdfast_client: Client, tmp_path: Path

@@ -120,10 +120,28 @@ def random() -> _random.Random:
 
 def patched(id: str, /) -> bool:
     """Whether this run takes the new way of a change: true for runs that reach the place for the first time, false
-    for runs that passed it with the old code. Keep the old code until no such run is open.
+    for runs that passed it with the old code. Keep the old code until no such run is open; `holdfast replay-check` says
+    whether one is. Then put `deprecate_patch` in its place.
+
+    Args:
+        id: The change's name, of its own in its workflow: `patched("fulfil-ship-first")`.
 
     Raises:
         NotInWorkflow: Called elsewhere.
     """
     _run("patched")
     return _temporal.patched(id)
+
+
+def deprecate_patch(id: str, /) -> None:
+    """Say that no open run takes the old way of a change any more: it stands where `patched` stood, beside the new way
+    alone, until no open run has passed `patched` either. Then it goes, too.
+
+    Args:
+        id: The name given to `patched`.
+
+    Raises:
+        NotInWorkflow: Called elsewhere.
+    """
+    _run("deprecate_patch")
+    _temporal.deprecate_patch(id)

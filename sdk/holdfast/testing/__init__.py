@@ -25,6 +25,9 @@ from holdfast.testing.replay import Replayed as Replayed
 from holdfast.testing.replay import replay_check as replay_check
 from holdfast.testing.replay import replay_report as replay_report
 from holdfast.testing.replay import save_history as save_history
+from holdfast.testing.replay_runs import ReplayedRuns as ReplayedRuns
+from holdfast.testing.replay_runs import replay_files as replay_files
+from holdfast.testing.replay_runs import replay_runs as replay_runs
 
 __all__ = [
     "ContractCheck",
@@ -38,6 +41,7 @@ __all__ = [
     "LLMUsage",
     "ReplayDiffers",
     "Replayed",
+    "ReplayedRuns",
     "StepCall",
     "StepMock",
     "StepMocks",
@@ -50,6 +54,8 @@ __all__ = [
     "mock_steps",
     "override",
     "replay_check",
+    "replay_files",
     "replay_report",
+    "replay_runs",
     "save_history",
 ]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pdb
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Any
 
+from temporalio.client import WorkflowHistory
 from temporalio.worker import (
     ExecuteWorkflowInput,
     Interceptor,
@@ -67,10 +68,14 @@ async def debug_run(
     )
     try:
         with _restoring_hooks():
-            (replayed,) = await run_replayer(replayer, [history])
+            [(_, replayed)] = [one async for one in run_replayer(replayer, _one(history))]
             return replayed
     finally:
         await parts.close()
+
+
+async def _one(history: WorkflowHistory) -> AsyncGenerator[WorkflowHistory]:
+    yield history
 
 
 class _Debugger(pdb.Pdb):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import json
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -22,6 +23,7 @@ from holdfast.engine.children import DAG_WORKFLOW, MAP_WORKFLOW
 from holdfast.engine.parts import Parts
 from holdfast.errors import InvalidInput, NotFound
 from holdfast.settings import load
+from holdfast.testing.replay_where import Parting, find_parting
 
 if TYPE_CHECKING:
     from holdfast.client.client import Client
@@ -44,11 +46,21 @@ class Replayed:
     step: str | None
     """The step at that place, where there is one."""
 
+    parting: Parting | None = None
+    """What the history has there and what today's code does, with lines of code; None where that cannot be told."""
+
     def __str__(self) -> str:
         if self.difference is None:
             return f"{self.run_id} ({self.workflow}): the same"
         at = f" at step {self.step!r}" if self.step else ""
-        return f"{self.run_id} ({self.workflow}) differs{at}: {self.difference}"
+        lines = [f"{self.run_id} ({self.workflow}) differs{at}: {self.difference}"]
+        if self.parting is not None:
+            lines += [f"    {line}" for line in str(self.parting).splitlines()]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return dataclasses.asdict(self)
 
 
 class ReplayDiffers(AssertionError):
@@ -96,8 +108,28 @@ async def replay_report(
     recorded = load_histories(histories)
     parts = Parts(workflows)
     for history in recorded:
-        if workflow_of(history) not in (DAG_WORKFLOW, MAP_WORKFLOW):  # which every worker serves
-            check_served(history, parts)
+        check_served(history, parts)
+
+    async def given() -> AsyncIterator[WorkflowHistory]:
+        for history in recorded:
+            yield history
+
+    try:
+        return [one async for one in replay_each(given(), parts, client=client)]
+    finally:
+        await parts.close()
+
+
+async def replay_each(
+    histories: AsyncIterator[WorkflowHistory], parts: Parts, *, client: Client | None = None
+) -> AsyncGenerator[Replayed]:
+    """Replay histories as they come, one after the other, and say of each what it showed.
+
+    Args:
+        histories: Of workflows that `parts` serves, and of DAGs.
+        parts: Today's code.
+        client: As for `replay_check`.
+    """
     settings = load()
     converter = (
         client.temporal.data_converter if client else data_converter(settings, storage=settings.storage)
@@ -108,24 +140,35 @@ async def replay_report(
         data_converter=converter,
         runtime=_quiet_runtime(),
     )
-    try:
-        return await run_replayer(replayer, recorded)
-    finally:
-        await parts.close()
+    async for history, replayed in run_replayer(replayer, histories):
+        if replayed.difference is None:
+            yield replayed
+            continue
+        parting = await find_parting(history, parts, converter=converter, runtime=_quiet_runtime())
+        yield dataclasses.replace(
+            replayed, parting=parting, step=replayed.step or (parting.step if parting else None)
+        )
 
 
-async def run_replayer(replayer: Replayer, histories: Sequence[WorkflowHistory]) -> list[Replayed]:
-    """Give the histories to a replayer and read its answers. A run that has not begun fits any code, and Temporal's
+async def run_replayer(
+    replayer: Replayer, histories: AsyncIterator[WorkflowHistory]
+) -> AsyncGenerator[tuple[WorkflowHistory, Replayed]]:
+    """Give histories to a replayer and read its answers. A run that has not begun fits any code, and Temporal's
     replayer would wait for its first task for ever."""
-    begun = [history for history in histories if _has_begun(history)]
+    not_begun: list[WorkflowHistory] = []
 
-    async def given() -> AsyncIterator[WorkflowHistory]:
-        for history in begun:
-            yield history
+    async def begun() -> AsyncIterator[WorkflowHistory]:
+        async for history in histories:
+            if _has_begun(history):
+                yield history
+            else:
+                not_begun.append(history)
 
-    replayed = [_replayed(history, None) for history in histories if not _has_begun(history)]
-    async with replayer.workflow_replay_iterator(given()) as results:
-        return replayed + [_replayed(result.history, result.replay_failure) async for result in results]
+    async with replayer.workflow_replay_iterator(begun()) as results:
+        async for result in results:
+            yield result.history, _replayed(result.history, result.replay_failure)
+    for history in not_begun:
+        yield history, _replayed(history, None)
 
 
 def _has_begun(history: WorkflowHistory) -> bool:
@@ -213,14 +256,19 @@ def workflow_of(history: WorkflowHistory) -> str:
     return history.events[0].workflow_execution_started_event_attributes.workflow_type.name
 
 
+def serves(parts: Parts, workflow: str) -> bool:
+    """Whether a worker with these parts would take runs of a workflow."""
+    return workflow in parts.workflows or workflow in (DAG_WORKFLOW, MAP_WORKFLOW)
+
+
 def check_served(history: WorkflowHistory, parts: Parts) -> None:
-    """Check that the history's workflow is there.
+    """Check that the history's workflow is there. Every worker serves DAGs.
 
     Raises:
         NotFound: It is not.
     """
     name = workflow_of(history)
-    if name not in parts.workflows:
+    if not serves(parts, name):
         raise NotFound(
             f"run {history.workflow_id!r} is one of workflow {name!r}; given are: "
             f"{', '.join(sorted(parts.workflows)) or 'none'}"
