@@ -20,6 +20,7 @@ from temporalio.client import Client
 from temporalio.converter import WorkflowSerializationContext
 from temporalio.service import RPCError, RPCStatusCode
 
+from holdfast.authoring.registry import registry
 from holdfast.engine.children import DAG_WORKFLOW
 from holdfast.engine.history import Opened, describe_events, describe_execution, open_payloads
 from holdfast.engine.history.facts import Timeline
@@ -176,7 +177,8 @@ async def _told(
         raise ValueError("its history does not begin with the start")
     start = events[0].workflow_execution_started_event_attributes
     line = await off_loop(len(events), partial(read_events, events))
-    run = await describe_events(client, description, events, line=line)
+    compensable = {step.name for step in registry().all_steps() if step.compensation}
+    run = await describe_events(client, description, events, line=line, compensable=compensable)
     run = replace(run, execution_id=info.execution.run_id, history_event_count=len(events))
     return IndexedRun(
         run=run,

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, sele
 
 from holdfast.store.columns import ID_BYTES, bounded, microseconds
 from holdfast.store.database import Database
+from holdfast.store.dead_runs import follow
 from holdfast.store.events import announce
 from holdfast.store.rollup import Deltas
 from holdfast.store.rows import (
@@ -175,6 +176,7 @@ class _Change:
         upsert(self.connection, executions, [prepared.execution for prepared in self.batch])
         self._write_steps()
         self._write_details(told, old_runs)
+        follow(self.connection, [(row, teller.indexed) for row, teller in told])
         self.deltas.apply(self.connection)
         _write_events(
             self.connection, (event for prepared in self.batch for event in prepared.indexed.events)
