@@ -28,6 +28,9 @@ class Call:
     """The activity id, the name of a wait: what tells it from others of its label."""
     execution: int = 0
     """The execution of the chain that it belongs to."""
+    event_id: int = 0
+    """The event that began it, and the one that ended it."""
+    end_event_id: int = 0
     hidden: bool = False
     """Whether it is none of the user's: the picture shows what is before and after it."""
     input: Sequence[Payload] = ()

@@ -65,7 +65,7 @@ def graph_of_events(
     calls = infer(found, opened)
     states = States(calls, description)
     sketch = Sketch.of(calls)
-    ids = _ids(sketch)
+    ids = box_ids(sketch)
     nodes = [_node(ids[box], members, states) for box, members in sketch.boxes.items()]
     joins, edges = _through_joins(sketch, ids)
     labels = {
@@ -103,7 +103,7 @@ def _node(box_id: str, calls: Sequence[Call], states: States) -> DiagramNode:
     )
 
 
-def _ids(sketch: Sketch) -> dict[int, str]:
+def box_ids(sketch: Sketch) -> dict[int, str]:
     """A name for each box that says which one it is: the activity id where that begins with the step's name."""
     counts: Counter[str] = Counter()
     ids: dict[int, str] = {}

@@ -27,8 +27,15 @@ from holdfast.engine.history.times import after, when
 from holdfast.states import RunState, StepState
 
 
-def read_events(events: Iterable[HistoryEvent]) -> Timeline:
-    """Fold events, in their order, into a timeline. Events of unknown kinds are passed over."""
+def read_events(
+    events: Iterable[HistoryEvent], on_event: Callable[[HistoryEvent, Timeline], None] | None = None
+) -> Timeline:
+    """Fold events, in their order, into a timeline. Events of unknown kinds are passed over.
+
+    Args:
+        events: The events.
+        on_event: Sees each event and what is known by then.
+    """
     reader = _Reader()
     line, event = reader.line, None
     for event in events:
@@ -36,6 +43,8 @@ def read_events(events: Iterable[HistoryEvent]) -> Timeline:
         handler = _HANDLERS.get(event.event_type)
         if handler is not None:
             handler(reader, event)
+        if on_event is not None:
+            on_event(event, line)
     if event is not None:
         line.latest = when(event.event_time)
         # The last event knows the number of events even if the first ones are missing.

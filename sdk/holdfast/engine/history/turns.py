@@ -94,6 +94,7 @@ class _Reader:
             name=name,
             hidden=hidden or label.startswith(INTERNAL_PREFIXES),
             scheduled=when(event.event_time),
+            event_id=event.event_id,
             execution=max(len(self.found.begins) - 1, 0),
         )
 
@@ -181,7 +182,7 @@ class _Reader:
         call = self._by_event.get(getattr(attributes, field_name))
         if call is None:
             return
-        call.outcome, call.closed = state, when(event.event_time)
+        call.outcome, call.closed, call.end_event_id = state, when(event.event_time), event.event_id
         if state is StepState.COMPLETED and call.kind != "timer":
             call.result = [attributes.result] if call.kind == "nexus" else attributes.result.payloads
         elif state is StepState.FAILED and "failure" in attributes.DESCRIPTOR.fields_by_name:
@@ -278,7 +279,7 @@ class _Reader:
         first = self._task.turns[0]
         expired = any(end.kind == "timer" and end.name == f"{call.kind} {call.name}" for end in first.ended)
         call.outcome = StepState.FAILED if expired else StepState.COMPLETED
-        call.closed = when(event.event_time)
+        call.closed, call.end_event_id = when(event.event_time), event.event_id
         taken = next((message for message in first.messages if message.name == call.name), None)
         if taken is not None:
             first.messages.remove(taken)
