@@ -7,7 +7,7 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from temporalio.api.common.v1 import Payload
 from temporalio.client import (
@@ -26,6 +26,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from holdfast.authoring.registry import registry
 from holdfast.client.actions import recorded
 from holdfast.client.description import RunDescription
+from holdfast.client.goes_on import GoesOn
 from holdfast.client.start import check_message_name, unavailable
 from holdfast.engine.data.adapters import make_adapter
 from holdfast.engine.failures import rebuilt, run_failed
@@ -34,9 +35,7 @@ from holdfast.errors import GiveUp, HoldfastError, InvalidInput, NotFound, RunCl
 from holdfast.states import RunState
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
 
-    from holdfast.client.client import Client
     from holdfast.spec.diagram import DiagramFormat
 
 R = TypeVar("R")
@@ -53,17 +52,12 @@ _STUCK_AFTER = 5.0
 Sent = Literal["delivered", "queued"]
 
 
-class Run(Generic[R]):
+class Run(GoesOn[R]):
     """A run that was started. Cheap to make; nothing is read until a method is called.
 
     Attributes:
         id: The run's id, stable over retry, continue-as-new and reset.
     """
-
-    def __init__(self, client: Client, run_id: str, *, result: TypeAdapter[R] | None = None) -> None:
-        self._client = client
-        self.id = run_id
-        self._adapter: TypeAdapter[Any] = result or make_adapter(Any)
 
     def __repr__(self) -> str:
         return f"<run {self.id}>"

@@ -17,7 +17,7 @@ from temporalio.exceptions import FailureError
 from holdfast.authoring.step import Step
 from holdfast.authoring.workflow import Workflow
 from holdfast.engine.children import MAP_WORKFLOW, child_run_id, run_child
-from holdfast.engine.compensation import Compensations, Undo
+from holdfast.engine.compensation import COMPENSATION_PREFIX, Compensations, Undo
 from holdfast.engine.data.in_workflow import decode_in_workflow, encode_argument
 from holdfast.engine.data.step_data import INLINE_BYTES, LIMIT_BYTES
 from holdfast.engine.data.values import megabytes
@@ -25,6 +25,7 @@ from holdfast.engine.ending import cancels
 from holdfast.engine.failures import outcome_unknown, step_failed
 from holdfast.engine.inbox import PAUSED, searchable
 from holdfast.engine.payloads import take_usage
+from holdfast.engine.reuse import Reuse
 from holdfast.engine.scheduling import run_local, run_plain
 from holdfast.engine.start_memo import spec_memo
 from holdfast.engine.task_budget import LocalBudget, TaskBudget
@@ -50,15 +51,17 @@ class Calls:
     Args:
         stored: Whether large payloads go to a storage.
         restart: See `spec_memo`.
+        reuse: What the run was given of an earlier execution.
     """
 
-    def __init__(self, *, stored: bool, restart: str | None = None) -> None:
+    def __init__(self, *, stored: bool, restart: str | None = None, reuse: Reuse | None = None) -> None:
         self.ordinals: Counter[str] = Counter()
         self.paused: str | None = None
         self.usage: dict[str, float] = {}
         self.compensations = Compensations(self._compensate)
         self._stored = stored
         self._restart = restart
+        self.reuse = reuse
         self._budget = TaskBudget(self._close_task)
         self._local = LocalBudget(self._close_task, stored=stored)
 
@@ -116,6 +119,12 @@ class Calls:
         Raises:
             StepFailed: The attempts are used up, or it failed for good.
         """
+        if self.reuse is not None:
+            call_id, given = self.reuse.step(name, call_id, payloads)
+            if undo is not None:
+                undo.activity_id = f"{COMPENSATION_PREFIX}{call_id}"
+            if given is not None:
+                return self._given(self.reuse, given, undo)
         before = cancels()
         try:
             payload = await self._schedule(name, call_id, payloads, options, undo)
@@ -137,13 +146,22 @@ class Calls:
             raise asyncio.CancelledError("the step completed after its cancel")
         return payload
 
+    def _given(self, reuse: Reuse, result: Payload, undo: Undo | None) -> Payload:
+        """Take a result that the run was given, as if the call had completed now."""
+        undo = undo if reuse.undoes else None
+        self._admitted(undo)
+        if undo is not None:
+            self.compensations.ended(undo)
+            self.compensations.completed(undo, result)
+        return result
+
     def _undo(self, step: Step[..., Any], activity_id: str, payloads: list[Payload]) -> Undo | None:
         if step.compensation is None:
             return None
         return Undo(
             name=step.compensation.name,
             step=step.name,
-            activity_id=f"compensate:{activity_id}",
+            activity_id=f"{COMPENSATION_PREFIX}{activity_id}",
             arguments=payloads,
             queue=step.options.queue,
             caller=asyncio.current_task(),
@@ -282,6 +300,12 @@ class Calls:
         Raises:
             RunFailed, AlreadyStarted: As `run_child`.
         """
+        restart, memo = self._restart, dict[str, Any]()
+        if self.reuse is not None and not compensating:
+            restart, inner, given = self.reuse.child(child.name, child_id, payloads, undo)
+            if given is not None:
+                return RawValue(self._given(self.reuse, given, undo))
+            memo = inner or {}
         if not compensating:
             await self.held()
         async with self._budget.admit(sum(payload.ByteSize() for payload in payloads), at_once=compensating):
@@ -292,7 +316,7 @@ class Calls:
                     child,
                     child_id,
                     payloads,
-                    memo=spec_memo(child, stored=self._stored, restart=self._restart),
+                    memo={**memo, **spec_memo(child, stored=self._stored, restart=restart)},
                     searchable=searchable(),
                 )
             except BaseException as exc:

@@ -19,8 +19,10 @@ from holdfast.engine.compensation import COMPENSATING_MEMO
 from holdfast.engine.data.in_workflow import decode_in_workflow
 from holdfast.engine.data.values import is_object
 from holdfast.engine.failures import run_failure
+from holdfast.engine.given import GIVEN_MEMO, REUSED_MEMO, Given
 from holdfast.engine.inbox import WAITS_MEMO, Inbox
 from holdfast.engine.payloads import note_usage
+from holdfast.engine.reuse import Reuse
 from holdfast.engine.start_memo import SPEC_MEMO
 from holdfast.engine.waiting import Waiting
 from holdfast.errors import InvalidInput, InvalidWorkflow, RunTimedOut
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from holdfast.spec.model import DagSpec, OnError
 
 CARRY_MEMO = "holdfast.carry"
+_OF_ONE_EXECUTION = frozenset({WAITS_MEMO, COMPENSATING_MEMO, REUSED_MEMO})
 
 
 class Run:
@@ -41,7 +44,10 @@ class Run:
         self._deadline: datetime | None = None
         self._continuing = False
         self._spec = _memo(SPEC_MEMO)
-        self.calls = Calls(stored=self._spec.get("stored", True), restart=self._spec.get("restart"))
+        restart = self._spec.get("restart")
+        given = _memo(GIVEN_MEMO)
+        self._reuse = Reuse(Given.of_json(given), restart=restart) if given else None
+        self.calls = Calls(stored=self._spec.get("stored", True), restart=restart, reuse=self._reuse)
         self.waiting = Waiting(self.inbox, self.calls)
         # Before any signal of this execution: a resume must find the pause that it ends.
         self._restore()
@@ -56,8 +62,10 @@ class Run:
             where = f"The result of workflow {self.definition.name!r}"
             payload = self.calls.encode(result, self.definition.signature.result, where)
             note_usage(payload, self.calls.usage)
+            self._note_reuse()
             return RawValue(payload)
         except (Exception, SystemExit, asyncio.CancelledError) as exc:
+            self._note_reuse()
             failed = await self.calls.compensations.run_all()
             if isinstance(exc, asyncio.CancelledError) and not failed:
                 raise
@@ -72,6 +80,10 @@ class Run:
                     await self.calls.compensations.run_all(),
                 ) from exc
             raise
+
+    def _note_reuse(self) -> None:
+        if self._reuse is not None:
+            self._reuse.note()
 
     def _decode_input(self, args: Sequence[Any]) -> list[Any]:
         signature, values = self.definition.signature, list[Any]()
@@ -184,9 +196,10 @@ class Run:
         }
         self.calls.encode(carry, None, "What the run carries over (messages and compensations)")
         self._continuing = True
-        memo = {
-            key: value for key, value in workflow.memo().items() if key not in (WAITS_MEMO, COMPENSATING_MEMO)
-        }
+        memo = {key: value for key, value in workflow.memo().items() if key not in _OF_ONE_EXECUTION}
+        if self._reuse is not None:
+            self._reuse.note()
+            memo[GIVEN_MEMO] = self._reuse.given.to_json()
         workflow.continue_as_new(
             args=[RawValue(payload) for payload in payloads], memo={**memo, CARRY_MEMO: carry}
         )

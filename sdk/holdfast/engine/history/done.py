@@ -1,0 +1,297 @@
+"""What executions of a run have done, as a later one can be given it. Pure: it takes events with opened payloads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pydantic_core import from_json
+from temporalio.api.common.v1 import Payload, Payloads
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+
+from holdfast.engine.children import MAP_WORKFLOW
+from holdfast.engine.data.values import is_object
+from holdfast.engine.given import ARGUMENTS, GIVEN_MEMO, Entry, Given, digest, plain_id, relative
+from holdfast.engine.history.facts import COMPENSATION_PREFIX
+from holdfast.engine.history.local import read_marker
+from holdfast.engine.payloads import NULL
+from holdfast.engine.reuse import NOT_GIVEN, child_digest
+from holdfast.engine.runtime import CARRY_MEMO
+from holdfast.engine.start_memo import SPEC_MEMO
+
+_CHECKPOINT: Final = "holdfast.checkpoint"
+_UNDO: Final = b'"undo"'
+
+CLOSED_CHILD: Final = frozenset(
+    {
+        EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED,
+        EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED,
+        EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED,
+        EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT,
+        EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED,
+    }
+)
+
+
+def payloads_of(event: HistoryEvent) -> Iterator[Payload]:
+    """The payloads of an event that `Done` reads, to be opened in place."""
+    match event.WhichOneof("attributes"):
+        case "activity_task_scheduled_event_attributes":
+            yield from event.activity_task_scheduled_event_attributes.input.payloads
+        case "activity_task_completed_event_attributes":
+            yield from event.activity_task_completed_event_attributes.result.payloads
+        case "marker_recorded_event_attributes":
+            for held in event.marker_recorded_event_attributes.details.values():
+                yield from held.payloads
+        case "start_child_workflow_execution_initiated_event_attributes":
+            child = event.start_child_workflow_execution_initiated_event_attributes
+            yield from child.input.payloads
+            yield from (value for key, value in child.memo.fields.items() if key == SPEC_MEMO)
+        case "child_workflow_execution_completed_event_attributes":
+            yield from event.child_workflow_execution_completed_event_attributes.result.payloads
+        case "workflow_execution_signaled_event_attributes":
+            yield from event.workflow_execution_signaled_event_attributes.input.payloads
+        case "workflow_execution_update_accepted_event_attributes":
+            update = event.workflow_execution_update_accepted_event_attributes
+            yield from update.accepted_request.input.args.payloads
+        case _:
+            return
+
+
+@dataclass(kw_only=True)
+class Child:
+    """An execution that a run started as its child."""
+
+    run_id: str
+    execution_id: str = ""
+    is_open: bool = True
+
+
+@dataclass(kw_only=True)
+class Message:
+    """A message that came to a run."""
+
+    name: str
+    payload: Payload
+    after: int
+    """How many calls the run had made by then."""
+
+
+@dataclass(kw_only=True)
+class Done:
+    """What the executions of one run have done.
+
+    Args:
+        run_id: The run's.
+    """
+
+    run_id: str
+    entries: dict[str, Entry] = field(default_factory=dict[str, Entry])
+    """By key, in the order of their first calls."""
+    begun_after: dict[str, int] = field(default_factory=dict[str, int])
+    """How many calls had been made before each of them."""
+    undone: set[str] = field(default_factory=set[str])
+    messages: list[Message] = field(default_factory=list[Message])
+    seen: dict[str, None] = field(default_factory=dict[str, None])
+    """Ids of messages."""
+    children: dict[str, Child] = field(default_factory=dict[str, Child])
+    """By the keys of their entries: those that this run itself started."""
+    _calls: int = 0
+
+    def start_with(self, memo: Mapping[str, Any]) -> None:
+        """Take over what the first of the executions was given itself.
+
+        Args:
+            memo: Its memo at the start, decoded.
+        """
+        given = memo.get(GIVEN_MEMO)
+        if is_object(given):
+            before = Given.of_json(given)
+            self.entries.update((entry.key, entry) for entry in before.entries)
+            self.undone.update(before.undone)
+        carried = memo.get(CARRY_MEMO)
+        inbox = carried.get("inbox") if is_object(carried) else None
+        if is_object(inbox):
+            self.seen.update(dict.fromkeys(inbox.get("seen", [])))
+            self.messages += [
+                Message(name=name, payload=Payload.FromString(bytes.fromhex(text)), after=0)
+                for name, texts in inbox.get("messages", {}).items()
+                for text in texts
+            ]
+
+    def read(self, events: Iterable[HistoryEvent], execution_id: str) -> None:
+        """Add what one execution did. They are read in their order."""
+        _Reader(self, execution_id).read(events)
+
+    def begin(self, entry: Entry) -> Entry:
+        """A call is made, for the first time or anew."""
+        self.begun_after.setdefault(entry.key, self._calls)
+        self._calls += 1
+        self.entries[entry.key] = entry
+        return entry
+
+    def message(self, name: str, payloads: Payloads) -> None:
+        """A message came, unless it is one that came before."""
+        args = payloads.payloads
+        message_id = _envelope(args[1]) if len(args) > 1 else None
+        if message_id is not None:
+            if message_id in self.seen:
+                return
+            self.seen[message_id] = None
+        self.messages.append(Message(name=name, payload=args[0] if args else NULL, after=self._calls))
+
+
+class _Reader:
+    def __init__(self, done: Done, execution_id: str) -> None:
+        self._done, self._execution = done, execution_id
+        self._steps: dict[int, Entry] = {}
+        self._undoing: dict[int, str] = {}
+        self._children: dict[int, Entry] = {}
+        self._undoing_children: dict[int, str] = {}
+
+    def read(self, events: Iterable[HistoryEvent]) -> None:
+        for event in events:
+            match event.event_type:
+                case EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+                    self._scheduled(event)
+                case EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+                    self._completed(event)
+                case EventType.EVENT_TYPE_MARKER_RECORDED:
+                    self._marker(event)
+                case EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED:
+                    self._child(event)
+                case EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED:
+                    started = event.child_workflow_execution_started_event_attributes
+                    if entry := self._children.get(started.initiated_event_id):
+                        self._done.children[entry.key].execution_id = started.workflow_execution.run_id
+                case kind if kind in CLOSED_CHILD:
+                    self._child_closed(event)
+                case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
+                    signal = event.workflow_execution_signaled_event_attributes
+                    if not signal.signal_name.startswith(("holdfast.", "__temporal")):
+                        self._done.message(signal.signal_name, signal.input)
+                case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED:
+                    update = event.workflow_execution_update_accepted_event_attributes.accepted_request.input
+                    if len(update.args.payloads) == 2 and _envelope(update.args.payloads[1]) is not None:
+                        self._done.message(update.name, update.args)
+                case _:
+                    pass
+
+    def _scheduled(self, event: HistoryEvent) -> None:
+        asked = event.activity_task_scheduled_event_attributes
+        name, call_id = asked.activity_type.name, asked.activity_id
+        if name == _CHECKPOINT or name in NOT_GIVEN:
+            return
+        if call_id.startswith(COMPENSATION_PREFIX):
+            self._undoing[event.event_id] = call_id
+            return
+        self._steps[event.event_id] = self._done.begin(
+            Entry(
+                key=plain_id(call_id),
+                name=name,
+                digest=digest(asked.input.payloads),
+                ran_as=call_id,
+                execution=self._execution,
+            )
+        )
+
+    def _completed(self, event: HistoryEvent) -> None:
+        completed = event.activity_task_completed_event_attributes
+        if entry := self._steps.get(completed.scheduled_event_id):
+            entry.result = _first(completed.result)
+        elif undo := self._undoing.get(completed.scheduled_event_id):
+            self._undone(undo)
+
+    def _undone(self, undo: str) -> None:
+        self._done.undone.add(undo)
+        call_id = undo.removeprefix(COMPENSATION_PREFIX)
+        entry = self._done.entries.get(plain_id(call_id))
+        if entry is not None and entry.ran_as == call_id:
+            entry.result, entry.undone = None, True
+
+    def _marker(self, event: HistoryEvent) -> None:
+        attributes = event.marker_recorded_event_attributes
+        marker = read_marker(attributes)
+        if marker is None or marker.name in NOT_GIVEN:
+            return
+        entry = self._done.begin(
+            Entry(
+                key=plain_id(marker.activity_id),
+                name=_type_of(attributes.details["data"]) or marker.name,
+                digest=None,
+                ran_as=marker.activity_id,
+                execution=self._execution,
+            )
+        )
+        if marker.backoff is not None or attributes.HasField("failure") or "result" not in attributes.details:
+            return
+        result = _first(attributes.details["result"])
+        noted = result.metadata.get(ARGUMENTS)
+        if (
+            noted is not None
+        ):  # a step of an older worker runs again: nobody knows with which arguments it ran
+            entry.result, entry.digest = result, noted.decode()
+
+    def _child(self, event: HistoryEvent) -> None:
+        asked = event.start_child_workflow_execution_initiated_event_attributes
+        key, name = relative(asked.workflow_id, self._done.run_id), asked.workflow_type.name
+        payloads = list(asked.input.payloads)
+        if name == MAP_WORKFLOW and payloads and payloads[0].data == _UNDO:
+            self._undoing_children[event.event_id] = key
+            return
+        spec = _json(asked.memo.fields[SPEC_MEMO]) if SPEC_MEMO in asked.memo.fields else None
+        key = plain_id(key)
+        self._children[event.event_id] = self._done.begin(
+            Entry(
+                key=key,
+                name=name,
+                digest=child_digest(name, payloads),
+                ran_as=spec.get("restart", "") if is_object(spec) else "",
+                child=True,
+                execution=self._execution,
+            )
+        )
+        self._done.children[key] = Child(run_id=asked.workflow_id)
+
+    def _child_closed(self, event: HistoryEvent) -> None:
+        closed = getattr(event, event.WhichOneof("attributes") or "")
+        initiated: int = closed.initiated_event_id
+        completed = event.event_type == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED
+        if entry := self._children.get(initiated):
+            self._done.children[entry.key].is_open = False
+            result = _first(closed.result) if completed else None
+            if result is not None and not (entry.name == MAP_WORKFLOW and _is_partial(result)):
+                entry.result = result
+        elif completed and (undo := self._undoing_children.get(initiated)):
+            self._done.undone.add(undo)
+
+
+def _is_partial(result: Payload) -> bool:
+    """Whether the run of a part of a map has left out or failed some of its items."""
+    found = _json(result)
+    return is_object(found) and bool(found.get("failed") or found.get("rest"))
+
+
+def _type_of(data: Payloads) -> str | None:
+    found = _json(_first(data))
+    name = found.get("activity_type") if is_object(found) else None
+    return name if isinstance(name, str) else None
+
+
+def _first(payloads: Payloads) -> Payload:
+    return payloads.payloads[0] if payloads.payloads else NULL
+
+
+def _json(payload: Payload) -> Any:
+    try:
+        return from_json(payload.data)
+    except ValueError:
+        return None
+
+
+def _envelope(payload: Payload) -> str | None:
+    found = _json(payload)
+    message_id = found.get("id") if is_object(found) else None
+    return message_id if isinstance(message_id, str) else None

@@ -1,0 +1,165 @@
+"""Reading what a run has done from the server: all executions of its chain, and those of its children."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from temporalio.api.common.v1 import Payload
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import Client
+from temporalio.common import RawValue
+from temporalio.service import RPCError, RPCStatusCode
+
+from holdfast.engine.given import GIVEN_MEMO, ORIGIN_MEMO, Entry, Given, Kind
+from holdfast.engine.history.done import Child, Done, payloads_of
+from holdfast.engine.history.fetch import describe_execution
+from holdfast.engine.runtime import CARRY_MEMO
+from holdfast.errors import NotFound, Unavailable
+
+_CHUNK = 200
+
+
+@dataclass(kw_only=True)
+class Earlier:
+    """A run as it has come so far.
+
+    Attributes:
+        run_id: The run's.
+        execution_id: Of its latest execution.
+        start: The event that began the first one.
+        is_open: Whether it has not ended.
+        done: What it has done.
+        within: What its children have done that did not complete, by the keys of their entries.
+    """
+
+    run_id: str
+    execution_id: str
+    start: HistoryEvent
+    is_open: bool
+    done: Done
+    within: dict[str, Earlier]
+
+    def open_children(self) -> list[str]:
+        """The ids of the child runs that have not ended, those of children included."""
+        found = [child.run_id for child in self.within.values() if child.is_open]
+        return found + [run_id for child in self.within.values() for run_id in child.open_children()]
+
+    def memo(self, kind: Kind, mark: str, *, by: str = "", reason: str = "") -> dict[str, Any]:
+        """What a run is given that goes on from here, as its memo."""
+        entries = list(self.done.entries.values())
+        for entry in entries:
+            if (child := self.within.get(entry.key)) is not None:
+                entry.inner = child.memo(kind, mark)
+        given = Given(kind=kind, mark=mark, entries=entries, undone=frozenset(self.done.undone))
+        origin = {"kind": kind, "run": self.run_id, "execution": self.execution_id, "mark": mark}
+        notes = {name: text for name, text in (("by", by), ("reason", reason)) if text}
+        memo: dict[str, Any] = {GIVEN_MEMO: given.to_json(), ORIGIN_MEMO: {**origin, **notes}}
+        if self.done.messages:
+            messages: dict[str, list[str]] = {}
+            for message in self.done.messages:
+                messages.setdefault(message.name, []).append(message.payload.SerializeToString().hex())
+            memo[CARRY_MEMO] = {"inbox": {"messages": messages, "seen": list(self.done.seen)}}
+        return memo
+
+
+def new_mark() -> str:
+    """What tells the calls of one execution from those of all others."""
+    return uuid.uuid4().hex[:8]
+
+
+async def read_earlier(client: Client, run_id: str) -> Earlier:
+    """What a run has done so far.
+
+    Raises:
+        NotFound: There is no such run, or its beginning is past its retention.
+        Unavailable: The server does not answer, or a payload cannot be read here.
+    """
+    latest = (await describe_execution(client, run_id)).workflow_execution_info.execution.run_id
+    events = await _events(client, run_id, latest)
+    start = events[0].workflow_execution_started_event_attributes
+    first = latest if start.cron_schedule else start.first_execution_run_id or latest
+    return await _read(client, run_id, first)
+
+
+async def _read(client: Client, run_id: str, first: str) -> Earlier:
+    done = Done(run_id=run_id)
+    start: HistoryEvent | None = None
+    execution_id: str | None = first
+    latest, is_open = first, True
+    while execution_id:
+        events = await _events(client, run_id, execution_id)
+        await _open(client, [payload for event in events for payload in payloads_of(event)])
+        if start is None:
+            start = events[0]
+            done.start_with(await _memo(client, start))
+        done.read(events, execution_id)
+        latest = execution_id
+        ended = getattr(events[-1], events[-1].WhichOneof("attributes") or "", None)
+        is_open = not (events[-1].WhichOneof("attributes") or "").startswith(_ENDS)
+        execution_id = getattr(ended, "new_execution_run_id", None) or None
+    assert start is not None
+    within: dict[str, Earlier] = {}
+    for key, child in done.children.items():
+        if _is_unfinished(done.entries.get(key)) and (found := await _child(client, child)):
+            within[key] = found
+    return Earlier(run_id=run_id, execution_id=latest, start=start, is_open=is_open, done=done, within=within)
+
+
+_ENDS = (
+    "workflow_execution_completed",
+    "workflow_execution_failed",
+    "workflow_execution_canceled",
+    "workflow_execution_terminated",
+    "workflow_execution_timed_out",
+    "workflow_execution_continued_as_new",
+)
+
+
+def _is_unfinished(entry: Entry | None) -> bool:
+    return entry is not None and entry.child and entry.result is None
+
+
+async def _child(client: Client, child: Child) -> Earlier | None:
+    if not child.execution_id:
+        return None  # it was asked for and never started
+    try:
+        return await _read(client, child.run_id, child.execution_id)
+    except NotFound:
+        return None  # past its retention: it runs again as a whole
+
+
+async def _events(client: Client, run_id: str, execution_id: str) -> Sequence[HistoryEvent]:
+    try:
+        return (await client.get_workflow_handle(run_id, run_id=execution_id).fetch_history()).events
+    except RPCError as exc:
+        if exc.status is RPCStatusCode.NOT_FOUND:
+            raise NotFound(
+                f"the beginning of run {run_id!r} is past its retention: what it has done is not known any more"
+            ) from exc
+        raise Unavailable(f"the Temporal server does not answer: {exc.message}") from exc
+
+
+async def _open(client: Client, payloads: Sequence[Payload]) -> None:
+    """Replace payloads by what a codec and the storage have for them."""
+    for start in range(0, len(payloads), _CHUNK):
+        chunk = payloads[start : start + _CHUNK]
+        for payload, opened in zip(chunk, await _decoded(client, chunk, RawValue), strict=True):
+            payload.CopyFrom(opened.payload)
+
+
+async def _memo(client: Client, start: HistoryEvent) -> dict[str, Any]:
+    fields = start.workflow_execution_started_event_attributes.memo.fields
+    found = {key: fields[key] for key in (GIVEN_MEMO, CARRY_MEMO) if key in fields}
+    return dict(zip(found, await _decoded(client, list(found.values())), strict=True)) if found else {}
+
+
+async def _decoded(client: Client, payloads: Sequence[Payload], hint: type | None = None) -> list[Any]:
+    try:
+        return await client.data_converter.decode(payloads, [hint] * len(payloads) if hint else None)
+    except Exception as exc:  # storage and codec are user code
+        raise Unavailable(
+            f"what the run has done cannot be read here, as its storage or its keys are missing: {exc}"
+        ) from exc

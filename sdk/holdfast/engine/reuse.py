@@ -1,0 +1,124 @@
+"""Calls of a run that was given results: which of them need not run, and under which ids the others do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic_core import from_json, to_json
+from temporalio import workflow
+from temporalio.api.common.v1 import Payload
+
+from holdfast.engine.children import DAG_WORKFLOW, MAP_WORKFLOW
+from holdfast.engine.compensation import Undo
+from holdfast.engine.given import REUSED_MEMO, Entry, Found, Given, digest, plain_id, ranges, relative
+
+NOT_GIVEN = frozenset({"holdfast.find_steps"})
+"""Steps that always run: a retry takes the options that the steps have today."""
+
+_PATIENCE = 16
+"""Turns of the loop in which nothing more is taken, before it is written down what was."""
+
+
+def child_digest(name: str, payloads: Sequence[Payload]) -> str:
+    """A hash of what a child run was started with, without the options of its steps: code that gives a step more time
+    does not make it another one."""
+    if name == DAG_WORKFLOW:
+        return digest(payloads[:2])
+    if name != MAP_WORKFLOW:
+        return digest(payloads)
+    mode, plan, *rest = payloads[:5]
+    fields = {
+        key: value for key, value in from_json(plan.data).items() if key not in ("options", "concurrency")
+    }
+    bare = Payload(metadata={"encoding": b"json/plain"}, data=to_json(fields))
+    return digest([mode, bare, *rest])
+
+
+class Reuse:
+    """What one run was given, and how it uses it.
+
+    Args:
+        given: What it was given.
+        restart: What the ids of its calls end in; see `spec_memo`.
+    """
+
+    def __init__(self, given: Given, *, restart: str | None) -> None:
+        self.given = given
+        self._restart = restart
+        self._taken: list[int] = []
+        self._changed: list[str] = []
+        self._idle: int | None = None
+
+    @property
+    def undoes(self) -> bool:
+        """Whether the run undoes what it was given, if it fails: a fork leaves the steps of the other run alone."""
+        return self.given.kind == "retry"
+
+    def step(self, name: str, call_id: str, payloads: Sequence[Payload]) -> tuple[str, Payload | None]:
+        """The id under which a step runs, and its result if it need not."""
+        if name in NOT_GIVEN:
+            return call_id, None
+        key = plain_id(call_id)
+        asked = Entry(key=key, name=name, digest=digest(payloads))
+        found = self._take(asked)
+        if self.given.kind == "fork":
+            return call_id, found.result
+        if found.fresh:
+            return f"{key}@{self.given.mark}", None
+        return found.entry.ran_as if found.entry is not None else call_id, found.result
+
+    def child(
+        self, name: str, child_id: str, payloads: Sequence[Payload], undo: Undo | None
+    ) -> tuple[str | None, dict[str, Any] | None, Payload | None]:
+        """What the ids of a child run's calls end in, what it is given, and its result if it need not run. What undoes
+        it gets an id of its own where it runs anew."""
+        own = workflow.info().workflow_id
+        key = plain_id(relative(child_id, own))
+        asked = Entry(key=key, name=name, digest=child_digest(name, payloads), child=True)
+        found = self._take(asked, undo=relative(undo.activity_id, own) if undo else None)
+        if self.given.kind == "fork":
+            return None, found.entry.inner if found.entry and not found.fresh else None, found.result
+        if found.fresh:
+            restart: str | None = self.given.mark
+        else:
+            restart = found.entry.ran_as or None if found.entry is not None else self._restart
+        if undo is not None and restart != self._restart:
+            undo.activity_id = f"{undo.activity_id}@{restart}"
+        return restart, found.entry.inner if found.entry and not found.fresh else None, found.result
+
+    def _take(self, asked: Entry, *, undo: str | None = None) -> Found:
+        undone = False
+        if undo is not None:
+            exact = self.given.entry(asked.key)
+            mark = exact.ran_as if exact is not None else ""
+            undone = (undo if mark == (self._restart or "") else f"{undo}@{mark}") in self.given.undone
+        index, found = self.given.take(asked, undone=undone)
+        if found.result is not None and index is not None:
+            self._taken.append(index)
+        elif found.changed:
+            self._changed.append(asked.key)
+        else:
+            return found
+        if self._idle is None:
+            asyncio.get_running_loop().call_soon(self._note_soon)
+        self._idle = 0
+        return found
+
+    def _note_soon(self) -> None:
+        if self._idle is None:
+            return
+        self._idle += 1
+        if self._idle < _PATIENCE:
+            asyncio.get_running_loop().call_soon(self._note_soon)
+        else:
+            self.note()
+
+    def note(self) -> None:
+        """Write down what was taken since the last time: one event, in a workflow task that is there anyway."""
+        self._idle = None
+        if not self._taken and not self._changed:
+            return
+        workflow.upsert_memo({REUSED_MEMO: {"given": ranges(self._taken), "changed": self._changed}})
+        self._taken, self._changed = [], []
