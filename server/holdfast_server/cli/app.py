@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from holdfast_server.cli import (
+    analytics,
     approvals,
     audit,
     codec,
@@ -78,6 +79,7 @@ for module in (
 ):
     module.add(app)
 app.add_typer(runs.app, name="runs")
+app.add_typer(analytics.app, name="analytics")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(workflows.app, name="workflows")
 app.add_typer(executors.app, name="executors")
