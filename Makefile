@@ -60,9 +60,9 @@ clean-venv: ## Remove .venv
 	@touch $@
 
 .venv/.installed-test: $(PINS)
-	@$(SETUP) demo,compression,encryption,s3,postgres test
+	@$(SETUP) demo,compression,encryption,s3,postgres,telemetry test
 	@touch $@ .venv/.installed-demo
 
 .venv/.installed-dev: $(PINS)
-	@$(SETUP) demo,compression,encryption,s3,postgres test lint
+	@$(SETUP) demo,compression,encryption,s3,postgres,telemetry test lint
 	@touch $@ .venv/.installed-test .venv/.installed-demo

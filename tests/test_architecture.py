@@ -40,6 +40,7 @@ THIRD_PARTIES = {
     "psycopg": ("holdfast.store",),
     "openai": ("holdfast_executors", "holdfast.client.remote"),
     "httpx": ("holdfast_executors", "holdfast.client.remote"),
+    "opentelemetry": ("holdfast.engine.telemetry",),
 }
 """Libraries that belong to some layers only."""
 
@@ -55,6 +56,7 @@ HEAVY = [
     "typer",
     "rich",
     "matplotlib",
+    "opentelemetry",
 ]
 
 

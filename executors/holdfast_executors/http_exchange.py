@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from holdfast import ExecutorContext, InvalidInput, NotAllowed
+from holdfast.tracing import Attribute, outgoing
 from holdfast_executors.http_auth import BasicAuth, BearerAuth, HeaderAuth, OAuth2Auth, basic, secret_of
 from holdfast_executors.http_body import arguments, shown_url, url_problem, with_query
 from holdfast_executors.http_decode import ACCEPTED
@@ -133,7 +134,7 @@ async def _followed(web: httpx.AsyncClient, request: httpx.Request, max_redirect
     hops = [str(request.url)]
     while True:
         try:
-            response = await web.send(request, stream=True)
+            response = await _traced(web, request)
         except httpx.InvalidURL as error:
             raise _no_url(hops[-1], str(error)) from None
         except httpx.RemoteProtocolError as error:
@@ -154,6 +155,25 @@ async def _followed(web: httpx.AsyncClient, request: httpx.Request, max_redirect
         following.extensions = {"timeout": request.extensions["timeout"]}
         request = following
         hops.append(str(request.url))
+
+
+async def _traced(web: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
+    """Send one request, its headers telling of the trace that it belongs to; a header that the config sets stays."""
+    url = request.url
+    attributes: dict[str, Attribute | None] = {
+        "http.request.method": request.method,
+        "server.address": url.host,
+        "server.port": url.port or (443 if url.scheme == "https" else 80),
+        "url.full": str(url.copy_with(query=None, fragment=None, userinfo=b"")),
+    }
+    with outgoing(request.method, attributes) as call:
+        if call.is_traced and "traceparent" not in request.headers:
+            request.headers.update(call.headers)
+        response = await web.send(request, stream=True)
+        call.set({"http.response.status_code": response.status_code})
+        if response.status_code >= 400:
+            call.fail(str(response.status_code))
+        return response
 
 
 def _no_url(come_from: str, why: str) -> NotAllowed:

@@ -32,6 +32,7 @@ from holdfast_executors.llm_models import (
 )
 from holdfast_executors.llm_node import NodeTurn
 from holdfast_executors.llm_request import body_of, conversation, problems_of
+from holdfast_executors.llm_span import asking, describe
 from holdfast_executors.llm_stream import Publish, TokenPiece, token_sink
 from holdfast_executors.llm_usage import Spent
 
@@ -165,7 +166,9 @@ class _Call:
         reply = self.memo.reply(request)
         if reply is None:
             await self.memo.flush()
-            reply = await self.sender.send(body, self.memo, request)
+            with asking(self.config, self.model) as call:
+                reply = await self.sender.send(body, self.memo, request)
+                describe(call, reply)
             self.memo.keep(request, reply)
         tokens, cost_usd = self.spent.add(reply.usage, self.model)
         self.ctx.add_usage(tokens=tokens, cost_usd=cost_usd)

@@ -38,6 +38,7 @@ from holdfast.client.workflows import Workflows
 from holdfast.engine.children import DAG_WORKFLOW
 from holdfast.engine.data.step_data import StepData
 from holdfast.engine.start_memo import spec_memo
+from holdfast.engine.telemetry.telemetry import Telemetry
 from holdfast.errors import AlreadyStarted, InvalidInput, RunClosed, Unavailable
 from holdfast.settings import load
 
@@ -73,7 +74,12 @@ class Client:
 
     @classmethod
     def embedded(
-        cls, home: str | Path | None = "", *, start: bool = True, time_skipping: bool = False
+        cls,
+        home: str | Path | None = "",
+        *,
+        start: bool = True,
+        time_skipping: bool = False,
+        metrics: str | None = None,
     ) -> Client:
         """A client of the server that comes with the package; it is started when it does not run.
 
@@ -82,9 +88,12 @@ class Client:
                 `.holdfast` here. `None`: in memory, gone with the last client.
             start: Whether to start the server. Without, connecting raises `Unavailable` when none runs.
             time_skipping: For tests, in memory only: long waits pass at once.
+            metrics: Where this process serves metrics for Prometheus, such as `127.0.0.1:9464`. Default: nowhere.
         """
         folder = None if home is None else load(home or None).home
-        return cls(lambda: connect_embedded(folder, start=start, time_skipping=time_skipping))
+        return cls(
+            lambda: connect_embedded(folder, start=start, time_skipping=time_skipping, metrics=metrics)
+        )
 
     @classmethod
     def connect(
@@ -95,6 +104,7 @@ class Client:
         api_key: str | None = None,
         tls: bool | TLSConfig | None = None,
         profile: str | None = None,
+        metrics: str | None = None,
     ) -> Client:
         """A client of a Temporal cluster or of Temporal Cloud.
 
@@ -107,9 +117,12 @@ class Client:
             api_key: For Temporal Cloud.
             tls: Whether to use TLS, or how.
             profile: The profile of the configuration file.
+            metrics: As for `embedded`.
         """
         return cls(
-            lambda: connect_cluster(address, namespace=namespace, api_key=api_key, tls=tls, profile=profile)
+            lambda: connect_cluster(
+                address, namespace=namespace, api_key=api_key, tls=tls, profile=profile, metrics=metrics
+            )
         )
 
     @classmethod
@@ -163,6 +176,11 @@ class Client:
     def data(self) -> StepData:
         """Reads results, large ones included."""
         return self._open.data
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """What this client and the workers on it send of themselves."""
+        return self._open.telemetry
 
     @property
     def address(self) -> str:

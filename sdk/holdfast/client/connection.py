@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client as TemporalClient
 from temporalio.converter import DataConverter
-from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError, TLSConfig
 
 from holdfast.engine.data.step_data import StepData
 from holdfast.engine.embedded import Attachment, attach
 from holdfast.engine.inbox import DAG, PAUSED, WAITING
+from holdfast.engine.telemetry.telemetry import Telemetry
 from holdfast.errors import InvalidConfiguration, Unavailable
 from holdfast.settings import Settings, load
 
@@ -29,6 +28,7 @@ class Connection:
     home: Path | None = None
     searchable: bool = False
     attachment: Attachment | None = None
+    telemetry: Telemetry = field(default_factory=Telemetry)
     data: StepData = field(init=False)
 
     def __post_init__(self) -> None:
@@ -36,29 +36,30 @@ class Connection:
 
     async def close(self) -> None:
         """Give back the place at the embedded server."""
+        await self.telemetry.flush()
         if self.attachment is not None:
             await self.attachment.close()
 
 
-@functools.cache
-def _runtime() -> Runtime:
-    """Temporal's native part, whose warnings would stand among the output of the user's program."""
-    quiet = TelemetryFilter(core_level="ERROR", other_level="ERROR")
-    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=quiet)))
-
-
-async def connect_embedded(home: Path | None, *, start: bool, time_skipping: bool) -> Connection:
+async def connect_embedded(
+    home: Path | None, *, start: bool, time_skipping: bool, metrics: str | None
+) -> Connection:
     """Attach to the server of a home.
 
     Raises:
         Unavailable, InvalidConfiguration: It does not run and may not or cannot be started.
     """
+    telemetry = Telemetry.of(load(home).otel, metrics=metrics)
     attachment = await attach(home, start=start, time_skipping=time_skipping)
     info, settings = attachment.info, load(home)
     converter = data_converter(settings, storage=settings.storage or info.blobs)
     try:
         temporal = await TemporalClient.connect(
-            info.address, namespace=info.namespace, data_converter=converter, runtime=_runtime()
+            info.address,
+            namespace=info.namespace,
+            data_converter=converter,
+            runtime=telemetry.runtime,
+            interceptors=telemetry.interceptors,
         )
     except RuntimeError as exc:
         await attachment.close()
@@ -74,6 +75,7 @@ async def connect_embedded(home: Path | None, *, start: bool, time_skipping: boo
         home=info.home,
         searchable=True,
         attachment=attachment,
+        telemetry=telemetry,
     )
 
 
@@ -84,6 +86,7 @@ async def connect_cluster(
     api_key: str | None,
     tls: bool | TLSConfig | None,
     profile: str | None,
+    metrics: str | None,
 ) -> Connection:
     """Connect to a cluster; what is not given comes from Temporal's own configuration.
 
@@ -101,14 +104,25 @@ async def connect_cluster(
     config.update({key: value for key, value in given.items() if value is not None})  # type: ignore[typeddict-item]
     target = config.setdefault("target_host", "127.0.0.1:7233")
     settings = load()
+    telemetry = Telemetry.of(settings.otel, metrics=metrics)
     converter = data_converter(settings, storage=settings.storage)
     try:
-        temporal = await TemporalClient.connect(**config, data_converter=converter, runtime=_runtime())
+        temporal = await TemporalClient.connect(
+            **config,
+            data_converter=converter,
+            runtime=telemetry.runtime,
+            interceptors=telemetry.interceptors,
+        )
     except RuntimeError as exc:
         raise Unavailable(f"Temporal at {target} does not answer: {exc}") from exc
     except ValueError as exc:
         raise InvalidConfiguration(f"address={target!r} is none, write host:port ({exc})") from exc
-    return Connection(temporal=temporal, address=target, searchable=await has_search_attributes(temporal))
+    return Connection(
+        temporal=temporal,
+        address=target,
+        searchable=await has_search_attributes(temporal),
+        telemetry=telemetry,
+    )
 
 
 async def connect_wrapped(temporal: TemporalClient) -> Connection:

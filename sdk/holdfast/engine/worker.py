@@ -23,6 +23,8 @@ from holdfast.engine.handover import MAX_LOCAL
 from holdfast.engine.health import HealthServer
 from holdfast.engine.keyed_limits import KeyedLimits
 from holdfast.engine.parts import Parts
+from holdfast.engine.telemetry.figures import Figures, WorkerFigures
+from holdfast.engine.telemetry.watch import Watch
 from holdfast.errors import InvalidConfiguration, Unavailable
 from holdfast.options import DEFAULT_QUEUE, check_duration
 from holdfast.secrets import Given
@@ -109,6 +111,8 @@ class Worker:
         host = self._parts.host(client.temporal.data_converter)
         host.limits = self._limits = KeyedLimits(client.temporal)
         self._heartbeats = self._parts.heartbeats(host)
+        self._figures = Figures(max_steps * len(self.queues))
+        watch = Watch([self._figures, *client.telemetry.observers], client.telemetry.tracing)
         activities = self._parts.activities(host)
         self._health = HealthServer(health_port) if health_port is not None else None
         self._stop: asyncio.Event | None = None
@@ -121,7 +125,7 @@ class Worker:
                 activities=activities,
                 activity_executor=self._threads,
                 workflow_runner=self._parts.runner,
-                interceptors=[self._heartbeats],
+                interceptors=[self._heartbeats, watch],
                 max_concurrent_activities=max_steps,
                 max_concurrent_local_activities=MAX_LOCAL,
                 max_concurrent_workflow_tasks=max_workflow_tasks,
@@ -152,6 +156,11 @@ class Worker:
     def blocked_count(self) -> int:
         """How often a step of this worker held the loop for over a second."""
         return self._heartbeats.blocked_count
+
+    @property
+    def figures(self) -> WorkerFigures:
+        """What it does now: steps and runs a second, latencies, failures, slots, CPU and memory."""
+        return self._figures.now()
 
     @property
     def health_port(self) -> int | None:

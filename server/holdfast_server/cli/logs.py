@@ -24,7 +24,7 @@ _CHATTY = (
     "openai",
     "urllib3",
 )
-"""Libraries whose DEBUG messages hold whole requests."""
+"""Libraries whose messages quote requests, at DEBUG whole ones."""
 
 
 class _Formatter(logging.Formatter):
@@ -110,4 +110,4 @@ def set_up_logging(level: str, form: str = "text") -> None:
         level=min(logging.INFO, logging.getLevelNamesMapping()[level]), handlers=[handler], force=True
     )
     for name in _CHATTY:
-        logging.getLogger(name).setLevel(logging.INFO)
+        logging.getLogger(name).setLevel(logging.INFO if debug else logging.WARNING)
