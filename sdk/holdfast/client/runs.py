@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from holdfast.states import RunState
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from holdfast.client.bulk import BulkAction, BulkReport
     from holdfast.client.client import Client
     from holdfast.client.description import RunDescription
     from holdfast.store.audit_log import Action
@@ -198,6 +199,77 @@ class Runs:
         return await self._client.store.call(
             list_actions, run_id=run_id, who=by, what=what, limit=limit, before=before
         )
+
+    async def bulk(
+        self,
+        action: BulkAction,
+        filter: RunFilter,
+        *,
+        reason: str = "",
+        by: str | None = None,
+        max_runs: int = 1000,
+        concurrency: int = 10,
+        dry_run: bool = False,
+        progress: Callable[[BulkReport], None] | None = None,
+    ) -> BulkReport:
+        """Do one thing to all runs of the history that fit a filter, newest first; runs that start meanwhile are left
+        alone. How far it has come is noted in the record of actions after each hundred: an operation that was
+        interrupted is continued by `continue_bulk`.
+
+        Args:
+            action: `"cancel"`, `"terminate"`, `"pause"` or `"resume"` (of open runs), or `"retry"` (of runs that ended
+                without a result).
+            filter: Which runs.
+            reason: Why, for the record.
+            by: Who does it. Default: the user of this machine.
+            max_runs: Where more fit, nothing is done.
+            concurrency: How many at a time, 1 to 100.
+            dry_run: Only tell how many fit, with the newest ten as `examples`.
+            progress: Called now and then.
+
+        Raises:
+            InvalidInput: More than `max_runs` fit, or there is no such action.
+            Unavailable: No indexer has read this namespace yet, or Temporal or the database does not answer.
+            InvalidConfiguration: There is no database, or that of another namespace.
+        """
+        from holdfast.client import bulk
+
+        if dry_run:
+            return await bulk.preview_bulk(self._client, action, filter)
+        return await bulk.begin(
+            self._client,
+            action,
+            filter,
+            reason=reason,
+            by=by,
+            max_runs=max_runs,
+            concurrency=concurrency,
+            progress=progress,
+        )
+
+    async def continue_bulk(
+        self,
+        bulk_id: int,
+        *,
+        concurrency: int = 10,
+        progress: Callable[[BulkReport], None] | None = None,
+    ) -> BulkReport:
+        """Go on with a bulk operation that was interrupted; one that has ended only tells its report. Of the hundred
+        runs at which it was interrupted, those that it was done to already are skipped, or get the same request once
+        more where that changes nothing: none is retried twice.
+
+        Args:
+            bulk_id: `id` of its report, also in the record of actions.
+            concurrency: How many at a time, 1 to 100.
+            progress: Called now and then.
+
+        Raises:
+            NotFound: There is none of that id.
+            Unavailable, InvalidConfiguration: As `bulk`.
+        """
+        from holdfast.client import bulk
+
+        return await bulk.resume(self._client, bulk_id, concurrency=concurrency, progress=progress)
 
     async def lag(self) -> timedelta | None:
         """How far the history is behind Temporal; `None` where there is none."""

@@ -1,0 +1,345 @@
+"""What has failed for good: look at it, do it again, or give it up."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import contextlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from holdfast.client.actions import recorded
+from holdfast.client.start import unavailable
+from holdfast.errors import AlreadyStarted, HoldfastError, InvalidInput, NotFound, Unavailable
+from holdfast.jsonable import Jsonable
+from holdfast.options import DEFAULT_QUEUE, UNSET
+
+if TYPE_CHECKING:
+    from holdfast.client.client import Client
+    from holdfast.store.dead_letters import DeadLetter, Kind, LetterGroup, Status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Redriven(Jsonable):
+    """What came of redriving many dead letters."""
+
+    matched: int
+    done: int = 0
+    failed: int = 0
+    problems: list[str] = field(default_factory=list[str])
+    """Of the first twenty that failed: which, and why."""
+
+
+class DeadLetters:
+    """`client.dead_letters`: failed runs, failed compensations, terminated runs with open compensations, and triggers
+    that could not be delivered. An indexer makes them; runs that another run has started are their parent's affair."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def list(
+        self,
+        *,
+        status: Status | None = None,
+        kind: Kind | None = None,
+        fingerprint: str | None = None,
+        workflow: str | None = None,
+        run_id: str | None = None,
+        limit: int = 100,
+        before: int | None = None,
+    ) -> builtins.list[DeadLetter]:
+        """Dead letters, the newest first.
+
+        Args:
+            status: `"pending"`, `"retrying"`, `"resolved"` or `"abandoned"`. Default: all.
+            kind: `"run"`, `"compensation"` or `"trigger"`.
+            fingerprint: Only those with this error.
+            workflow: Only those of this workflow or DAG.
+            run_id: Only those of this run.
+            limit: How many at most.
+            before: Only those before this one: the `id` of the last of a page.
+
+        Raises:
+            Unavailable: No indexer has read this namespace yet, or the database does not answer.
+            InvalidConfiguration: There is no database, or that of another namespace.
+        """
+        from holdfast.store.dead_letters import LetterFilter, list_letters
+
+        chosen = LetterFilter(
+            status=status, kind=kind, fingerprint=fingerprint, workflow=workflow, run_id=run_id
+        )
+        return await self._client.store.read(list_letters, chosen, limit=limit, before=before)
+
+    async def groups(
+        self,
+        *,
+        status: Status | None = "pending",
+        kind: Kind | None = None,
+        workflow: str | None = None,
+        limit: int = 100,
+    ) -> builtins.list[LetterGroup]:
+        """Dead letters by their error, the most frequent first, each with its newest letter.
+
+        Args:
+            status: Only those of this status; `None`: all.
+            kind: Only those of this kind.
+            workflow: Only those of this workflow or DAG.
+            limit: How many groups at most.
+
+        Raises:
+            Unavailable, InvalidConfiguration: As `list`.
+        """
+        from holdfast.store.dead_letters import LetterFilter, group_letters
+
+        chosen = LetterFilter(status=status, kind=kind, workflow=workflow)
+        return await self._client.store.read(group_letters, chosen, limit=limit)
+
+    async def count(
+        self,
+        *,
+        status: Status | None = "pending",
+        kind: Kind | None = None,
+        fingerprint: str | None = None,
+        workflow: str | None = None,
+    ) -> int:
+        """How many dead letters there are.
+
+        Raises:
+            Unavailable, InvalidConfiguration: As `list`.
+        """
+        from holdfast.store.dead_letters import LetterFilter, count_letters
+
+        chosen = LetterFilter(status=status, kind=kind, fingerprint=fingerprint, workflow=workflow)
+        return await self._client.store.read(count_letters, chosen)
+
+    async def get(self, letter: int) -> DeadLetter:
+        """One dead letter by its id.
+
+        Raises:
+            NotFound: There is none.
+            Unavailable, InvalidConfiguration: As `list`.
+        """
+        from holdfast.store.dead_letters import get_letter
+
+        return await self._client.store.read(get_letter, letter)
+
+    async def redrive(
+        self, letter: int, *, input: Any = UNSET, reason: str = "", by: str | None = None
+    ) -> DeadLetter:
+        """Do again what has failed. When it completes, the indexer resolves the letter; when it fails again, the letter
+        is pending again.
+
+        Without another input the run itself goes on, as with `run.retry()`. With one, a new run is started that is
+        given what steps have done with the same arguments, as with `run.fork(input=...)`. Where Temporal has deleted
+        the run, a new one is started from its beginning, by the name of its workflow and with the input that the
+        history kept.
+
+        Args:
+            letter: Its id.
+            input: Another input: the argument, or the list of them where the workflow takes several.
+            reason: Why, for the record of actions.
+            by: Who does it. Default: the user of this machine.
+
+        Returns:
+            The letter, `retrying`; `redriven_as` names the new run, if it is one.
+
+        Raises:
+            NotFound: There is no such letter.
+            InvalidInput: It is settled, or its run goes on already; it is a compensation, which is not run by itself;
+                the input cannot be; or of a run that Temporal has deleted not all of the input was kept.
+            Unavailable, InvalidConfiguration: As `list`.
+        """
+        from holdfast.store.dead_letters import claim_letter, decide_letter
+
+        found = await self.get(letter)
+        await self._check(found)
+        subject = await self._subject(found)
+        new_id = None if subject is not None and input is UNSET else _new_id(found)
+        values = _values(found, input) if subject is None else []
+        call = self._client.store.call
+        successor = new_id or (subject if subject == found.redriven_as else None)
+        claimed = await call(claim_letter, letter, redriven_as=successor, expected=found.status)
+        facts = {"letter": letter, "redriven_as": new_id, "input_edited": input is not UNSET}
+        try:
+            async with recorded(
+                self._client, "redrive", run_id=found.run_id, why=reason, by=by, details=facts
+            ):
+                if subject is None:
+                    await self._start(claimed, new_id or "", values)
+                elif new_id is None:
+                    await self._client.get(subject).retry(by=by or "", reason=reason)
+                else:
+                    await self._client.get(subject).fork(input=input, id=new_id, by=by or "", reason=reason)
+        except HoldfastError as error:
+            said = f"redriving failed: {error}"
+            await call(decide_letter, letter, "pending", said, among=("retrying",))
+            raise
+        return claimed
+
+    async def redrive_many(
+        self,
+        *,
+        kind: Kind | None = "run",
+        fingerprint: str | None = None,
+        workflow: str | None = None,
+        rate: float = 10.0,
+        max_letters: int = 1000,
+        reason: str = "",
+        by: str | None = None,
+        progress: Callable[[Redriven], None] | None = None,
+    ) -> Redriven:
+        """Redrive all pending letters that fit, the oldest first, without another input.
+
+        It may be stopped at any time and called again: what was redriven is no longer pending.
+
+        Args:
+            kind: Only those of this kind; compensations are not redriven.
+            fingerprint: Only those with this error.
+            workflow: Only those of this workflow or DAG.
+            rate: How many a second at most.
+            max_letters: How many at most; where more fit, nothing is done.
+            reason: Why, for the record of actions.
+            by: Who does it. Default: the user of this machine.
+            progress: Called after each.
+
+        Raises:
+            InvalidInput: More than `max_letters` fit, or the rate is none.
+            Unavailable, InvalidConfiguration: As `list`.
+        """
+        if not rate > 0:
+            raise InvalidInput(f"rate={rate}: use more than 0 a second")
+        count = await self.count(kind=kind, fingerprint=fingerprint, workflow=workflow)
+        if count > max_letters:
+            raise InvalidInput(
+                f"{count} dead letters fit, and max_letters is {max_letters}: name another maximum"
+            )
+        letters = await self.list(
+            status="pending", kind=kind, fingerprint=fingerprint, workflow=workflow, limit=max_letters
+        )
+        done, problems, failed_count = 0, list[str](), 0
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        for number, letter in enumerate(reversed(letters)):
+            await asyncio.sleep(max(begun + number / rate - loop.time(), 0))
+            try:
+                await self.redrive(letter.id, reason=reason, by=by)
+                done += 1
+            except Unavailable:
+                raise
+            except HoldfastError as error:
+                failed_count += 1
+                problems += [f"{letter.id} ({letter.run_id}): {error}"] if failed_count <= 20 else []
+            if progress is not None:
+                progress(Redriven(matched=len(letters), done=done, failed=failed_count, problems=problems))
+        return Redriven(matched=len(letters), done=done, failed=failed_count, problems=problems)
+
+    async def discard(self, letter: int, reason: str, *, by: str | None = None) -> DeadLetter:
+        """Give a letter up: it is `abandoned`, with the reason. What has failed is not touched.
+
+        Args:
+            letter: Its id.
+            reason: Why; it must be given.
+            by: Who does it. Default: the user of this machine.
+
+        Raises:
+            NotFound: There is no such letter.
+            InvalidInput: It is settled, or no reason is given.
+            Unavailable, InvalidConfiguration: As `list`.
+        """
+        from holdfast.store.dead_letters import decide_letter
+
+        if not reason.strip():
+            raise InvalidInput("a dead letter is discarded for a reason: say which")
+        found = await self.get(letter)
+        async with recorded(
+            self._client, "discard", run_id=found.run_id, why=reason, by=by, details={"letter": letter}
+        ):
+            return await self._client.store.call(decide_letter, letter, "abandoned", reason)
+
+    async def _check(self, letter: DeadLetter) -> None:
+        if letter.kind == "compensation":
+            raise InvalidInput(
+                f"dead letter {letter.id} is the compensation {_payload(letter).get('step')!r} of run "
+                f"{letter.run_id!r}, and compensations are not run by themselves: undo it by hand and discard the "
+                "letter, or let the run go on with run.retry()"
+            )
+        if letter.status not in ("pending", "retrying"):
+            raise InvalidInput(f"dead letter {letter.id} is {letter.status}: there is nothing to redrive")
+        run = letter.redriven_as or letter.run_id
+        if letter.status == "retrying" and run is not None:
+            # Whoever redrove it may have been killed before it did so; then it may be done again.
+            try:
+                state = await self._client.get(run).status()
+            except NotFound:
+                return
+            if not state.closed or state.value == "completed":
+                raise InvalidInput(
+                    f"dead letter {letter.id} is retrying already, as run {run!r} ({state.value})"
+                )
+
+    async def _subject(self, letter: DeadLetter) -> str | None:
+        """The run that goes on or is forked: the one that did it anew, else the one that failed; `None` if Temporal has
+        neither."""
+        for run in (letter.redriven_as, letter.run_id):
+            if run is not None:
+                with contextlib.suppress(NotFound):
+                    await self._client.get(run).status()
+                    return run
+        return None
+
+    async def _start(self, letter: DeadLetter, new_id: str, values: builtins.list[Any]) -> None:
+        from temporalio.exceptions import WorkflowAlreadyStartedError
+        from temporalio.service import RPCError
+
+        queue = _payload(letter).get("queue") or DEFAULT_QUEUE
+        try:
+            await self._client.temporal.start_workflow(
+                letter.workflow, args=values, id=new_id, task_queue=queue
+            )
+        except WorkflowAlreadyStartedError as error:
+            raise AlreadyStarted(f"run {new_id!r} exists already", run=self._client.get(new_id)) from error
+        except RPCError as error:
+            raise unavailable(error) from error
+
+
+def _new_id(letter: DeadLetter) -> str:
+    name = letter.run_id or letter.workflow or "redrive"
+    return f"{name[:180]}.redrive-{letter.id}-{letter.attempts + 1}"
+
+
+def _values(letter: DeadLetter, input: Any) -> list[Any]:
+    """The arguments of a run that is started anew.
+
+    Raises:
+        InvalidInput: They are not known, or do not fit.
+    """
+    payload = _payload(letter)
+    kept: list[Any] = payload.get("input") or []
+    if payload.get("dag"):
+        raise InvalidInput(
+            f"Temporal has deleted run {letter.run_id!r}, and with it the document of the DAG "
+            f"{letter.workflow!r}: start it again by hand, and discard the letter"
+        )
+    if input is not UNSET:
+        if len(kept) == 1:
+            return [input]
+        values: list[Any] = list(cast("list[Any]", input)) if isinstance(input, list | tuple) else []
+        if not isinstance(input, list | tuple) or (kept and len(values) != len(kept)):
+            raise InvalidInput(
+                f"workflow {letter.workflow!r} takes {len(kept)} arguments: give a list of all"
+            )
+        return values
+    if letter.kind == "trigger":
+        return kept
+    if not all(given["complete"] for given in kept):
+        raise InvalidInput(
+            f"Temporal has deleted run {letter.run_id!r}, and the history keeps only the beginning of its input: "
+            "give the input"
+        )
+    return [json.loads(given["text"]) for given in kept]
+
+
+def _payload(letter: DeadLetter) -> dict[str, Any]:
+    return letter.payload or {}
