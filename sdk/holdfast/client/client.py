@@ -20,6 +20,7 @@ from holdfast.authoring.workflow import Workflow
 from holdfast.client.analytics import Analytics
 from holdfast.client.approvals import Approvals
 from holdfast.client.connection import Connection, connect_cluster, connect_embedded, connect_wrapped
+from holdfast.client.dead_letters import DeadLetters
 from holdfast.client.events import Events
 from holdfast.client.quiet_exit import mark_use
 from holdfast.client.run import Run
@@ -53,6 +54,7 @@ class Client:
     Attributes:
         runs: All runs.
         approvals: Open approvals.
+        dead_letters: What has failed for good.
         steps: Deferred steps.
         workflows: Stored workflows: documents in versions.
         events: What happens to runs, and what is published, as it comes.
@@ -66,6 +68,7 @@ class Client:
         self._served: Counter[str] = Counter()
         self.runs = Runs(self)
         self.approvals = Approvals(self)
+        self.dead_letters = DeadLetters(self)
         self.steps = Steps(self)
         self.workflows = Workflows(self)
         self.events = Events(self)
