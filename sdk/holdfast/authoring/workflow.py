@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from datetime import timedelta
 from types import CodeType, FunctionType
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
@@ -17,6 +17,8 @@ from holdfast.authoring.signature import Signature, where
 from holdfast.authoring.step import Step
 from holdfast.errors import InvalidWorkflow, NotInWorkflow
 from holdfast.options import DEFAULT_QUEUE, UNSET, WorkflowOptions, changed
+from holdfast.triggers.declared import On, Trigger
+from holdfast.triggers.declared import declared as declared_triggers
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,9 +43,17 @@ class Workflow(Generic[P, R]):
         fn: The plain function, for unit tests.
         name: The name under which workers serve it.
         options: The options in force.
+        triggers: What it declares to start it, by name.
     """
 
-    def __init__(self, fn: Callable[..., Any], *, name: str | None, options: WorkflowOptions) -> None:
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        *,
+        name: str | None,
+        options: WorkflowOptions,
+        triggers: Sequence[Trigger | On] = (),
+    ) -> None:
         self.fn = fn
         self.signature = Signature(fn, kind="workflow", error=InvalidWorkflow)
         if not inspect.iscoroutinefunction(fn):
@@ -64,6 +74,7 @@ class Workflow(Generic[P, R]):
             raise InvalidWorkflow(f"{where(fn)}: a workflow takes no Depends(...); ask for it in a step")
         self.name = name or fn.__name__
         self.options = options
+        self.triggers: Mapping[str, Trigger] = declared_triggers(triggers, self.name) if triggers else {}
         self.child_id: str | None = None
         self.queries: dict[str, Handler] = {}
         self.updates: dict[str, Handler] = {}
@@ -207,8 +218,16 @@ def workflow(
     task_timeout: timedelta | None = None,
     sandboxed: bool = True,
     versioning: str | None = None,
+    triggers: Sequence[Trigger | On] = (),
 ) -> WorkflowDecorator: ...
-def workflow(fn: Callable[..., Any] | None = None, /, *, name: str | None = None, **options: Any) -> Any:
+def workflow(
+    fn: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    triggers: Sequence[Trigger | On] = (),
+    **options: Any,
+) -> Any:
     """Make an async function a durable workflow.
 
     Its code must do the same when it is run again on the same results: no clock, chance or I/O. Use `now`, `uuid4`,
@@ -217,17 +236,22 @@ def workflow(fn: Callable[..., Any] | None = None, /, *, name: str | None = None
     Args:
         fn: An async function whose parameters and result have types that travel as JSON.
         name: The name in histories. Default: the function's.
+        triggers: What starts runs of it, such as `Cron("0 9 * * *")`; workers that serve it register them.
         **options: The fields of `WorkflowOptions`: `queue` (default `"default"`), `timeout`, `task_timeout`,
             `sandboxed` (default true), `versioning`.
 
     Raises:
         InvalidWorkflow: The function is not async, is a lambda or a generator, or misses a type.
         InvalidConfiguration: An option cannot work.
+        InvalidInput: A trigger cannot be.
     """
 
     def declare(function: Callable[..., Any]) -> Workflow[..., Any]:
         declared: Workflow[..., Any] = Workflow(
-            function, name=name, options=changed(WorkflowOptions(), options, also=("name",))
+            function,
+            name=name,
+            options=changed(WorkflowOptions(), options, also=("name", "triggers")),
+            triggers=triggers,
         )
         if scope.reimporting():
             scope.publish(declared)

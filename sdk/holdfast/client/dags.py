@@ -28,16 +28,9 @@ def dag_start(dag: object, args: Sequence[Any]) -> tuple[Workflow[..., Any], Seq
     Raises:
         InvalidInput: It is no DAG, a wrong one, or does not take this input.
     """
-    if not isinstance(dag, Dag | DagSpec):
-        raise InvalidInput(f"{dag!r} is no workflow: decorate the function with @workflow")
+    spec = checked_dag(dag)
     if len(args) > 1:
-        raise InvalidInput(f"dag {dag.name!r} takes one input, got {len(args)}")
-    if isinstance(dag, Dag):
-        spec = dag.compile()
-    else:
-        spec = dag
-        ensure_valid_here(spec)
-    spec = with_executor_defaults(spec)
+        raise InvalidInput(f"dag {spec.name!r} takes one input, got {len(args)}")
     given = args[0] if args else None
     if spec.input_schema is not None:
         try:
@@ -45,6 +38,22 @@ def dag_start(dag: object, args: Sequence[Any]) -> tuple[Workflow[..., Any], Seq
         except PydanticSerializationError as exc:
             raise InvalidInput(f"the input of dag {spec.name!r} cannot be written as JSON: {exc}") from exc
     return dag_call(spec, given)
+
+
+def checked_dag(dag: object) -> DagSpec:
+    """The document of a DAG, complete and checked.
+
+    Raises:
+        InvalidInput: It is no DAG, or a wrong one.
+    """
+    if not isinstance(dag, Dag | DagSpec):
+        raise InvalidInput(f"{dag!r} is no workflow: decorate the function with @workflow")
+    if isinstance(dag, Dag):
+        spec = dag.compile()
+    else:
+        spec = dag
+        ensure_valid_here(spec)
+    return with_executor_defaults(spec)
 
 
 def with_executor_defaults(spec: DagSpec) -> DagSpec:

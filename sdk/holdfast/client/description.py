@@ -162,6 +162,9 @@ class RunDescription(Jsonable):
     parent: str | None = None
     """The id of the run that started it."""
 
+    trigger: str | None = None
+    """The name of the trigger that started it."""
+
     attempt: int = 1
     """Which attempt of the run it is, if the run as a whole is retried."""
 

@@ -7,6 +7,8 @@ from typing import Any
 from holdfast.authoring.workflow import Workflow
 
 SPEC_MEMO = "holdfast.spec"
+TRIGGER_MEMO = "holdfast.trigger"
+"""Which trigger started the run (`name`), and how many runs in a row were started by one another's events (`depth`)."""
 
 
 def spec_memo(definition: Workflow[..., Any], *, stored: bool, restart: str | None = None) -> dict[str, Any]:

@@ -86,7 +86,9 @@ def put_trigger(
         }
         old = connection.execute(select(triggers).where(triggers.c.name == name)).mappings().first()
         if old is not None and not replace:
-            raise Conflict(f"trigger {name!r} exists already; change it with update, or give if_exists='replace'")
+            raise Conflict(
+                f"trigger {name!r} exists already; change it with update, or give if_exists='replace'"
+            )
         if old is not None:
             connection.execute(update(triggers).where(triggers.c.name == name).values(values))
             return _read({**old, **values})

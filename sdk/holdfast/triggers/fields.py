@@ -52,7 +52,7 @@ HOUR: Final = Field(name="hour", low=0, high=23)
 DAY_OF_MONTH: Final = Field(name="day of month", low=1, high=31)
 MONTH: Final = Field(name="month", low=1, high=12, names=_MONTHS)
 DAY_OF_WEEK: Final = Field(name="day of week", low=0, high=7, names=_DAYS)
-YEAR: Final = Field(name="year", low=2000, high=2199)
+YEAR: Final = Field(name="year", low=2000, high=2100)
 FIELDS: Final = (SECOND, MINUTE, HOUR, DAY_OF_MONTH, MONTH, YEAR, DAY_OF_WEEK)
 
 

@@ -78,6 +78,7 @@ def _head(run: RunDescription, ui_url: str | None) -> Table:
     line("queue", run.queue)
     line("build", run.build_id)
     line("parent", run.parent)
+    line("trigger", run.trigger)
     line("children", ", ".join(run.children))
     line("input", ", ".join(preview.text for preview in run.input))
     line("result", run.result.text if run.result else None)

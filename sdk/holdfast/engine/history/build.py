@@ -22,6 +22,7 @@ from holdfast.engine.history.payloads import RUN_PREVIEW_BYTES, Opened
 from holdfast.engine.history.sentences import LOCAL_STEPS_NOTE, waiting_for
 from holdfast.engine.history.timeline import read_events
 from holdfast.engine.history.times import known
+from holdfast.engine.start_memo import TRIGGER_MEMO
 from holdfast.states import RunState, StepState
 
 PAUSED_STATUS = WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_PAUSED
@@ -123,6 +124,7 @@ class _Builder:
             pending_compensations=self.pending_compensations(steps, compensable, state),
             children=list(line.children.values()),
             parent=start.parent_workflow_execution.workflow_id or info.parent_execution.workflow_id or None,
+            trigger=_text(_mapping(opened.json(line.memo.get(TRIGGER_MEMO))).get("name")),
             attempt=max(start.attempt, 1),
             history_event_count=max(line.event_count, info.history_length),
             history_size_bytes=info.history_size_bytes,

@@ -30,8 +30,12 @@ from holdfast.engine.history.payloads import Opened, failure_payloads, open_payl
 from holdfast.engine.history.sentences import asks_to_decide
 from holdfast.engine.history.stuck import reason
 from holdfast.engine.history.timeline import read_events
+from holdfast.engine.start_memo import TRIGGER_MEMO
 from holdfast.errors import NotFound
 from holdfast.states import RunState
+
+_NEEDED = (WAITS_MEMO, COMPENSATING_MEMO, CARRY_MEMO, TRIGGER_MEMO)
+"""What is read of a run's memo to describe it."""
 
 
 async def describe_run(
@@ -153,7 +157,7 @@ async def _open(
     client: Client, workflow_id: str, line: Timeline, description: DescribeWorkflowExecutionResponse
 ) -> Opened:
     context = WorkflowSerializationContext(namespace=client.namespace, workflow_id=workflow_id)
-    needed = [line.memo[key] for key in (WAITS_MEMO, COMPENSATING_MEMO, CARRY_MEMO) if key in line.memo]
+    needed = [line.memo[key] for key in _NEEDED if key in line.memo]
     return await open_payloads(
         client.data_converter.with_context(context), _payloads(line, description), needed
     )

@@ -1,0 +1,84 @@
+"""From what has happened to the run that a trigger starts for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from temporalio.client import Client as TemporalClient
+
+from holdfast.client.trigger_schedule import run_prefix
+from holdfast.client.trigger_target import Target, start_run, target_from, with_input
+from holdfast.engine.data.step_data import StepData
+from holdfast.triggers.events import Listening, input_of, listening_from, passes
+
+if TYPE_CHECKING:
+    from holdfast.store.triggers import StoredTrigger
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A stored trigger, ready to start runs."""
+
+    stored: StoredTrigger
+
+    @cached_property
+    def on(self) -> Listening:
+        """What it listens to.
+
+        Raises:
+            InvalidInput: This version cannot read it.
+        """
+        return listening_from(self.stored.condition)
+
+    @cached_property
+    def _target(self) -> Target:
+        return target_from(self.stored.target)
+
+    def wants(self, values: Mapping[str, object]) -> bool:
+        """Whether its condition holds; see `passes`."""
+        return passes(self.on, values)
+
+    def run_id(self, identity: str) -> str:
+        """The id of the run that is started for what has this identity."""
+        return run_prefix(self.stored.name) + identity
+
+    async def start(
+        self,
+        temporal: TemporalClient,
+        data: StepData,
+        values: Mapping[str, object],
+        *,
+        identity: str,
+        depth: int,
+        searchable: bool,
+    ) -> bool:
+        """Start the run, unless there is or was one for what has this identity.
+
+        Args:
+            temporal: Where.
+            data: Writes the input.
+            values: `payload` and `event`.
+            identity: Tells what has happened from all else; letters and digits.
+            depth: How many runs in a row were started by one another's events, this one included.
+            searchable: Whether the namespace has our search attributes.
+
+        Returns:
+            Whether it was started.
+
+        Raises:
+            InvalidInput, PayloadTooLarge: The input cannot be made, or does not fit.
+            Unavailable: The server does not answer.
+        """
+        made: Any = input_of(self.on, values)
+        return await start_run(
+            temporal,
+            data,
+            with_input(self._target, self.stored.target, made),
+            run_id=self.run_id(identity),
+            trigger=self.stored.name,
+            depth=depth,
+            searchable=searchable,
+        )
