@@ -128,6 +128,7 @@ class Events:
         after: int | None = None,
         subscription: str | None = None,
         if_lost: Literal["raise", "skip"] = "raise",
+        follow: bool = True,
     ) -> AsyncGenerator[Event]:
         """The events that fit, as they come, for ever: `async for event in client.events.listen(): ...`.
 
@@ -148,6 +149,7 @@ class Events:
                 reader at a time.
             if_lost: What to do when events have been deleted that were not taken: raise `EventsLost`, or go on behind
                 them.
+            follow: Whether to wait for what comes; otherwise the iteration ends with the newest event.
 
         Raises:
             EventsLost: Events after the cursor were deleted. Its `resume_after` is where to go on.
@@ -203,6 +205,8 @@ class Events:
                     while messages:
                         if wanted.fits(message := messages.popleft()):
                             yield message
+                    if not page.more and not follow:
+                        return
                     if not page.more:
                         with contextlib.suppress(TimeoutError):
                             await asyncio.wait_for(woken.wait(), push.patience)

@@ -35,6 +35,13 @@ log = logging.getLogger("holdfast.indexer")
 
 POLL: Final = timedelta(seconds=0.5)
 
+SLOW_POLL: Final = timedelta(seconds=1)
+"""The same after a round that has stored many, and where nothing has come for a while. Each round lists the last seconds
+anew, which costs the engine most when it has least to spare, and a laptop's battery when nobody is there."""
+
+_MANY: Final = 20
+_QUIET_ROUNDS: Final = 60
+
 THOROUGH_EVERY: Final = timedelta(seconds=60)
 """How often a round begins earlier and leaves nothing for later."""
 
@@ -74,7 +81,7 @@ class Indexer:
         leases = Leases(self._database)
         held: frozenset[int] = frozenset()
         lease_until = 0.0
-        failures = 0
+        failures = quiet = 0
 
         async def keep() -> None:
             nonlocal held, lease_until
@@ -93,7 +100,10 @@ class Indexer:
                 delay = POLL.total_seconds()
                 try:
                     if held and time.monotonic() < lease_until:
-                        await self._round(held)
+                        found = await self._round(held)
+                        quiet = 0 if found else quiet + 1
+                        if found > _MANY or quiet > _QUIET_ROUNDS:
+                            delay = SLOW_POLL.total_seconds()
                         self.problem = None
                     failures = 0
                 except HoldfastError as error:
