@@ -169,3 +169,56 @@ def test_the_only_dag_of_an_app_is_run_without_its_name(dags: Cli) -> None:
     (dags.folder / "only_app.py").write_text(app, "utf-8")
     done = dags.process("run", "only_app.py", "--input", "4")
     assert (done.returncode, json.loads(done.stdout)) == (0, 8), done.stderr
+
+
+def test_documents_are_stored_in_versions_and_run(dags: Cli) -> None:
+    name = f"sums-{uuid.uuid4().hex[:6]}"
+    document = {
+        "name": name,
+        "nodes": [
+            {"id": "made", "type": "transform", "config": {"expression": "input + 1", "data": "{{ input }}"}}
+        ],
+    }
+    file = dags.folder / "stored.json"
+    file.write_text(json.dumps(document), "utf-8")
+    first = dags.json("workflows", "push", "stored.json", "--note", "=1+1", "--by", "ann")
+    assert (first["version"], first["is_new"], first["created_by"]) == (1, True, "ann")
+    assert "unchanged" in dags("workflows", "push", "stored.json").stdout
+    assert dags("workflows", "diff", name).returncode == 3
+    document["description"] = "two"
+    file.write_text(json.dumps(document), "utf-8")
+    assert dags("workflows", "push", "stored.json", "--if-version", "7").returncode == 2
+    assert dags.json("workflows", "push", "stored.json", "--if-version", "1")["version"] == 2
+    assert [one["version"] for one in dags.json("workflows", "versions", name)] == [2, 1]
+    differs = dags("workflows", "diff", name)
+    assert differs.returncode == 1
+    assert "+description: two" in differs.stdout
+    assert dags("workflows", "diff", name, "--from", "2").returncode == 0
+    assert "description" not in dags("workflows", "show", name, "--version", "1").stdout
+    assert dags.json("workflows", "show", name)["document"]["description"] == "two"
+    assert name in [one["name"] for one in dags.json("workflows", "list")]
+
+    with dags.background("worker", "dag_app.py") as worker:
+        worker.until(lambda log: "serving" in log)
+        assert dags.json("workflows", "run", name, "--input", "41")["result"] == 42
+        me = [
+            one
+            for one in dags.json("workers")
+            if one["queue"] == "default" and one["pid"] == worker.process.pid
+        ]
+        assert len(me) == 1
+        assert "default" in dags("workers").stdout
+
+    assert dags("workflows", "delete", name).returncode == 0
+    assert dags("workflows", "show", name).returncode == 3
+    assert dags("workflows", "run", name).returncode == 3
+    assert name in [one["name"] for one in dags.json("workflows", "list", "--deleted")]
+    assert dags.json("workflows", "restore", name)["version"] == 2
+    assert dags("workflows", "delete", name).returncode == 0
+
+
+def test_what_cannot_run_is_not_stored(dags: Cli) -> None:
+    done = dags("workflows", "push", "bad.yaml")
+    assert done.returncode == 2
+    assert "HF-D010" in done.stderr
+    assert dags("workflows", "show", "x' OR '1'='1").returncode == 3

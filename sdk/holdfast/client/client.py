@@ -36,6 +36,7 @@ from holdfast.client.start import (
 from holdfast.client.steps import Steps
 from holdfast.client.store import Store
 from holdfast.client.triggers import Triggers
+from holdfast.client.workers import Workers
 from holdfast.client.workflows import Workflows
 from holdfast.engine.children import DAG_WORKFLOW
 from holdfast.engine.data.step_data import StepData
@@ -58,6 +59,7 @@ class Client:
         dead_letters: What has failed for good.
         steps: Deferred steps.
         workflows: Stored workflows: documents in versions.
+        workers: The processes that do the work.
         triggers: What starts runs by itself: times, events, webhooks.
         events: What happens to runs, and what is published, as it comes.
         analytics: What runs were like: counts, rates, durations, costs; exports.
@@ -73,6 +75,7 @@ class Client:
         self.dead_letters = DeadLetters(self)
         self.steps = Steps(self)
         self.workflows = Workflows(self)
+        self.workers = Workers(self)
         self.triggers = Triggers(self)
         self.events = Events(self)
         self.analytics = Analytics(self)

@@ -57,10 +57,11 @@ async def pollers(client: Client, queue: str) -> list[Poller]:
         for poller in answer.pollers
     ]
     oldest = datetime.now(UTC) - _RECENT
-    return [poller for poller in found if poller.last_seen >= oldest and _may_live(poller.identity)]
+    return [poller for poller in found if poller.last_seen >= oldest and may_live(poller.identity)]
 
 
-def _may_live(identity: str) -> bool:
+def may_live(identity: str) -> bool:
+    """Whether a worker may still be there; of one that ran on this machine it is known."""
     match = _IDENTITY.fullmatch(identity)
     if match is None or match[2] != socket.gethostname():
         return True

@@ -17,6 +17,7 @@ from holdfast_server.cli import (
     demo,
     dev,
     doctor,
+    events,
     executors,
     fake_llm,
     gc,
@@ -26,6 +27,7 @@ from holdfast_server.cli import (
     stop,
     stuck,
     worker,
+    workers,
     workflows,
 )
 from holdfast_server.cli import (
@@ -66,6 +68,7 @@ for module in (
     dev,
     run_command,
     worker,
+    workers,
     indexer,
     stuck,
     audit,
@@ -83,6 +86,7 @@ app.add_typer(analytics.app, name="analytics")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(workflows.app, name="workflows")
 app.add_typer(executors.app, name="executors")
+app.add_typer(events.app, name="events")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -97,8 +97,8 @@ async def run(
                 subject.workflow, *subject.values, id=id, if_exists=if_exists, queue=queue, timeout=timeout
             )
             if wait:
-                return await _see_through(started, subject, target, serves=serves)
-        _tell(started, target)
+                return await see_through(started, subject, target, serves=serves)
+        tell(started, target)
         if not target.json and not await _polled(client, queue or subject.queue):
             note(f"no worker polls its queue yet: {subject.served_by}")
     return ExitCode.OK
@@ -124,17 +124,17 @@ class _Subject:
 
 def _subject(app: str, given: Any, *, has_input: bool) -> _Subject:
     if is_document(app):
-        return _dag(one_spec(app), None, given)
+        return subject_of_dag(one_spec(app), None, given)
     target, name = split(app)
     if name:
         module_app = load_app(target)
         for module in module_app.modules:
             if dag := dags_of(module).get(name):
-                return _dag(dag, module_app, given)
+                return subject_of_dag(dag, module_app, given)
     loaded = load_app(app)
     dags = [dag for module in loaded.modules for dag in dags_of(module).values()]
     if not loaded.workflows and len(dags) == 1:
-        return _dag(dags[0], loaded, given)
+        return subject_of_dag(dags[0], loaded, given)
     workflow = loaded.only()
     workflow.check()
     return _Subject(
@@ -146,7 +146,8 @@ def _subject(app: str, given: Any, *, has_input: bool) -> _Subject:
     )
 
 
-def _dag(dag: Dag | DagSpec, app: App | None, given: Any) -> _Subject:
+def subject_of_dag(dag: Dag | DagSpec, app: App | None, given: Any) -> _Subject:
+    """A DAG as what is to be run."""
     from holdfast.engine.dag.flow import dag_workflow
 
     return _Subject(
@@ -162,7 +163,8 @@ async def _polled(client: Client, queue: str) -> bool:
     return bool(await pollers(client, queue))
 
 
-def _tell(run: Run[Any], target: Target) -> None:
+def tell(run: Run[Any], target: Target) -> None:
+    """Print the id of a run that nobody waits for."""
     if target.json:
         print_json({"id": run.id})
     else:
@@ -170,7 +172,8 @@ def _tell(run: Run[Any], target: Target) -> None:
         note(f"look at it: holdfast runs show {run.id}")
 
 
-async def _see_through(run: Run[Any], subject: _Subject, target: Target, *, serves: bool) -> int:
+async def see_through(run: Run[Any], subject: _Subject, target: Target, *, serves: bool) -> int:
+    """Wait for a run, print its result, and return the exit code."""
     note(f"run {run.id}", style="dim")
     result: asyncio.Task[Any] = asyncio.create_task(run.result())
     try:

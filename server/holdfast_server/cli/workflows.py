@@ -1,4 +1,4 @@
-"""`holdfast workflows`: check and draw DAGs."""
+"""`holdfast workflows`: check, draw, store and start DAGs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from holdfast.authoring.catalogue import validate_here
 from holdfast.spec.diagram import of_spec
 from holdfast.spec.finding import Finding
 from holdfast_server.apps import load_app
+from holdfast_server.cli import definitions
 from holdfast_server.cli.command import command
 from holdfast_server.cli.diagrams import Format, Output, print_diagram
 from holdfast_server.cli.exits import ExitCode
@@ -20,10 +21,13 @@ from holdfast_server.cli.output import cell, note, print_json, stdout, table
 from holdfast_server.cli.target import Target
 from holdfast_server.documents import Checked, one_spec, read_dags
 
-app = typer.Typer(help="Check and draw DAGs.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Check, draw, store and start DAGs.", no_args_is_help=True, rich_markup_mode=None)
 
 _WHAT = "A DAG document (JSON or YAML), or a file or module with Dag objects, with :NAME for one of them."
 _WHAT_TO_CHECK = f"{_WHAT} A folder stands for its documents."
+
+
+definitions.add(app)
 
 
 @command(app, "validate", imports=True)

@@ -1,0 +1,204 @@
+"""`holdfast workflows`: stored workflows."""
+
+from __future__ import annotations
+
+import difflib
+import getpass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from holdfast import NotFound
+from holdfast.spec.document import dump_yaml
+from holdfast_server.cli.command import command
+from holdfast_server.cli.duration import duration
+from holdfast_server.cli.exits import ExitCode
+from holdfast_server.cli.output import note, print_json, say, stdout, table, when
+from holdfast_server.cli.run import see_through, subject_of_dag, tell
+from holdfast_server.cli.target import Target
+from holdfast_server.cli.values import read_json
+from holdfast_server.documents import one_spec
+
+if TYPE_CHECKING:
+    from holdfast.store.definitions import WorkflowVersion
+
+_ALL = 100_000
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A stored workflow.", show_default=False)]
+Version = Annotated[
+    int | None, typer.Option("--version", metavar="N", help="Default: the latest.", show_default=False)
+]
+IfVersion = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Only if this is still the latest version.", show_default=False),
+]
+
+
+def add(app: typer.Typer) -> None:
+    """Register the commands."""
+    command(app, "list")(list_)
+    command(app, "push", imports=True)(push)
+    for body in (show, versions, diff, delete, restore, run):
+        command(app, body.__name__)(body)
+
+
+async def list_(
+    target: Target,
+    deleted: Annotated[bool, typer.Option("--deleted", help="Those that are deleted, instead.")] = False,
+) -> None:
+    """The stored workflows, by name."""
+    async with target.connect(start=False) as client:
+        found = await client.workflows.list(limit=_ALL, deleted=deleted)
+    _print(found, target, none="no workflow is stored: holdfast workflows push FILE")
+
+
+async def push(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|APP[:NAME]",
+            help="A DAG document (JSON or YAML), or a file or module with a Dag.",
+            show_default=False,
+        ),
+    ],
+    target: Target,
+    if_version: IfVersion = None,
+    message: Annotated[str | None, typer.Option("--note", "-m", help="What is new in it.")] = None,
+    by: Annotated[str | None, typer.Option(help="Who stores it. Default: this user.")] = None,
+) -> None:
+    """Store a workflow, or its next version. What means the same as the latest version makes none."""
+    spec = one_spec(source)
+    async with target.connect(start=True) as client:
+        made = await client.workflows.push(spec, if_version=if_version, by=by or _user(), note=message)
+    if target.json:
+        print_json({**made.to_dict(), "is_new": made.is_new})
+    else:
+        say(f"{made.name}: version {made.version}{'' if made.is_new else ', unchanged'}")
+
+
+async def show(name: Name, target: Target, version: Version = None) -> None:
+    """The document of a stored workflow, as YAML."""
+    async with target.connect(start=False) as client:
+        found = await client.workflows.get(name, version)
+    if target.json:
+        print_json(found.to_dict())
+        return
+    about = found.version
+    state = f"version {about.version} of {about.latest}, {when(about.created)}"
+    note(" ".join(part for part in (state, about.created_by, about.note) if part), style="dim")
+    say(dump_yaml(found.spec).rstrip("\n"))
+
+
+async def versions(name: Name, target: Target) -> None:
+    """The versions of a stored workflow, the latest first."""
+    async with target.connect(start=False) as client:
+        found = await client.workflows.versions(name, limit=_ALL)
+    _print(found, target, none="")
+
+
+async def diff(
+    name: Name,
+    target: Target,
+    old: Annotated[
+        int | None, typer.Option("--from", metavar="N", help="Default: the one before.", show_default=False)
+    ] = None,
+    new: Annotated[
+        int | None, typer.Option("--to", metavar="N", help="Default: the latest.", show_default=False)
+    ] = None,
+) -> int:
+    """What differs between two versions. Exit code 1 if anything does."""
+    async with target.connect(start=False) as client:
+        after = await client.workflows.get(name, new)
+        last = old if old is not None else after.version.version - 1
+        if last == 0:
+            raise NotFound(f"workflow {name!r} has no version before the first one")
+        before = await client.workflows.get(name, last)
+    lines = difflib.unified_diff(
+        dump_yaml(before.spec).splitlines(),
+        dump_yaml(after.spec).splitlines(),
+        f"{name} version {before.version.version}",
+        f"{name} version {after.version.version}",
+        lineterm="",
+    )
+    text = "\n".join(lines)
+    if target.json:
+        print_json({"from": before.to_dict(), "to": after.to_dict(), "diff": text})
+    elif text:
+        say(text)
+    return ExitCode.FAILED if text else ExitCode.OK
+
+
+async def delete(name: Name, target: Target, if_version: IfVersion = None) -> None:
+    """Delete a stored workflow; its runs go on."""
+    async with target.connect(start=False) as client:
+        await client.workflows.delete(name, if_version=if_version)
+    if target.json:
+        print_json({"name": name, "deleted": True})
+    else:
+        say(f"{name} is deleted")
+        note(f"bring it back: holdfast workflows restore {name}")
+
+
+async def restore(name: Name, target: Target) -> None:
+    """Bring back a stored workflow that was deleted."""
+    async with target.connect(start=False) as client:
+        found = await client.workflows.restore(name)
+    if target.json:
+        print_json(found.to_dict())
+    else:
+        say(f"{name}: version {found.version}")
+
+
+async def run(
+    name: Name,
+    target: Target,
+    input: Annotated[
+        str | None, typer.Option("--input", "-i", metavar="JSON|@FILE|-", help="The input of the run.")
+    ] = None,
+    version: Version = None,
+    id: Annotated[
+        str | None, typer.Option(help="The run's id. Default: the workflow's name and a random part.")
+    ] = None,
+    if_exists: Annotated[
+        Literal["raise", "return", "restart"], typer.Option(help="What to do when the id is known.")
+    ] = "raise",
+    queue: Annotated[str | None, typer.Option(help="The queue whose workers run it.")] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Wait for the end and print the result.")
+    ] = True,
+    timeout: Annotated[
+        timedelta | None, typer.Option(parser=duration, metavar="DURATION", help="The run's time limit.")
+    ] = None,
+) -> int:
+    """Start a run of a stored workflow, wait for it, and print its result as JSON. Workers must serve its steps."""
+    given = read_json(input, option="--input") if input is not None else None
+    async with target.connect(start=True) as client:
+        spec = (await client.workflows.get(name, version)).spec
+        started = await client.workflows.start(
+            name, given, version=version, id=id, if_exists=if_exists, queue=queue, timeout=timeout
+        )
+        if wait:
+            return await see_through(started, subject_of_dag(spec, None, given), target, serves=False)
+        tell(started, target)
+    return ExitCode.OK
+
+
+def _print(found: list[WorkflowVersion], target: Target, *, none: str) -> None:
+    if target.json:
+        print_json([one.to_dict() for one in found])
+    elif found:
+        rows = [
+            [one.name, str(one.version), when(one.created), one.created_by or "", one.note or ""]
+            for one in found
+        ]
+        stdout().print(table(["workflow", "version", "stored", "by", "note"], rows))
+    else:
+        note(none)
+
+
+def _user() -> str | None:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return None
