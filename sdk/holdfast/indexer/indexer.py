@@ -36,8 +36,8 @@ log = logging.getLogger("holdfast.indexer")
 POLL: Final = timedelta(seconds=0.5)
 
 SLOW_POLL: Final = timedelta(seconds=1)
-"""The same after a round that has stored many, and where nothing has come for a while. Each round lists the last seconds
-anew, which costs the engine most when it has least to spare, and a laptop's battery when nobody is there."""
+"""The same after a round that has stored many, and where nothing has come for a while. Each round lists the last
+seconds anew, which costs the engine most when it has least to spare, and a battery when nobody is there."""
 
 _MANY: Final = 20
 _QUIET_ROUNDS: Final = 60
