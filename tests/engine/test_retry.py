@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from holdfast import AlreadyStarted, Client, InvalidInput, NotFound, Run, RunFailed, RunState, Worker
+from holdfast import (
+    AlreadyStarted,
+    Client,
+    InvalidInput,
+    NotFound,
+    Run,
+    RunFailed,
+    RunState,
+    StepState,
+    Worker,
+)
 from holdfast.authoring.waits import Decision
 
 from . import retry_flows as flows
@@ -20,7 +31,7 @@ def ledger(tmp_path: Path) -> str:
     return str(tmp_path / "ledger")
 
 
-async def fail(run: Run[object]) -> None:
+async def fail(run: Run[Any]) -> None:
     with pytest.raises(RunFailed):
         await run.result()
 
@@ -40,6 +51,16 @@ async def test_a_retry_runs_again_what_was_not_done(holdfast_client: Client, led
         assert await run.retry(by="ada", reason="mended") is run
         assert await run.result() == ["did a", "did b", "did x2", "did y2", "did c"]
         assert done(ledger)[7:] == ["c"]
+        described = await run.describe()
+        origin = described.origin
+        assert origin is not None
+        assert (origin.kind, origin.run, origin.by, origin.reason) == ("retry", run.id, "ada", "mended")
+        reused = [step for step in described.steps if step.reused_from]
+        assert {step.reused_from for step in reused} == {origin.execution_id}
+        assert len(reused) == 6
+        assert {step.state for step in described.steps} == {StepState.COMPLETED}
+        assert [step.name for step in described.steps if not step.reused_from] == ["again_broken"]
+        assert "again_local: completed, reused from an earlier execution" in str(described)
         # Nobody knows whether the provider has heard of it: the key is the same.
         assert len(set(keys(ledger, "c"))) == 1
         await replay(run, *flows.SERVED)
@@ -83,7 +104,7 @@ async def test_decisions_and_messages_are_not_asked_for_again(holdfast_client: C
         assert await run.result() == ["blue", "True", "did c"]
 
 
-async def _waits(run: Run[object]) -> bool:
+async def _waits(run: Run[Any]) -> bool:
     return any(wait.name == "ship-it" for wait in (await run.describe()).waits)
 
 
@@ -104,7 +125,7 @@ async def test_children_go_on_too(holdfast_client: Client, ledger: str) -> None:
     assert len(set(keys(ledger, "bad2"))) == 1
 
 
-async def _closed(run: Run[object]) -> bool:
+async def _closed(run: Run[Any]) -> bool:
     return (await run.status()).closed
 
 
@@ -201,7 +222,7 @@ async def test_a_fork_leaves_a_running_run_alone(holdfast_client: Client, ledger
     assert len(set(keys(ledger, "b") + keys(ledger, "c"))) == 4
 
 
-async def _waiting(run: Run[object]) -> bool:
+async def _waiting(run: Run[Any]) -> bool:
     return await run.status() is RunState.WAITING
 
 
@@ -213,3 +234,9 @@ async def test_a_step_with_other_arguments_runs_again(holdfast_client: Client, l
         forked = await run.fork(input=[ledger, "new"])
         assert await forked.result() == "did c"
         assert done(ledger) == ["same", "old", "c", "new", "c"]
+        described = await forked.describe()
+        changed = described.step("again_do", 2)
+        assert changed is not None
+        assert changed.rerun == "its arguments changed"
+        assert "again_do #2: completed" in str(described)
+        assert "rerun because its arguments changed" in str(described)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from pydantic_core import from_json
 from temporalio.api.common.v1 import Memo, Payload, SearchAttributes
@@ -38,6 +38,8 @@ from holdfast.spec.graph import Graph
 from holdfast.spec.model import DagSpec
 
 if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
     from holdfast.client.client import Client
 
 _OF_ONE_EXECUTION: Final = frozenset(
@@ -237,7 +239,7 @@ def _plan(earlier: Earlier, kind: Kind) -> RetryPlan:
     )
 
 
-def _labels(earlier: Earlier, wanted: Any, prefix: str = "") -> Iterator[str]:
+def _labels(earlier: Earlier, wanted: Callable[[Entry], bool], prefix: str = "") -> Iterator[str]:
     for entry in earlier.done.entries.values():
         if entry.key.startswith("holdfast.") or (entry.name.startswith("holdfast.") and not entry.child):
             continue
@@ -322,13 +324,15 @@ def _attributes(started: WorkflowExecutionStartedEventAttributes) -> SearchAttri
 async def _replace_input(client: Client, request: StartWorkflowExecutionRequest, input: Any) -> None:
     name = request.workflow_type.name
     if name == DAG_WORKFLOW:
-        values, adapters, places = [input], [make_adapter(Any)], [1]
+        values: list[Any] = [input]
+        adapters: Sequence[TypeAdapter[Any]] = [make_adapter(Any)]
+        places = [1]
     else:
         known = registry().workflows().get(name)
         count = len(known.signature.names) if known else len(request.input.payloads)
-        if count != 1 and not (isinstance(input, list | tuple) and len(input) == count):
+        if count != 1 and not (isinstance(input, list | tuple) and len(cast("list[Any]", input)) == count):
             raise InvalidInput(f"workflow {name!r} takes {count} arguments: give a list of all")
-        values = [input] if count == 1 else list(input)
+        values = [input] if count == 1 else list(cast("list[Any]", input))
         adapters = known.signature.adapters if known else [make_adapter(Any)] * count
         places = list(range(count))
         while len(request.input.payloads) < count:

@@ -92,10 +92,20 @@ class StepDescription(Jsonable):
     compensates: str | None = None
     """The activity id of the step that it undoes, if it is a compensation."""
 
+    reused_from: str | None = None
+    """Of a retried or forked run: the execution that this step completed in; it did not run in this one."""
+
+    rerun: str | None = None
+    """Why it ran again although it had completed in an earlier execution."""
+
     def __str__(self) -> str:
         name = self.name if self.ordinal == 1 else f"{self.name} #{self.ordinal}"
         facts = [f"{name}: {self.state.value}", f"attempt {self.attempt}", _span(self.duration)]
         error = self.error or (None if self.state.closed else self.last_failure)
+        if self.reused_from:
+            facts = [f"{name}: {self.state.value}", "reused from an earlier execution"]
+        if self.rerun:
+            facts.append(f"rerun because {self.rerun}")
         return ", ".join(filter(None, facts)) + (f": {error}" if error else "")
 
 
@@ -111,6 +121,23 @@ class WaitDescription(Jsonable):
 
     deadline: datetime | None = None
     since: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin(Jsonable):
+    """What a retried or forked run goes on from."""
+
+    kind: Literal["retry", "fork"]
+    run: str
+    """The id of that run: of a retry the same one."""
+
+    execution_id: str
+    by: str | None = None
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        what = f"retry of execution {self.execution_id}" if self.kind == "retry" else f"fork of {self.run}"
+        return what + (f" by {self.by}" if self.by else "") + (f": {self.reason}" if self.reason else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +192,9 @@ class RunDescription(Jsonable):
     trigger: str | None = None
     """The name of the trigger that started it."""
 
+    origin: Origin | None = None
+    """What it goes on from, if somebody retried or forked a run."""
+
     attempt: int = 1
     """Which attempt of the run it is, if the run as a whole is retried."""
 
@@ -188,6 +218,7 @@ class RunDescription(Jsonable):
             "run": self.id,
             "workflow": self.workflow,
             "state": self.state.value,
+            "begun as": self.origin,
             "stuck": self.stuck,
             "waits for": None if self.stuck else self.waiting_for,
             "error": self.error,

@@ -95,8 +95,9 @@ class Entry:
     def of_json(cls, document: Mapping[str, Any]) -> Entry:
         """What `to_json` wrote."""
         result = document.get("result")
-        payload = Payload.FromString(base64.b64decode(result)) if result is not None else None
-        return cls(**{**document, "result": payload})
+        fields: dict[str, Any] = {**document}
+        fields["result"] = Payload.FromString(base64.b64decode(result)) if result is not None else None
+        return cls(**fields)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +158,7 @@ class Given:
         if index is None:
             exact = self._by_key.get(asked.key)
             known = exact is not None or asked.key in self.spoken_for
-            changed = exact in self._left and exact is not None and self.entries[exact].result is not None
+            changed = exact is not None and exact in self._left and self.entries[exact].result is not None
             return None, Found(fresh=known, changed=changed)
         self._left.discard(index)
         entry = self.entries[index]
@@ -167,7 +168,7 @@ class Given:
 
     def _match(self, asked: Entry) -> int | None:
         exact = self._by_key.get(asked.key)
-        if exact in self._left and exact is not None:
+        if exact is not None and exact in self._left:
             entry = self.entries[exact]
             same = entry.digest in (asked.digest, None)
             if entry.child == asked.child and (same or entry.inner is not None):

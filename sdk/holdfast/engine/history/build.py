@@ -19,6 +19,7 @@ from holdfast.engine.children import DAG_WORKFLOW
 from holdfast.engine.history.dag_facts import DagFacts
 from holdfast.engine.history.facts import COMPENSATION_PREFIX, StepFacts, Timeline
 from holdfast.engine.history.payloads import RUN_PREVIEW_BYTES, Opened
+from holdfast.engine.history.reused import origin_of
 from holdfast.engine.history.sentences import LOCAL_STEPS_NOTE, waiting_for
 from holdfast.engine.history.timeline import read_events
 from holdfast.engine.history.times import known
@@ -125,6 +126,7 @@ class _Builder:
             children=list(line.children.values()),
             parent=start.parent_workflow_execution.workflow_id or info.parent_execution.workflow_id or None,
             trigger=_text(_mapping(opened.json(line.memo.get(TRIGGER_MEMO))).get("name")),
+            origin=origin_of(line, opened),
             attempt=max(start.attempt, 1),
             history_event_count=max(line.event_count, info.history_length),
             history_size_bytes=info.history_size_bytes,

@@ -106,6 +106,8 @@ class Timeline:
     """Who paused it in Temporal itself, and why."""
     cancel_requested: bool = False
     memo: dict[str, Payload] = field(default_factory=dict[str, Payload])
+    reused: list[Payload] = field(default_factory=list[Payload])
+    """What the run wrote down of results that it was given, in order."""
     search_attributes: dict[str, Payload] = field(default_factory=dict[str, Payload])
     completed_tasks: int = 0
     open_task: bool = False

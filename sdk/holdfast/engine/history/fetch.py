@@ -27,6 +27,7 @@ from holdfast.engine.history.facts import Timeline
 from holdfast.engine.history.off_loop import off_loop
 from holdfast.engine.history.open_events import open_events
 from holdfast.engine.history.payloads import Opened, failure_payloads, open_payloads
+from holdfast.engine.history.reused import with_reused
 from holdfast.engine.history.sentences import asks_to_decide
 from holdfast.engine.history.stuck import reason
 from holdfast.engine.history.timeline import read_events
@@ -57,7 +58,7 @@ async def describe_run(
     execution = description.workflow_execution_info.execution
     handle = client.get_workflow_handle(workflow_id, run_id=execution.run_id)
     events = (await handle.fetch_history()).events
-    return await describe_events(client, description, events, compensable=compensable)
+    return await describe_events(client, description, events, compensable=compensable, reused=True)
 
 
 async def describe_events(
@@ -67,6 +68,7 @@ async def describe_events(
     *,
     line: Timeline | None = None,
     compensable: Collection[str] = (),
+    reused: bool = False,
 ) -> RunDescription:
     """As `describe_run`, for what was fetched already.
 
@@ -77,17 +79,20 @@ async def describe_events(
         events: All events of the execution.
         line: What `read_events` made of them, where that is there already.
         compensable: Names of steps that are known to have a compensation.
+        reused: Whether steps that the run was given are told too; those of a long run are fetched from the storage.
     """
     workflow_id = description.workflow_execution_info.execution.workflow_id
     if line is None:
         line = await off_loop(len(events), partial(read_events, events))
     now = datetime.now(UTC)
     stuck = await reason(client, description, line.task_failure, now=now) if line.end is None else None
-    opened = await _open(client, workflow_id, line, description)
+    opened = await _open(client, workflow_id, line, description, reused=reused)
     build = partial(
         describe_timeline, line, description, opened, now=now, stuck=stuck, compensable=compensable
     )
     described = await off_loop(len(events), build)
+    if reused:
+        described = with_reused(described, line, opened, compensable=compensable)
     if described.state not in (RunState.RUNNING, RunState.WAITING) or not _is_dag(line):
         return described
     return await _with_decisions(client, described, line, events, opened)
@@ -154,7 +159,12 @@ async def last_events(
 
 
 async def _open(
-    client: Client, workflow_id: str, line: Timeline, description: DescribeWorkflowExecutionResponse
+    client: Client,
+    workflow_id: str,
+    line: Timeline,
+    description: DescribeWorkflowExecutionResponse,
+    *,
+    reused: bool,
 ) -> Opened:
     context = WorkflowSerializationContext(namespace=client.namespace, workflow_id=workflow_id)
     needed = [line.memo[key] for key in _NEEDED if key in line.memo]
@@ -168,6 +178,7 @@ def _payloads(line: Timeline, description: DescribeWorkflowExecutionResponse) ->
     yield from line.start.input.payloads if line.start else ()
     yield from (payload for payload in (line.result, line.pause) if payload is not None)
     yield from line.memo.values()
+    yield from line.reused
     for timer in line.timers.values():
         yield from [timer.summary] if timer.summary else ()
     for step in line.steps:

@@ -14,6 +14,7 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from holdfast.engine.dag.nodes import NODE
 from holdfast.engine.failures import is_limited
+from holdfast.engine.given import REUSED_MEMO
 from holdfast.engine.history.facts import (
     PAUSE_SIGNAL,
     RESUME_SIGNAL,
@@ -246,7 +247,10 @@ class _Reader:
             self.line.paused, self.line.pause = False, None
 
     def memo_changed(self, event: HistoryEvent) -> None:
-        self.line.memo.update(event.workflow_properties_modified_event_attributes.upserted_memo.fields)
+        changed = event.workflow_properties_modified_event_attributes.upserted_memo.fields
+        self.line.memo.update(changed)
+        if REUSED_MEMO in changed:
+            self.line.reused.append(changed[REUSED_MEMO])
 
     def search_attributes_changed(self, event: HistoryEvent) -> None:
         upserted = event.upsert_workflow_search_attributes_event_attributes.search_attributes
