@@ -35,7 +35,7 @@ from holdfast.errors import GiveUp, HoldfastError, InvalidInput, NotFound, RunCl
 from holdfast.states import RunState
 
 if TYPE_CHECKING:
-
+    from holdfast.client.frames import Frames
     from holdfast.spec.diagram import DiagramFormat
 
 R = TypeVar("R")
@@ -134,6 +134,17 @@ class Run(GoesOn[R]):
         from holdfast.spec.diagram import draw
 
         return draw(await run_graph(self._client.temporal, self.id), format)
+
+    async def frames(self) -> Frames:
+        """The recorded run as a row of moments, for a player: which step, wait or child changed to which state when,
+        and the run's state, across continue-as-new. Nothing is executed, and no worker needed. `to_dict()` is JSON.
+
+        Raises:
+            NotFound: There is no such run.
+        """
+        from holdfast.client.playback import read_playback  # slow to import, and few processes play runs back
+
+        return (await read_playback(self._client.temporal, self.id)).frames
 
     async def history(self) -> WorkflowHistory:
         """The run's Temporal history, for `replay_check` and tools.

@@ -40,7 +40,9 @@ _UNDO: Final = ":undo"
 _CALL_ID: Final = re.compile(r"(?P<node>[^\[\]@-]+)(?:\[(?P<index>\d+)\])?(?:-\d+)?(?:@.*)?")
 """`fetch`, `enrich[7]`, and those with `-2` for another call of the node or `@...` for a run that was started again."""
 
-_TOOL_ID: Final = re.compile(r"(?P<node>[^\[\]@-]+)(?:\[(?P<index>\d+)\])?\[(?P<tool>[^\[\]]+)\](?:-\d+)?(?:@.*)?")
+_TOOL_ID: Final = re.compile(
+    r"(?P<node>[^\[\]@-]+)(?:\[(?P<index>\d+)\])?\[(?P<tool>[^\[\]]+)\](?:-\d+)?(?:@.*)?"
+)
 """`answer[weather]`, `answer[3][weather]` in the third run of a loop: a tool that the node's executor asked for."""
 
 
@@ -144,7 +146,7 @@ class _Told:
         }
         """The nodes that somebody skipped, or will have skipped when it is their turn."""
         waits = {
-            (node.type, _wait_name(node)): node.id
+            (node.type, wait_name(node)): node.id
             for node in reversed(spec.nodes)
             if node.type in {"timer", "wait", "approval"}
         }
@@ -157,7 +159,7 @@ class _Told:
             elif call.kind == "step" and call.outcome is None and (match := _TOOL_ID.fullmatch(call.name)):
                 node_id, index = match["node"], match["index"]  # one that has ended says nothing of its node
             elif call.kind == "workflow" and not call.name.endswith(_UNDO):
-                node_id, index = _node_of_child(call, spec, children), call.name
+                node_id, index = node_of_child(call, spec, children), call.name
             elif call.kind in {"timer", "wait", "approval"}:
                 node_id = waits.get((call.kind, call.name))
             if (
@@ -227,7 +229,7 @@ _STATES: Final = frozenset(state.value for state in StepState)
 _OPEN: Final = frozenset(state for state in StepState if not state.closed)
 
 
-def _wait_name(node: NodeSpec) -> str:
+def wait_name(node: NodeSpec) -> str:
     """The name under which a node waits."""
     match node.type:
         case "timer":
@@ -238,7 +240,7 @@ def _wait_name(node: NodeSpec) -> str:
             return str(node.config.get("event"))
 
 
-def _node_of_child(call: Call, spec: DagSpec, children: Sequence[NodeSpec]) -> str | None:
+def node_of_child(call: Call, spec: DagSpec, children: Sequence[NodeSpec]) -> str | None:
     """A child run has its node in its id, unless the document gives it another; then its workflow tells."""
     for part in reversed(re.split(r"[/:.]", call.name)):
         match = _CALL_ID.fullmatch(part)
