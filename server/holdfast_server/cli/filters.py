@@ -40,8 +40,8 @@ def _many(help: str) -> Any:
     return Annotated[list[str], typer.Option(help=f"{help} Repeatable.", rich_help_panel=_PANEL)]
 
 
-def _one(help: str) -> Any:
-    return Annotated[str | None, typer.Option(help=help, rich_help_panel=_PANEL)]
+def _one(help: str, *names: str) -> Any:
+    return Annotated[str | None, typer.Option(*names, help=help, rich_help_panel=_PANEL)]
 
 
 def _when(help: str) -> Any:
@@ -56,7 +56,8 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     "version": (_many("Only runs of this version."), []),
     "state": (_many("Only runs in this state, such as failed."), []),
     "queue": (_many("Only runs on this queue."), []),
-    "error": (_one("Only runs that failed with this type of error."), None),
+    "error": (_one("Only runs that failed with this type of error.", "--error", "--error-type"), None),
+    "fingerprint": (_one("Only runs that failed with this error, by its fingerprint."), None),
     "text": (_one("Only runs with this in their id, error, input, result or search attributes."), None),
 }
 
@@ -95,6 +96,7 @@ def _take(given: dict[str, Any]) -> dict[str, RunFilter]:
         states=options["state"],
         queues=options["queue"],
         error_type=options["error"],
+        fingerprint=options["fingerprint"],
         text=options["text"],
     )
     return {"chosen": chosen}

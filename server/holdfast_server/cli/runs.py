@@ -2,75 +2,36 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated
 
 import typer
 
-from holdfast.client.runs import RunSummary
+from holdfast import Client, HoldfastError, NotFound
+from holdfast.client.description import RunDescription
 from holdfast.spec.check_graph import closest
 from holdfast.states import RunState
+from holdfast_server.cli import again, bulk, run_list
 from holdfast_server.cli import show as render
 from holdfast_server.cli import watch as watching
 from holdfast_server.cli.command import command
 from holdfast_server.cli.diagrams import Format, Output, print_diagram
 from holdfast_server.cli.exits import ExitCode
-from holdfast_server.cli.output import busy, cell, note, print_json, say, span, stdout, table, when
+from holdfast_server.cli.output import busy, note, print_json, say, stdout
 from holdfast_server.cli.target import Target
 from holdfast_server.cli.values import read_json
 
 app = typer.Typer(help="Look at runs, and act on them.", no_args_is_help=True, rich_markup_mode=None)
+run_list.add(app)
+bulk.add(app)
+again.add(app)
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", show_default=False)]
 _PATIENCE = timedelta(seconds=30)
 """For an update: it needs a worker."""
 
-By = Annotated[str, typer.Option(help="Who does it, for the record.")]
-
-
-@command(app, "list")
-async def list_runs(
-    target: Target,
-    state: Annotated[
-        str | None, typer.Option(help="running, completed, failed, cancelled, terminated, timed_out.")
-    ] = None,
-    workflow: Annotated[str | None, typer.Option(help="Only runs of this workflow or DAG.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 20,
-) -> None:
-    """List the latest runs: open ones first, then those that ended last."""
-    async with target.connect(start=False) as client:
-        with busy("reading runs"):
-            found = await client.runs.list(state=state, workflow=workflow, limit=limit)
-        if target.json:
-            print_json([run.to_dict() for run in found])
-            return
-        if not found:
-            note("no runs")
-            return
-        print_summaries(found)
-        if len(found) == limit:
-            note(f"the latest {limit}; --limit shows more", style="dim")
-
-
-def print_summaries(found: list[RunSummary]) -> None:
-    """Print a list of runs."""
-    now = datetime.now(UTC)
-    stdout().print(
-        table(
-            ["run", "workflow", "state", "started", "took", "queue"],
-            [
-                [
-                    cell(run.id),
-                    run.workflow,
-                    render.state(run.state),
-                    when(run.started),
-                    span((run.closed or now) - run.started),
-                    run.queue,
-                ]
-                for run in found
-            ],
-        )
-    )
+By = Annotated[str, typer.Option(help="Who does it, for the record. Default: you, as user@host.")]
+Reason = Annotated[str, typer.Option(help="Why, for the record.")]
 
 
 @command(app, "show")
@@ -78,16 +39,31 @@ async def show(run: RunId, target: Target) -> None:
     """Show a run: its state, why it waits or is stuck, its steps and open waits."""
     async with target.connect(start=False) as client:
         with busy("reading the run"):
-            described = await client.get(run).describe()
+            described, is_stored = await _described(client, run)
+        ui_url = None if is_stored else client.ui_url
+        if is_stored:
+            note("Temporal has deleted this run: what follows is from the history", style="yellow")
         if target.json:
-            print_json(
-                {
-                    **described.to_dict(),
-                    "ui_url": render.link(described, client.ui_url) if client.ui_url else None,
-                }
-            )
+            link = render.link(described, ui_url) if ui_url else None
+            print_json({**described.to_dict(), "ui_url": link, "from_history": is_stored})
         else:
-            stdout().print(render.description(described, client.ui_url))
+            stdout().print(render.description(described, ui_url))
+
+
+async def _described(client: Client, run: str) -> tuple[RunDescription, bool]:
+    """The run, and whether it is from the history."""
+    try:
+        return await client.get(run).describe(), False
+    except NotFound:
+        if not client.store.kept:
+            raise
+        try:
+            return await client.runs.stored(run), True
+        except HoldfastError as error:
+            reason = error
+        if not isinstance(reason, NotFound):
+            note(f"the history cannot be asked: {reason}", style="yellow")
+        raise
 
 
 @command(app, "diagram")
@@ -113,32 +89,23 @@ async def watch(run: RunId, target: Target) -> int:
 
 
 @command(app, "cancel")
-async def cancel(run: RunId, target: Target) -> None:
+async def cancel(run: RunId, target: Target, reason: Reason = "", by: By = "") -> None:
     """Ask a run to stop: its steps are cancelled, then its compensations run."""
     async with target.connect(start=False) as client:
-        await client.get(run).cancel()
+        await client.get(run).cancel(reason, by=by)
     _done(run, "cancel requested", target)
 
 
 @command(app, "terminate")
-async def terminate(
-    run: RunId,
-    target: Target,
-    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "",
-) -> None:
+async def terminate(run: RunId, target: Target, reason: Reason = "", by: By = "") -> None:
     """End a run at once. None of its code runs after that, compensation included."""
     async with target.connect(start=False) as client:
-        await client.get(run).terminate(reason)
+        await client.get(run).terminate(reason, by=by)
     _done(run, "terminated", target)
 
 
 @command(app, "pause")
-async def pause(
-    run: RunId,
-    target: Target,
-    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "",
-    by: By = "",
-) -> None:
+async def pause(run: RunId, target: Target, reason: Reason = "", by: By = "") -> None:
     """Hold new steps of a run; running ones finish."""
     async with target.connect(start=False) as client:
         await client.get(run).pause(reason, by=by)
@@ -146,10 +113,10 @@ async def pause(
 
 
 @command(app, "resume")
-async def resume(run: RunId, target: Target, by: By = "") -> None:
+async def resume(run: RunId, target: Target, reason: Reason = "", by: By = "") -> None:
     """Let the steps of a paused run go on."""
     async with target.connect(start=False) as client:
-        await client.get(run).resume(by=by)
+        await client.get(run).resume(reason, by=by)
     _done(run, "resume requested", target)
 
 

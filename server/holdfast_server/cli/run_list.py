@@ -1,0 +1,163 @@
+"""`holdfast runs list` and `holdfast runs actions`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from holdfast import Client, InvalidInput
+from holdfast.client.runs import RunSummary
+from holdfast.run_filter import RunFilter
+from holdfast.states import RunState
+from holdfast_server.cli import show as render
+from holdfast_server.cli.command import command
+from holdfast_server.cli.filters import with_filter
+from holdfast_server.cli.output import busy, cell, note, print_json, span, stdout, table, when
+from holdfast_server.cli.target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holdfast.store.runs import StoredRun
+
+_PAGE = 1000
+_LATE = timedelta(seconds=10)
+_LISTED = {state for state in RunState if state.closed} | {RunState.RUNNING}
+"""The states that Temporal's list knows."""
+
+
+def add(app: typer.Typer) -> None:
+    """Register the commands."""
+    command(app, "list")(with_filter(list_runs))
+    command(app, "actions")(actions)
+
+
+async def list_runs(
+    target: Target,
+    chosen: RunFilter,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 20,
+    after: Annotated[
+        str | None, typer.Option(help="Go on behind the run with this `after`; from the history.")
+    ] = None,
+) -> None:
+    """List the latest runs: open ones first, then those that ended last, as Temporal lists them. With options that
+    Temporal does not know, from the history that `holdfast indexer` keeps: those that started last first."""
+    async with target.connect(start=False) as client:
+        if after is None and (given := _listed(chosen)) is not None:
+            with busy("reading runs"):
+                found = await client.runs.list(**given, limit=limit)
+            rows = [run.to_dict() for run in found]
+            more = f"the latest {limit}; --limit shows more" if len(found) == limit else None
+        else:
+            with busy("searching the history"):
+                stored, following = await _search(client, chosen, limit, after)
+            await tell_lag(client)
+            found = [summary(run) for run in stored]
+            rows = [{**run.to_dict(), "after": str(run.key)} for run in stored]
+            more = f"more: --after {following}" if following else None
+    if target.json:
+        print_json(rows)
+    elif found:
+        print_summaries(found)
+        if more:
+            note(more, style="dim")
+    else:
+        note("no runs")
+
+
+def _listed(chosen: RunFilter) -> dict[str, Any] | None:
+    """What Temporal's list is asked for; `None` if that does not know all of the filter."""
+    states, workflows = list(chosen.states), list(chosen.workflows)
+    if replace(chosen, states=(), workflows=()) != RunFilter() or len(states) > 1 or len(workflows) > 1:
+        return None
+    if states and states[0] not in _LISTED:
+        return None
+    return {"state": states[0] if states else None, "workflow": workflows[0] if workflows else None}
+
+
+async def _search(
+    client: Client, chosen: RunFilter, limit: int, after: str | None
+) -> tuple[list[StoredRun], str | None]:
+    found: list[StoredRun] = []
+    while len(found) < limit:
+        page = await client.runs.search(chosen, limit=min(_PAGE, limit - len(found)), after=after)
+        found += page.runs
+        after = page.next
+        if after is None:
+            break
+    return found, after
+
+
+async def tell_lag(client: Client) -> None:
+    """Say how old what the history says is, if it is old."""
+    lag = await client.runs.lag()
+    if lag is not None and lag > _LATE:
+        note(f"the history is {span(lag)} behind Temporal: is `holdfast indexer` running?", style="yellow")
+
+
+def summary(run: StoredRun) -> RunSummary:
+    """A stored run as one line of a list."""
+    return RunSummary(
+        id=run.id,
+        workflow=run.workflow,
+        state=run.state,
+        queue=run.queue,
+        started=run.started,
+        closed=run.closed,
+    )
+
+
+def print_summaries(found: Sequence[RunSummary]) -> None:
+    """Print a list of runs."""
+    now = datetime.now(UTC)
+    stdout().print(
+        table(
+            ["run", "workflow", "state", "started", "took", "queue"],
+            [
+                [
+                    cell(run.id),
+                    run.workflow,
+                    render.state(run.state),
+                    when(run.started),
+                    span((run.closed or now) - run.started),
+                    run.queue,
+                ]
+                for run in found
+            ],
+        )
+    )
+
+
+async def actions(
+    target: Target,
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="[RUN]", help="Only what was done to this run.", show_default=False),
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="Only what this person did.")] = None,
+    what: Annotated[str | None, typer.Option(help="Only actions of this kind, such as cancel.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
+    before: Annotated[int | None, typer.Option(help="Only those before the one with this id.")] = None,
+) -> None:
+    """List what operators did, the latest first: who, what, why, and what came of it."""
+    if before is not None and before < 1:
+        raise InvalidInput(f"--before {before}: give the id of an action")
+    async with target.connect(start=False) as client:
+        with busy("reading the record"):
+            found = await client.runs.actions(run, by=by, what=what, limit=limit, before=before)
+    if target.json:
+        print_json([action.to_dict() for action in found])
+    elif found:
+        columns = ["id", "when", "who", "what", "run", "result", "why"]
+        rows = [
+            [str(a.id), when(a.at), cell(a.who), a.what, cell(a.run_id), cell(a.result), cell(a.why)]
+            for a in found
+        ]
+        stdout().print(table(columns, rows))
+        if len(found) == limit:
+            note(f"more: --before {found[-1].id}", style="dim")
+    else:
+        note("no actions")
