@@ -13,7 +13,7 @@ from holdfast_server.apps import where_to_look
 from holdfast_server.cli.command import command
 from holdfast_server.cli.duration import duration
 from holdfast_server.cli.output import note, print_json, say
-from holdfast_server.cli.runs import print_summaries
+from holdfast_server.cli.run_list import print_summaries
 from holdfast_server.cli.target import Target
 from holdfast_server.dev import Reloader
 
