@@ -15,6 +15,7 @@ from holdfast.client.start import unavailable
 from holdfast.engine.children import DAG_WORKFLOW
 from holdfast.engine.inbox import DAG, DAG_MEMO, PAUSED, WAITS_MEMO
 from holdfast.errors import InvalidConfiguration, InvalidInput, Unavailable
+from holdfast.options import UNSET
 from holdfast.run_filter import RunFilter
 from holdfast.states import RunState
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from holdfast.client.bulk import BulkAction, BulkReport
     from holdfast.client.client import Client
     from holdfast.client.description import RunDescription
+    from holdfast.client.run import Run
     from holdfast.store.audit_log import Action
     from holdfast.store.runs import Facet, FacetName, Page
 
@@ -270,6 +272,25 @@ class Runs:
         from holdfast.client import bulk
 
         return await bulk.resume(self._client, bulk_id, concurrency=concurrency, progress=progress)
+
+    async def retry(self, run_id: str, *, by: str = "", reason: str = "") -> Run[Any]:
+        """As `Run.retry`."""
+        run: Run[Any] = self._client.get(run_id)
+        return await run.retry(by=by, reason=reason)
+
+    async def fork(
+        self,
+        run_id: str,
+        *,
+        from_step: str | None = None,
+        input: Any = UNSET,
+        id: str | None = None,
+        by: str = "",
+        reason: str = "",
+    ) -> Run[Any]:
+        """As `Run.fork`."""
+        run: Run[Any] = self._client.get(run_id)
+        return await run.fork(from_step=from_step, input=input, id=id, by=by, reason=reason)
 
     async def lag(self) -> timedelta | None:
         """How far the history is behind Temporal; `None` where there is none."""
