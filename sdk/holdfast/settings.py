@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
 from holdfast.errors import InvalidConfiguration
 
 HOME_NAME = ".holdfast"
+
+_MAX_DAYS = 36_500
 
 PREFIX_OF_SECRETS = "HOLDFAST_SECRET_"
 """Before the name of a secret in the environment."""
@@ -54,6 +57,10 @@ class Settings:
     """`HOLDFAST_DATABASE_URL`: where the history of runs is kept, `postgresql://user:password@host:5432/name` or
     `sqlite:///path`. Default: `history.db` under the home."""
 
+    retention: timedelta | None
+    """`HOLDFAST_RETENTION_DAYS`: how long the history keeps a run after its end, in whole days; 0 (here `None`) for ever.
+    Default 90."""
+
     indexer: Literal["auto", "off"]
     """`HOLDFAST_INDEXER`: `auto` lets the supervisor of an embedded home keep the history of its runs up to date, where
     the extra `store` is installed; `off` does not. Read when the server is started. Default `auto`."""
@@ -87,6 +94,7 @@ def load(home: str | Path | None = None) -> Settings:
         secrets_dir=Path(folder).expanduser() if (folder := env.get("HOLDFAST_SECRETS_DIR")) else None,
         http_allow=env.get("HOLDFAST_HTTP_ALLOW") or None,
         database_url=env.get("HOLDFAST_DATABASE_URL") or None,
+        retention=_days("HOLDFAST_RETENTION_DAYS", env.get("HOLDFAST_RETENTION_DAYS") or "90"),
         indexer=_indexer(env.get("HOLDFAST_INDEXER", "")),
         metrics=env.get("HOLDFAST_METRICS") or None,
         otel={name: value for name, value in env.items() if name.startswith("OTEL_")},
@@ -96,6 +104,11 @@ def load(home: str | Path | None = None) -> Settings:
 def read_secret(name: str) -> str | None:
     """The value of `HOLDFAST_SECRET_<name>`, read at this moment."""
     return os.environ.get(PREFIX_OF_SECRETS + name)
+
+
+def secrets_here() -> list[str]:
+    """The values of all secrets in the environment, to be hidden in what is written for others."""
+    return [value for name, value in os.environ.items() if name.startswith(PREFIX_OF_SECRETS) and value]
 
 
 def environment_with(**variables: str) -> dict[str, str]:
@@ -117,6 +130,14 @@ def _indexer(value: str) -> Literal["auto", "off"]:
             return known
         case _:
             raise InvalidConfiguration(f"HOLDFAST_INDEXER={value!r}: use auto or off")
+
+
+def _days(name: str, value: str) -> timedelta | None:
+    if not (value.isascii() and value.isdecimal()) or int(value) > _MAX_DAYS:
+        raise InvalidConfiguration(
+            f"{name}={value!r}: use a whole number of days up to {_MAX_DAYS}, or 0 for ever"
+        )
+    return timedelta(days=int(value)) if int(value) else None
 
 
 def _find_home(from_environment: str | None) -> Path:
