@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -53,12 +53,15 @@ def make_worker(client: Client, apps: Sequence[App], options: WorkerOptions) -> 
     )
 
 
-async def serve(worker: Worker, ready: Callable[[], None]) -> None:
+async def serve(
+    worker: Worker, ready: Callable[[], None], *, shown: AbstractAsyncContextManager[None] | None = None
+) -> None:
     """Serve until SIGTERM or Ctrl-C, then drain.
 
     Args:
         worker: What serves.
         ready: Called once it polls.
+        shown: Is open while it serves.
 
     Raises:
         Unavailable: The worker stopped by itself.
@@ -68,7 +71,8 @@ async def serve(worker: Worker, ready: Callable[[], None]) -> None:
         await asyncio.wait([serving], timeout=_READY_POLL_SECONDS)
     if not serving.done():
         ready()
-    await serving
+    async with shown or nullcontext():
+        await serving
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -149,8 +149,9 @@ class Worker:
 
     @property
     def polling(self) -> bool:
-        """Whether it takes work now."""
-        return all(worker.is_running for worker in self._workers)
+        """Whether it takes work now: not any more once it was asked to stop."""
+        stopping = self._stop is not None and self._stop.is_set()
+        return not stopping and all(worker.is_running for worker in self._workers)
 
     @property
     def blocked_count(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from datetime import timedelta
 from typing import Annotated
 
@@ -35,6 +36,9 @@ async def dev(
         timedelta,
         typer.Option(parser=duration, metavar="DURATION", help="How long a replaced worker may finish."),
     ] = timedelta(seconds=30),
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Without the line that tells what the worker does.")
+    ] = False,
 ) -> None:
     """Run the server and a worker, and replace the worker when the code changes. Ctrl-C ends it.
 
@@ -57,6 +61,7 @@ async def dev(
         arguments = [*apps, *target.arguments, "--drain", f"{drain.total_seconds()}s"]
         arguments += [part for name in queue or () for part in ("--queue", name)]
         arguments += ["--debug"] if target.debug else []
+        arguments += ["--quiet"] if quiet else []
         reloader = Reloader(
             arguments,
             files,
@@ -74,6 +79,8 @@ def _offer(commands: list[str]) -> None:
 
 
 def _tell(line: str, bad: bool) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[2K")  # the line of the worker, which it writes again
     note(line, style="red" if bad else "dim")
 
 

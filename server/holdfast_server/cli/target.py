@@ -58,12 +58,15 @@ class Target:
         note(f"home {self.home_folder}", style="dim")
 
     @asynccontextmanager
-    async def connect(self, *, start: bool, announce: bool = True) -> AsyncGenerator[Client]:
+    async def connect(
+        self, *, start: bool, announce: bool = True, metrics: str | None = None
+    ) -> AsyncGenerator[Client]:
         """Connect, and print where to on stderr.
 
         Args:
             start: Whether to start the embedded server when it does not run. Commands that only read do not.
             announce: Whether to print where.
+            metrics: Where to serve metrics for Prometheus.
 
         Raises:
             Unavailable: It does not run or does not answer.
@@ -74,11 +77,13 @@ class Target:
                 "--home names an embedded server, --address a cluster: give one of them"
             )
         if self.cluster:
-            client = Client.connect(self.address, namespace=self.namespace, profile=self.profile)
+            client = Client.connect(
+                self.address, namespace=self.namespace, profile=self.profile, metrics=metrics
+            )
         else:
             if announce:
                 self.announce()
-            client = Client.embedded(self.home_folder, start=start)
+            client = Client.embedded(self.home_folder, start=start, metrics=metrics)
         with busy("connecting"):
             await client
         if self.cluster and announce:

@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 
+from holdfast.settings import load
 from holdfast_server.apps import load_app
 from holdfast_server.cli.command import command
 from holdfast_server.cli.duration import duration
+from holdfast_server.cli.live import live_line
 from holdfast_server.cli.output import note, print_json
 from holdfast_server.cli.target import Target
 from holdfast_server.worker_host import (
@@ -58,6 +60,15 @@ async def worker(
         ),
     ] = timedelta(seconds=30),
     max_steps: Annotated[int, typer.Option(min=1, help="Steps at a time, per queue.")] = 100,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Serve metrics for Prometheus here, such as 127.0.0.1:9464. Default: HOLDFAST_METRICS, else nowhere.",
+            show_default=False,
+        ),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Without the line that tells what it does.")] = False,
     report: Annotated[Path | None, typer.Option(hidden=True)] = None,
     with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
 ) -> None:
@@ -75,7 +86,9 @@ async def worker(
         drain=drain,
         max_steps=max_steps,
     )
-    async with target.connect(start=True, announce=report is None) as client:
+    # The workers of `dev` come and go on one machine: a port would be taken whenever two of them overlap.
+    served_metrics = metrics or (None if with_parent else load().metrics)
+    async with target.connect(start=True, announce=report is None, metrics=served_metrics) as client:
         with reporting(report):
             made = make_worker(client, loaded, options)
 
@@ -90,5 +103,7 @@ async def worker(
                 )
             if made.health_port is not None:
                 note(f"health http://127.0.0.1:{made.health_port}/health")
+            if served_metrics is not None:
+                note(f"metrics http://{served_metrics}/metrics")
 
-        await serve(made, ready)
+        await serve(made, ready, shown=live_line(made, quiet=quiet))

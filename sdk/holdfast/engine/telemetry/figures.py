@@ -58,7 +58,7 @@ class Figures:
     def __init__(self, slots_count: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._slots_count, self._clock = slots_count, clock
         self._lock = threading.Lock()
-        self._steps: deque[tuple[float, float, float]] = deque(maxlen=_KEPT)
+        self._steps: deque[tuple[float, float, float | None]] = deque(maxlen=_KEPT)
         self._runs: deque[float] = deque(maxlen=_KEPT)
         self._used = self._ended = self._failed = self._run_count = 0
         self._began = clock()
@@ -96,7 +96,10 @@ class Figures:
         window = min(WINDOW_SECONDS, max(now - self._began, 1.0))
         if full:  # more in the window than is kept
             window = max(now - steps[0][0], 0.001)
-        lasted, waited = sorted(step[1] for step in steps), sorted(step[2] for step in steps)
+        lasted, waited = (
+            sorted(step[1] for step in steps),
+            sorted(step[2] for step in steps if step[2] is not None),
+        )
         return WorkerFigures(
             steps_per_second=len(steps) / window,
             runs_per_second=runs / window,

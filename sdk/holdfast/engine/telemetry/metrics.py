@@ -130,7 +130,8 @@ class Metrics:
         self._count(end.queue, -1)
         step = self._steps.bounded(end.step)
         self._of(self._step, "step", step, end.outcome).record(timedelta(seconds=end.seconds))
-        self._of(self._wait, "queue", end.queue).record(timedelta(seconds=end.wait_seconds))
+        if end.wait_seconds is not None:
+            self._of(self._wait, "queue", end.queue).record(timedelta(seconds=end.wait_seconds))
         if end.attempt > 1:
             self._retries.add(1, {"step": step})
 

@@ -24,8 +24,9 @@ class StepEnd:
     outcome: StepOutcome
     attempt: int
     seconds: float
-    wait_seconds: float
-    """Between the time when the attempt could have begun and the time when it did."""
+    wait_seconds: float | None
+    """Between the time when a first attempt could have begun and the time when it did. Later ones wait for their delay,
+    which Temporal does not tell apart."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -112,7 +112,7 @@ class _WatchedAttempt(ActivityInboundInterceptor):
                 outcome=outcome,
                 attempt=info.attempt,
                 seconds=time.perf_counter() - began,
-                wait_seconds=max(0.0, wait),
+                wait_seconds=max(0.0, wait) if info.attempt == 1 else None,
             )
             for observer in observers:
                 observer.step_ended(end)
