@@ -11,8 +11,6 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from holdfast import Client, Worker, step, workflow
@@ -21,6 +19,8 @@ from holdfast.engine.embedded import ports
 from holdfast.errors import HoldfastError
 from holdfast.settings import Settings
 from holdfast_server import executors
+from holdfast_server.doctor_store import examine_store
+from holdfast_server.finding import Finding, Verdict
 
 MIN_PYTHON = (3, 11)
 _WARN_FREE_BYTES = 2 * 1024**3
@@ -30,31 +30,12 @@ _BINARY_SECONDS = 10.0
 _PACKAGES = ("holdfast", "temporalio", "pydantic")
 
 
-class Verdict(StrEnum):
-    """How a check ended."""
-
-    OK = "ok"
-    WARN = "warn"
-    """It works, but not as well as it could."""
-    FAIL = "fail"
-    """Holdfast does not work like this."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What a check found."""
-
-    check: str
-    verdict: Verdict
-    found: str
-    advice: str = ""
-    """What to do, unless all is well."""
-
-
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Check this machine, from the simple to the whole; the last check is a real run on a server in memory."""
     for check in (_python, _versions, _binary, _home, _disk, _ports, _server):
         yield await check(settings)
+    async for finding in examine_store(settings):
+        yield finding
     async for finding in _executors():
         yield finding
     yield await _run(settings)
@@ -88,6 +69,8 @@ async def examine_cluster(settings: Settings, client: Client) -> AsyncIterator[F
             "--name HoldfastWaiting --type KeywordList --name HoldfastDag --type Keyword"
         )
         yield Finding(check="search", verdict=Verdict.WARN, found=found, advice=advice)
+    async for finding in examine_store(settings, cluster=True):
+        yield finding
 
 
 async def _python(settings: Settings) -> Finding:

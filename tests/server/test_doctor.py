@@ -6,17 +6,24 @@ import sys
 from pathlib import Path
 
 import pytest
+from temporalio.api.common.v1 import WorkflowExecution
 from tests.server.conftest import Cli
 
+from holdfast.indexer import progress
+from holdfast.indexer.leases import Leases
 from holdfast.settings import load
-from holdfast_server.doctor import Finding, Verdict, examine
+from holdfast.store.database import Database
+from holdfast_server.doctor import examine
+from holdfast_server.doctor_store import examine_store
+from holdfast_server.finding import Finding, Verdict
 
-CHECKS = ["python", "versions", "binary", "home", "disk", "ports", "server", "executors", "run"]
+CHECKS = ["python", "versions", "binary", "home", "disk", "ports", "server", "store", "executors", "run"]
 
 
 def test_a_good_machine_passes(cli: Cli) -> None:
     found = cli.json("doctor")
-    assert [finding["check"] for finding in found] == CHECKS
+    # Other tests may have indexed this home.
+    assert [finding["check"] for finding in found if finding["check"] != "indexer"] == CHECKS
     assert {finding["verdict"] for finding in found} <= {"ok", "warn"}
 
 
@@ -50,3 +57,34 @@ def test_a_failed_check_is_a_failed_command(cli: Cli, monkeypatch: pytest.Monkey
     assert done.returncode == 1
     assert "FAIL python    too old" in done.stdout
     assert "a newer one" in done.stdout
+
+
+async def test_the_store_and_its_indexer_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def look() -> dict[str, Finding]:
+        return {finding.check: finding async for finding in examine_store(load(tmp_path))}
+
+    assert "not yet made" in (await look())["store"].found
+    database = Database.open(tmp_path / "history.db")
+    found = await look()
+    assert found["store"].verdict is Verdict.OK
+    assert "revision 0001, 0 runs" in found["store"].found
+    assert found["indexer"].verdict is Verdict.WARN
+    assert found["indexer"].found == "0 at work, nothing was ever indexed"
+    assert "holdfast indexer" in found["indexer"].advice
+    Leases(database).renew()
+    progress.save_cursor(database, range(16), "default", progress.Cursor())
+    odd = WorkflowExecution(workflow_id="odd", run_id="x")
+    progress.keep_aside(database, [(odd, "its history does not begin with the start")])
+    found = await look()
+    assert found["indexer"].verdict is Verdict.OK
+    assert found["indexer"].found.startswith("1 at work, ")
+    assert "odd: its history does not begin" in found["unread"].found
+    database.close()
+    (tmp_path / "history.db").write_bytes(b"no database" * 1000)
+    assert (await look())["store"].verdict is Verdict.FAIL
+    monkeypatch.setenv("HOLDFAST_DATABASE_URL", "postgresql://nobody:secret@127.0.0.1:1/none")
+    found = await look()
+    assert found["store"].verdict is Verdict.FAIL
+    assert "secret" not in found["store"].found

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import uuid4
 
-from sqlalchemy import Connection, delete, select, text, update
+from sqlalchemy import Connection, delete, func, select, text, update
 
 from holdfast.store.database import Database
 from holdfast.store.schema import leases
@@ -49,7 +49,7 @@ class Leases:
             Unavailable: The database does not answer.
         """
         with self._database.write() as connection:
-            now = _now(connection, self._database)
+            now = shared_now(connection, self._database)
             connection.execute(
                 delete(leases).where(leases.c.name.startswith(_MEMBER), leases.c.expires < now)
             )
@@ -94,6 +94,12 @@ class Leases:
         return {"name": name, "holder": self._holder, "expires": now + TERM, "term": term}
 
 
+def members(connection: Connection, database: Database) -> int:
+    """How many indexers are at work."""
+    alive = leases.c.name.startswith(_MEMBER) & (leases.c.expires >= shared_now(connection, database))
+    return connection.execute(select(func.count()).select_from(leases).where(alive)).scalar_one()
+
+
 def _expiry(row: dict[str, object]) -> datetime:
     expires = row["expires"]
     assert isinstance(expires, datetime)
@@ -104,7 +110,7 @@ def _term(row: dict[str, object] | None) -> int:
     return int(str(row["term"])) if row is not None else 0
 
 
-def _now(connection: Connection, database: Database) -> datetime:
+def shared_now(connection: Connection, database: Database) -> datetime:
     """The time that all indexers share: the clocks of their machines differ."""
     if database.is_sqlite:
         return datetime.now(UTC)

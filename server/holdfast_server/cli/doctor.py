@@ -13,7 +13,7 @@ from holdfast_server.cli.command import command
 from holdfast_server.cli.exits import ExitCode
 from holdfast_server.cli.output import busy, clean, print_json, stdout
 from holdfast_server.cli.target import Target
-from holdfast_server.doctor import Finding, Verdict
+from holdfast_server.finding import Finding, Verdict
 
 _STYLES = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
 
@@ -26,8 +26,8 @@ def add(app: typer.Typer) -> None:
 async def doctor(target: Target) -> int:
     """Say what is wrong with this machine.
 
-    Checks Python, versions, the Temporal binary, home, disk, ports, server and executors, and does a real run; with
-    --address, the cluster. Exit code 1 if anything fails.
+    Checks Python, versions, the Temporal binary, home, disk, ports, server, the history and its
+    indexer, executors, and does a real run; with --address, the cluster. Exit code 1 if anything fails.
     """
     settings = load(target.home)
     found: list[Finding] = []

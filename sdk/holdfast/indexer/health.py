@@ -1,0 +1,55 @@
+"""How the history of runs is, for those who look after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import func, select
+
+from holdfast.indexer.leases import members
+from holdfast.indexer.progress import lag_of
+from holdfast.store.database import Database
+from holdfast.store.migrate import revision
+from holdfast.store.schema import runs, unreadable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    """What a database says of itself."""
+
+    revision: str | None
+    """Of its tables."""
+
+    run_count: int
+    indexer_count: int
+    """How many are at work, in all processes."""
+
+    lag: timedelta | None
+    """`None`: nobody has ever indexed."""
+
+    unreadable_count: int
+    """Executions whose history could not be read."""
+
+    reasons: Sequence[str]
+    """Why, the latest three."""
+
+
+def health_of(database: Database) -> Health:
+    """Look at a database.
+
+    Raises:
+        Unavailable: It does not answer.
+    """
+    lag = lag_of(database)
+    with database.read() as connection:
+        latest = select(unreadable.c.run_id, unreadable.c.reason).order_by(unreadable.c.last_seen.desc())
+        return Health(
+            revision=revision(connection),
+            run_count=connection.execute(select(func.count()).select_from(runs)).scalar_one(),
+            indexer_count=members(connection, database),
+            lag=lag,
+            unreadable_count=connection.execute(select(func.count()).select_from(unreadable)).scalar_one(),
+            reasons=[f"{row.run_id}: {row.reason}" for row in connection.execute(latest.limit(3))],
+        )
