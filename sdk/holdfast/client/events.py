@@ -11,12 +11,13 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Concatenate, Final, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Literal, ParamSpec, TypeVar, cast
 
 from holdfast.errors import EventsLost, InvalidInput, PayloadTooLarge, Unavailable
 
 if TYPE_CHECKING:
     from holdfast.client.client import Client
+    from holdfast.client.store import Store
     from holdfast.store.database import Database
     from holdfast.store.push import Push
 
@@ -60,6 +61,14 @@ class Event:
     payload: Any
     """JSON values: of runs `workflow`, `execution_id` and what belongs to the kind; else what was published."""
 
+    @property
+    def workflow(self) -> str | None:
+        """The workflow, or the DAG, of the run."""
+        payload = self.payload
+        if self.channel != RUNS or not isinstance(payload, dict):
+            return None
+        return str(cast("dict[str, Any]", payload).get("workflow"))
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return {
@@ -102,11 +111,10 @@ class EventFilter:
 
     def fits(self, event: Event) -> bool:
         """Whether an event is one of them."""
-        workflow = event.payload.get("workflow") if isinstance(event.payload, dict) else None
         return (
             (not self.channels or event.channel in self.channels)
             and (not self.runs or event.run_id in self.runs)
-            and (not self.workflows or (event.channel == RUNS and workflow in self.workflows))
+            and (not self.workflows or event.workflow in self.workflows)
             and (not self.kinds or any(_matches(event.kind, kind) for kind in self.kinds))
         )
 
@@ -168,7 +176,7 @@ class Events:
             position = await self._call(wanted, store.newest_cursor)
             if subscription:
                 await self._call(wanted, store.subscribe, subscription, position)
-        place = _Place(self, subscription, position)
+        place = _Place(self._client.store, subscription, position)
         begun = datetime.now(UTC)
         push = await self._pushed()
         messages: deque[Event] = deque(maxlen=_MAX_MESSAGES)
@@ -302,8 +310,8 @@ class Events:
 class _Place:
     """How far the consumer of a subscription has come; nothing where there is none."""
 
-    def __init__(self, events: Events, name: str | None, position: int) -> None:
-        self._events = events
+    def __init__(self, store: Store, name: str | None, position: int) -> None:
+        self._store = store
         self._name = name
         self._taken = self._kept = position
         self._kept_at = time.monotonic()
@@ -322,10 +330,10 @@ class _Place:
         self._kept_at = time.monotonic()
         if self._name is None or self._taken == self._kept:
             return
-        from holdfast.store import events as store
+        from holdfast.store.events import subscribe
 
         with contextlib.suppress(Unavailable):
-            await self._events._client.store.call(store.subscribe, self._name, self._taken)
+            await self._store.call(subscribe, self._name, self._taken)
             self._kept = self._taken
 
 
@@ -334,7 +342,7 @@ def _matches(kind: str, pattern: str) -> bool:
 
 
 def _check(channel: str, payload: Any, limit_bytes: int, *, stored: bool) -> None:
-    if not isinstance(channel, str) or not 0 < len(channel) <= _CHANNEL_CHARS or not channel.isprintable():
+    if not 0 < len(channel) <= _CHANNEL_CHARS or not channel.isprintable():
         raise InvalidInput(f"channel {channel!r}: use 1 to {_CHANNEL_CHARS} printable characters")
     if channel == RUNS:
         raise InvalidInput(f"channel {RUNS!r} tells what happens to runs: publish to another one")

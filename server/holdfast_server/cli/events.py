@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict, cast
 
 import typer
 
@@ -93,12 +93,12 @@ def _show(event: Event, *, as_json: bool) -> None:
         return
     payload = event.payload
     if event.channel == RUNS and isinstance(payload, dict):
-        named = {"workflow": "", "step": ""} | payload
-        about = [str(event.run_id), str(named["workflow"]), str(named["step"])]
-        error = payload.get("error")
-        about += [f"{error.get('type')}: {error.get('message')}"] if isinstance(error, dict) else []
+        facts = cast("dict[str, Any]", payload)
+        about = [event.run_id or "", event.workflow or "", facts.get("step") or ""]
+        if error := facts.get("error"):
+            about.append(f"{error['type']}: {error['message']}")
     else:
-        about = [f"#{event.channel}", json.dumps(payload, ensure_ascii=False)]
+        about = [f"#{event.channel}", json.dumps(event.payload, ensure_ascii=False)]
     text = clean("  ".join(filter(None, about)))
     cursor = "" if event.cursor is None else str(event.cursor)
     say(f"{cursor:>8}  {when(event.at):<8}  {event.kind:<20}  {text[:_SHOWN]}")
