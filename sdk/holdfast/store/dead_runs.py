@@ -32,7 +32,7 @@ def follow(connection: Connection, told: Sequence[tuple[Row, IndexedRun]]) -> No
     letters = known_letters(
         connection, or_(dead_letters.c.run_id.in_(ids), dead_letters.c.redriven_as.in_(ids))
     )
-    for row, indexed in told:
+    for row, indexed in sorted(told, key=lambda one: one[0]["closed"] or one[1].started):
         mine = [letter for letter in letters if letter.run_id == row["id"]]
         redriven = [letter for letter in letters if letter.redriven_as == row["id"]]
         _follow(connection, row, indexed, mine, redriven)
