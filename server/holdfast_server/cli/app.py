@@ -13,6 +13,7 @@ from holdfast_server.cli import (
     approvals,
     audit,
     codec,
+    dead_letters,
     debug,
     demo,
     dev,
@@ -84,6 +85,7 @@ for module in (
 app.add_typer(runs.app, name="runs")
 app.add_typer(analytics.app, name="analytics")
 app.add_typer(approvals.app, name="approvals")
+app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(workflows.app, name="workflows")
 app.add_typer(executors.app, name="executors")
 app.add_typer(events.app, name="events")
