@@ -175,6 +175,19 @@ async def again_slow(ledger: str) -> str:
     return "gone"
 
 
+@step
+async def again_text(ledger: str, number: int) -> str:
+    append(ledger, "large")
+    return f"{number}" * (100_000 // len(f"{number}")) + " " * (100_000 % len(f"{number}"))
+
+
+@workflow
+async def again_large(ledger: str, count: int) -> int:
+    found = await asyncio.gather(*[again_text(ledger, number) for number in range(count)])
+    await again_broken(ledger, "c")
+    return sum(map(len, found))
+
+
 def again_dag() -> Dag:
     dag = Dag("again")
 
@@ -210,14 +223,14 @@ SERVED = [
     again_mapped,
     again_input,
     again_slow,
+    again_large,
 ]
 
 
-async def _serve(address: str) -> None:
-    async with await Client.connect(address) as client, Worker(client, SERVED):
-        print("serving", flush=True)
+async def _serve(address: str, namespace: str) -> None:
+    async with Client.connect(address, namespace=namespace) as client, Worker(client, SERVED):
         await asyncio.sleep(3600)
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(sys.argv[1]))
+    asyncio.run(_serve(*sys.argv[1:]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -240,3 +241,55 @@ async def test_a_step_with_other_arguments_runs_again(holdfast_client: Client, l
         assert changed.rerun == "its arguments changed"
         assert "again_do #2: completed" in str(described)
         assert "rerun because its arguments changed" in str(described)
+
+
+async def test_a_killed_worker_does_not_make_given_steps_run_again(
+    holdfast_client: Client, ledger: str
+) -> None:
+    async with Worker(holdfast_client, flows.SERVED):
+        run = await holdfast_client.start(flows.again_slow, ledger)
+        await eventually(lambda: _waiting(run))
+        await run.terminate("by mistake")
+    await run.retry()
+    command = [sys.executable, str(Path(flows.__file__)), holdfast_client.address, holdfast_client.namespace]
+    worker = await asyncio.create_subprocess_exec(*command)
+    try:
+        await eventually(lambda: _waiting(run), 30)
+    finally:
+        worker.kill()  # SIGKILL
+        await worker.wait()
+    async with Worker(holdfast_client, flows.SERVED):
+        await run.send("go", "now")
+        assert await run.result() == "gone"
+        await replay(run, *flows.SERVED)
+    assert done(ledger) == ["a", "b", "c"]
+
+
+async def test_large_results_go_through_the_storage(tmp_path: Path, ledger: str) -> None:
+    async with Client.embedded(tmp_path / ".holdfast") as client, Worker(client, flows.SERVED):
+        run = await client.start(flows.again_large, ledger, 40)
+        await fail(run)
+        mend(ledger)
+        await run.retry()
+        assert await run.result() == 40 * 100_000
+        assert done(ledger) == ["large"] * 40 + ["c", "c"]
+        described = await run.describe()
+        assert len([step for step in described.steps if step.reused_from]) == 40
+        # One note for all 40: the run costs a few events more than one that has nothing to do but the last step.
+        assert described.history_event_count < 20
+
+
+async def test_what_a_retry_was_given_lasts_over_continue_as_new(
+    holdfast_client: Client, ledger: str
+) -> None:
+    """The first retry ends after its first continuation; the second one is given all the same."""
+    async with Worker(holdfast_client, flows.SERVED):
+        run = await holdfast_client.start(flows.again_continued, ledger)
+        await fail(run)
+        await run.retry()
+        await fail(run)
+        mend(ledger)
+        await run.retry()
+        assert await run.result() == "did c"
+        await replay(run, *flows.SERVED)
+    assert done(ledger) == ["n0", "n1", "n2", "c", "c", "c"]

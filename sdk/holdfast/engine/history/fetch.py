@@ -21,6 +21,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from holdfast.client.description import RunDescription
 from holdfast.engine.children import DAG_WORKFLOW
+from holdfast.engine.given import GIVEN_MEMO, ORIGIN_MEMO
 from holdfast.engine.history.build import CARRY_MEMO, COMPENSATING_MEMO, WAITS_MEMO, describe_timeline
 from holdfast.engine.history.dag_facts import DagFacts
 from holdfast.engine.history.facts import Timeline
@@ -35,7 +36,7 @@ from holdfast.engine.start_memo import TRIGGER_MEMO
 from holdfast.errors import NotFound
 from holdfast.states import RunState
 
-_NEEDED = (WAITS_MEMO, COMPENSATING_MEMO, CARRY_MEMO, TRIGGER_MEMO)
+_NEEDED = (WAITS_MEMO, COMPENSATING_MEMO, CARRY_MEMO, TRIGGER_MEMO, ORIGIN_MEMO)
 """What is read of a run's memo to describe it."""
 
 
@@ -167,7 +168,8 @@ async def _open(
     reused: bool,
 ) -> Opened:
     context = WorkflowSerializationContext(namespace=client.namespace, workflow_id=workflow_id)
-    needed = [line.memo[key] for key in _NEEDED if key in line.memo]
+    keys = (*_NEEDED, *([GIVEN_MEMO] if reused else ()))
+    needed = [line.memo[key] for key in keys if key in line.memo] + (line.reused if reused else [])
     return await open_payloads(
         client.data_converter.with_context(context), _payloads(line, description), needed
     )
