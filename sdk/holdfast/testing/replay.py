@@ -201,8 +201,13 @@ async def save_history(run: Run[Any], path: str | Path) -> Path:
 
 def _write(history: WorkflowHistory, target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(_without_stacks(history.to_json_dict()), indent=1) + "\n", "utf-8")
+    target.write_text(json.dumps(history_json(history), indent=1) + "\n", "utf-8")
     return target
+
+
+def history_json(history: WorkflowHistory) -> Any:
+    """A history as `save_history` writes it."""
+    return _without_stacks(history.to_json_dict())
 
 
 def _without_stacks(value: Any) -> Any:

@@ -24,6 +24,7 @@ from holdfast_server.cli import (
     gc,
     indexer,
     replay_check,
+    run_export,
     runs,
     stop,
     stuck,
@@ -82,6 +83,7 @@ for module in (
     stop,
 ):
     module.add(app)
+run_export.add(runs.app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(analytics.app, name="analytics")
 app.add_typer(approvals.app, name="approvals")

@@ -1,0 +1,68 @@
+"""`holdfast runs export`: a run as a page that plays it, as a test, or as its history."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holdfast import Client, InvalidInput
+from holdfast.settings import secrets_here
+from holdfast_server.cli.command import command
+from holdfast_server.cli.output import busy, note, print_json
+from holdfast_server.cli.target import Target
+
+
+def add(runs: typer.Typer) -> None:
+    """Register the command."""
+    command(runs, "export", imports=True)(export)
+
+
+async def export(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", show_default=False)],
+    target: Target,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="One page that plays the run, for any browser.")
+    ] = None,
+    history: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its history, for replay-check --from.")
+    ] = None,
+) -> None:
+    """Write a run to files. Without one, and with --json, its history goes to stdout."""
+    if not (html or history or target.json):
+        raise InvalidInput(
+            "say what to write: --html FILE, --history FILE, or --json for the history on stdout"
+        )
+    async with target.connect(start=False) as client:
+        with busy("reading the run"):
+            if html is not None:
+                await _write(html, "--html", await _page(client, run))
+            if history is not None:
+                from holdfast.testing import save_history
+
+                await save_history(client.get(run), history)
+                note(f"written to {history}", style="dim")
+            if target.json:
+                from holdfast.testing.replay import history_json
+
+                print_json(history_json(await client.get(run).history()))
+
+
+async def _page(client: Client, run: str) -> str:
+    from holdfast.client.playback import read_playback
+    from holdfast.client.player.hiding import Hiding
+    from holdfast.client.player.page import make_page
+
+    playback = await read_playback(client.temporal, run)
+    return await asyncio.to_thread(make_page, playback, Hiding(secrets_here()))
+
+
+async def _write(path: Path, option: str, text: str) -> None:
+    try:
+        # A surrogate without its other half, which a history may hold, is no UTF-8.
+        await asyncio.to_thread(path.write_bytes, text.encode("utf-8", "replace"))
+    except OSError as error:
+        raise InvalidInput(f"{option} {str(path)!r}: {error.strerror}") from error
+    note(f"written to {path}", style="dim")
