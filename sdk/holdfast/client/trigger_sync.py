@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from temporalio.client import ScheduleState
+from temporalio.service import RPCError
 
 from holdfast.client.trigger_backend import Backend, Wanted
 from holdfast.client.trigger_info import SyncReport
@@ -47,13 +48,13 @@ async def sync(client: Client, workflows: Sequence[Workflow[..., Any]], *, prune
 
 
 async def register(client: Client, workflows: Iterable[Workflow[..., Any]]) -> None:
-    """Sync what a worker serves. A worker whose triggers cannot be made serves all the same, and says so."""
+    """See `Triggers.register`."""
     declaring = [workflow for workflow in workflows if workflow.triggers]
     if not declaring:
         return
     try:
         report = await sync(client, declaring, prune=False)
-    except HoldfastError as error:
+    except (HoldfastError, RPCError) as error:
         log.error("triggers could not be registered; `holdfast triggers sync APP` tries again: %s", error)
         return
     for name in report.refused:

@@ -361,3 +361,13 @@ class Triggers:
         from holdfast.client.trigger_sync import sync
 
         return await sync(self._client, list(workflows), prune=prune)
+
+    async def register(self, workflows: Iterable[Workflow[..., Any]]) -> None:
+        """`sync` for a worker that begins: what cannot be made is logged, and keeps no worker from serving.
+
+        Args:
+            workflows: What it serves.
+        """
+        from holdfast.client.trigger_sync import register
+
+        await register(self._client, workflows)

@@ -177,6 +177,7 @@ class Worker:
             self._heartbeats.stand_by_worker(worker)
         for queue in self.queues:
             self._client.serving(queue, +1)
+        await self._client.triggers.register(self._parts.workflows.values())
         self._task = asyncio.create_task(self._serve())
         return self
 

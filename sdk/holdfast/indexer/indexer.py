@@ -15,6 +15,7 @@ from temporalio.client import Client
 
 from holdfast.errors import HoldfastError
 from holdfast.indexer import progress
+from holdfast.indexer.firing import Firing
 from holdfast.indexer.leases import RENEW, SHARDS, TERM, Leases
 from holdfast.indexer.round import SETTLE, Counts, Round
 from holdfast.indexer.visibility import count_all
@@ -64,6 +65,7 @@ class Indexer:
     def __init__(self, client: Client, database: Database) -> None:
         self._client = client
         self._database = database
+        self._firing = Firing(client, database)
         self._thorough_at: float | None = None
         self._up_to_date_at: float | None = None
         self.counts = Counts()
@@ -94,7 +96,7 @@ class Indexer:
                     self._away(error)
                 await asyncio.sleep(RENEW.total_seconds())
 
-        keeper = asyncio.create_task(keep())
+        keeper, firing = asyncio.create_task(keep()), asyncio.create_task(self._firing.run())
         try:
             while True:
                 delay = POLL.total_seconds()
@@ -116,8 +118,9 @@ class Indexer:
                     delay = _BACK_OFF_SECONDS[-1]
                 await asyncio.sleep(delay)
         finally:
-            keeper.cancel()
-            await asyncio.wait([keeper])
+            for task in (keeper, firing):
+                task.cancel()
+            await asyncio.wait([keeper, firing])
             with contextlib.suppress(HoldfastError):
                 await asyncio.to_thread(leases.release)
 

@@ -14,6 +14,14 @@ from holdfast.secrets import NAME
 VARIABLES: Final[Mapping[str, object]] = {"payload": None, "event": None}
 """What expressions of triggers see: what the event carries, and what it is."""
 
+KINDS: Final = (
+    *(f"workflow.{what}" for what in ("started", "completed", "failed", "cancelled", "paused", "resumed")),
+    *(f"step.{what}" for what in ("started", "completed", "failed", "retrying", "skipped", "compensated")),
+    *(f"approval.{what}" for what in ("requested", "decided")),
+    *(f"goal.{what}" for what in ("planned", "replanned")),
+)
+"""The events of runs. Whatever else is named is a channel, to which somebody publishes."""
+
 _EVENT: Final = re.compile(r"[^\s\x00-\x1f\x7f]{1,200}")
 
 
@@ -40,7 +48,15 @@ class OnEvent:
     def __post_init__(self) -> None:
         if not isinstance(cast("object", self.event), str) or not _EVENT.fullmatch(self.event):
             raise InvalidInput(f"event={self.event!r:.200}: name an event, such as 'workflow.completed'")
+        families = {kind.partition(".")[0] for kind in KINDS}
+        if self.event == "runs" or (self.event.partition(".")[0] in families and not self.of_runs):
+            raise InvalidInput(f"event={self.event!r} is none of {', '.join(KINDS)}")
         _check_expressions(self.where, self.input)
+
+    @property
+    def of_runs(self) -> bool:
+        """Whether it is about runs; else about what is published."""
+        return self.event in KINDS
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
