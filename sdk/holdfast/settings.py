@@ -58,8 +58,8 @@ class Settings:
     `sqlite:///path`. Default: `history.db` under the home."""
 
     retention: timedelta | None
-    """`HOLDFAST_RETENTION_DAYS`: how long the history keeps a run after its end, in whole days; 0 (here `None`) for ever.
-    Default 90."""
+    """`HOLDFAST_RETENTION_DAYS`: how long the history keeps a run after its end, in whole days; 0, here `None`, for
+    ever. Default 90."""
 
     indexer: Literal["auto", "off"]
     """`HOLDFAST_INDEXER`: `auto` lets the supervisor of an embedded home keep the history of its runs up to date, where

@@ -17,9 +17,11 @@ from holdfast.errors import HoldfastError
 from holdfast.indexer import progress
 from holdfast.indexer.firing import Firing
 from holdfast.indexer.leases import RENEW, SHARDS, TERM, Leases
+from holdfast.indexer.pruning import keep_pruned
 from holdfast.indexer.round import SETTLE, Counts, Round
 from holdfast.indexer.visibility import count_all
 from holdfast.store.database import Database
+from holdfast.store.retention import DEFAULT_RETENTION
 from holdfast.store.schema import (
     approvals,
     attempts,
@@ -60,11 +62,15 @@ class Indexer:
     Args:
         client: Temporal's own client; its converter opens what a codec has encoded.
         database: The store.
+        retention: How long runs are kept after their end; what is older is deleted once an hour. `None`: for ever.
     """
 
-    def __init__(self, client: Client, database: Database) -> None:
+    def __init__(
+        self, client: Client, database: Database, *, retention: timedelta | None = DEFAULT_RETENTION
+    ) -> None:
         self._client = client
         self._database = database
+        self._retention = retention
         self._firing = Firing(client, database)
         self._thorough_at: float | None = None
         self._up_to_date_at: float | None = None
@@ -96,7 +102,10 @@ class Indexer:
                     self._away(error)
                 await asyncio.sleep(RENEW.total_seconds())
 
-        keeper, firing = asyncio.create_task(keep()), asyncio.create_task(self._firing.run())
+        helpers = [
+            asyncio.create_task(work)
+            for work in (keep(), self._firing.run(), keep_pruned(self._database, self._retention))
+        ]
         try:
             while True:
                 delay = POLL.total_seconds()
@@ -118,9 +127,9 @@ class Indexer:
                     delay = _BACK_OFF_SECONDS[-1]
                 await asyncio.sleep(delay)
         finally:
-            for task in (keeper, firing):
-                task.cancel()
-            await asyncio.wait([keeper, firing])
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.wait(helpers)
             with contextlib.suppress(HoldfastError):
                 await asyncio.to_thread(leases.release)
 

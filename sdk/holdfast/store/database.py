@@ -50,12 +50,13 @@ class Database:
         return cls.open(settings.database_url or settings.home / FILE_NAME)
 
     @classmethod
-    def open(cls, where: str | Path) -> Database:
+    def open(cls, where: str | Path, *, upgrade: bool = True) -> Database:
         """Open a database and bring its tables up to date.
 
         Args:
             where: The path of a SQLite file, made if it is missing, or a URL: `sqlite:///path` or
                 `postgresql://user:password@host:port/name`.
+            upgrade: Whether to change tables of an older Holdfast, and make those that are missing.
 
         Raises:
             InvalidConfiguration: The URL names nothing that can be a database of Holdfast; a driver is missing; the
@@ -69,7 +70,8 @@ class Database:
                 if engine.dialect.name == "sqlite":
                     _prepare_file(engine)
                 database = cls(engine, has_search_index=False)
-                migrate(database.write)
+                if upgrade:
+                    migrate(database.write)
                 database.has_search_index = database.is_sqlite or _has_trigrams(engine)
         except BaseException:
             engine.dispose()

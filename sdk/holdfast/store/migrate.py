@@ -14,7 +14,7 @@ from holdfast.errors import InvalidConfiguration
 HEAD: Final = "0001"
 """The newest revision in `migrations/versions`. It stands here so that Alembic is loaded only for work."""
 
-_TABLE: Final = "alembic_version"
+TABLE: Final = "alembic_version"
 
 
 def migrate(write: Callable[[], AbstractContextManager[Connection]]) -> str | None:
@@ -38,9 +38,9 @@ def migrate(write: Callable[[], AbstractContextManager[Connection]]) -> str | No
 
 def revision(connection: Connection) -> str | None:
     """The revision of a database, `None` if it is empty."""
-    if not inspect(connection).has_table(_TABLE):
+    if not inspect(connection).has_table(TABLE):
         return None
-    return connection.execute(text(f"SELECT version_num FROM {_TABLE}")).scalar()
+    return connection.execute(text(f"SELECT version_num FROM {TABLE}")).scalar()
 
 
 def _run(connection: Connection, before: str | None) -> None:

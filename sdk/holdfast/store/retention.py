@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, select
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
 
 from holdfast.store.columns import instant, microseconds
 from holdfast.store.database import Database
@@ -17,12 +17,14 @@ from holdfast.store.schema import (
     attempts,
     cursors,
     dead_letters,
+    events,
     executions,
     histograms,
     idempotency_keys,
     rollups,
     run_details,
     runs,
+    step_logs,
     steps,
     unreadable,
 )
@@ -31,6 +33,8 @@ from holdfast.store.writer import PRUNED
 
 BATCH: Final = 500
 """How many runs or rows one transaction deletes."""
+
+DEFAULT_RETENTION: Final = timedelta(days=90)
 
 _FREED_PAGES: Final = 2000
 """How many pages SQLite gives back to the disk in one go."""
@@ -42,8 +46,8 @@ _CHILDREN: Final = (steps, attempts, approvals, executions, run_details)
 class Retention:
     """How long what is kept."""
 
-    runs: timedelta = timedelta(days=90)
-    """Since a run was closed. Open runs are never deleted."""
+    runs: timedelta | None = DEFAULT_RETENTION
+    """Since a run was closed; `None` keeps them for ever. Open runs are never deleted."""
 
     events: timedelta = timedelta(days=14)
     """Since they happened. Who listens must come back within this time to miss none."""
@@ -83,9 +87,9 @@ def prune(
         Unavailable: The database does not answer; what was deleted stays so.
     """
     kept, now = retention or Retention(), now or datetime.now(UTC)
-    before = now - kept.runs
+    before = None if kept.runs is None else now - kept.runs
     count = batches = 0
-    while max_batches is None or batches < max_batches:
+    while before is not None and (max_batches is None or batches < max_batches):
         with database.write() as connection:
             _remember(connection, before, now)
             keys = _old_runs(connection, before)
@@ -97,9 +101,12 @@ def prune(
         if len(keys) < BATCH:
             break
     gone = prune_events(database, now - kept.events)
-    others = _delete_old_executions(database, before)
-    others += _delete(database, idempotency_keys, idempotency_keys.c.expires < now)
-    others += _delete(database, unreadable, unreadable.c.last_seen < before)
+    others = _delete(database, idempotency_keys, idempotency_keys.c.expires < now)
+    if before is not None:
+        others += _delete_old_executions(database, before)
+        others += _delete(database, unreadable, unreadable.c.last_seen < before)
+    of_a_run = select(runs.c.key).where(runs.c.id == step_logs.c.run_id).exists()
+    others += _delete(database, step_logs, (step_logs.c.at < before) & ~of_a_run)
     closed = dead_letters.c.status.in_(["resolved", "abandoned"])
     others += _delete(database, dead_letters, closed & (dead_letters.c.updated < now - kept.letters))
     first = microseconds(now - kept.figures)
@@ -107,6 +114,29 @@ def prune(
     others += _delete(database, histograms, histograms.c.start < first)
     _give_back(database)
     return Pruned(runs=count, events=gone, others=others)
+
+
+def count_old(
+    database: Database, retention: Retention | None = None, *, now: datetime | None = None
+) -> Pruned:
+    """What `prune` would delete of runs and events; `others` is 0, as it is not counted.
+
+    Args:
+        database: Where.
+        retention: How long what is kept. Default: see `Retention`.
+        now: The time, for tests.
+
+    Raises:
+        Unavailable: The database does not answer.
+    """
+    kept, now = retention or Retention(), now or datetime.now(UTC)
+    old_events = select(func.count()).select_from(events).where(events.c.at < now - kept.events)
+    with database.read() as connection:
+        count = 0
+        if kept.runs is not None:
+            old_runs = select(func.count()).select_from(runs)
+            count = connection.execute(old_runs.where(runs.c.closed < now - kept.runs)).scalar_one()
+        return Pruned(runs=count, events=connection.execute(old_events).scalar_one())
 
 
 def pruned_before(database: Database) -> datetime | None:

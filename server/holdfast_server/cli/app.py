@@ -13,6 +13,7 @@ from holdfast_server.cli import (
     approvals,
     audit,
     codec,
+    db,
     dead_letters,
     debug,
     demo,
@@ -26,6 +27,7 @@ from holdfast_server.cli import (
     replay_check,
     run_export,
     runs,
+    step_logs,
     stop,
     stuck,
     worker,
@@ -83,6 +85,7 @@ for module in (
     stop,
 ):
     module.add(app)
+step_logs.add(runs.app)
 run_export.add(runs.app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(analytics.app, name="analytics")
@@ -90,6 +93,7 @@ app.add_typer(approvals.app, name="approvals")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(workflows.app, name="workflows")
 app.add_typer(executors.app, name="executors")
+app.add_typer(db.app, name="db")
 app.add_typer(events.app, name="events")
 
 

@@ -52,7 +52,7 @@ async def indexer(
     async with target.connect(start=False) as client:
         database = await asyncio.to_thread(Database.of, load(client.home))
         try:
-            made = Indexer(client.temporal, database)
+            made = Indexer(client.temporal, database, retention=load(client.home).retention)
             note(f"database {database.name}", style="dim")
             if rebuild and not force and (count := await made.only_here()):
                 raise InvalidInput(

@@ -1,0 +1,158 @@
+"""`holdfast db`: care of the database of the history."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from holdfast import InvalidConfiguration, InvalidInput, NotFound
+from holdfast.settings import Settings, load
+from holdfast_server.cli.command import command
+from holdfast_server.cli.duration import duration
+from holdfast_server.cli.output import busy, note, print_json, say, when
+from holdfast_server.cli.target import Target
+
+if TYPE_CHECKING:
+    from holdfast.store.database import Database
+
+_LONGEST = timedelta(days=36_500)
+
+app = typer.Typer(help="Care of the database of the history.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@command(app, "info")
+async def info(target: Target) -> None:
+    """What the database holds: its revision, its size, how many runs."""
+    from holdfast.store.maintenance import describe_database
+
+    database = await _open(target)
+    try:
+        found = await asyncio.to_thread(describe_database, database)
+    finally:
+        database.close()
+    if target.json:
+        print_json(found.to_dict())
+        return
+    say(f"database {found.name}")
+    say(
+        f"revision {found.revision or 'none'}"
+        + ("" if found.revision == found.head else f" (of {found.head})")
+    )
+    say(f"size {found.size_bytes / 1024 / 1024:.1f} MiB")
+    say(f"{found.runs} runs, {found.events} events, {found.workflows} stored workflows")
+    if found.unreadable:
+        say(f"{found.unreadable} histories cannot be read")
+    if found.pruned_before:
+        say(f"runs that ended before {when(found.pruned_before)} were deleted")
+    if found.revision != found.head:
+        note("bring it up to date: holdfast db upgrade")
+
+
+@command(app, "upgrade")
+async def upgrade(target: Target) -> None:
+    """Bring the tables up to date. Every command and indexer that opens the database does so too."""
+    from holdfast.store.maintenance import upgrade_database
+    from holdfast.store.migrate import HEAD
+
+    database = await _open(target, make=True)
+    try:
+        with busy("upgrading"):
+            before = await asyncio.to_thread(upgrade_database, database)
+        name = database.name
+    finally:
+        database.close()
+    if target.json:
+        print_json({"database": name, "from": before, "to": HEAD})
+    elif before == HEAD:
+        say(f"{name} is up to date at {HEAD}")
+    else:
+        say(f"{name}: {before or 'empty'} -> {HEAD}")
+
+
+@command(app, "reset")
+async def reset(
+    target: Target, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
+) -> None:
+    """Delete everything in the database. Indexers read again what Temporal still has.
+
+    Stored workflows, event triggers, dead letters and the audit log are lost: they stand nowhere else.
+    """
+    from holdfast.store.maintenance import reset_database
+
+    database = await _open(target)
+    try:
+        if not yes:
+            if not sys.stdin.isatty():
+                raise InvalidInput(f"this deletes everything in {database.name}: say so with --yes")
+            note(f"This deletes the history, the stored workflows and the audit log in {database.name}.")
+            if not typer.confirm("Delete everything?", err=True):
+                raise InvalidInput("nothing was deleted")
+        with busy("deleting"):
+            await asyncio.to_thread(reset_database, database)
+        name = database.name
+    finally:
+        database.close()
+    if target.json:
+        print_json({"database": name, "reset": True})
+    else:
+        say(f"{name} is empty")
+        note("fill it with what Temporal has: holdfast indexer --once")
+
+
+@command(app, "prune")
+async def prune_(
+    target: Target,
+    older_than: Annotated[
+        timedelta | None,
+        typer.Option(
+            parser=duration,
+            metavar="DURATION",
+            help="Runs that ended so long ago. Default: HOLDFAST_RETENTION_DAYS.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+) -> None:
+    """Delete runs that ended long ago, and old events, as indexers do once an hour. Figures by day stay."""
+    from holdfast.store.retention import Retention, count_old, prune
+
+    if older_than is not None and older_than > _LONGEST:
+        raise InvalidInput(f"--older-than: at most {_LONGEST.days}d")
+    runs = load(target.home).retention if older_than is None else older_than
+    kept = Retention(runs=runs)
+    database = await _open(target, current=True)
+    try:
+        with busy("counting" if dry_run else "deleting"):
+            gone = await asyncio.to_thread(count_old if dry_run else prune, database, kept)
+        name = database.name
+    finally:
+        database.close()
+    if target.json:
+        print_json({"database": name, "runs": gone.runs, "events": gone.events, "deleted": not dry_run})
+    else:
+        say(f"{gone.runs} runs and {gone.events} events {'could be' if dry_run else 'are'} deleted")
+
+
+async def _open(target: Target, *, make: bool = False, current: bool = False) -> Database:
+    """The database, as it is; with `current`, brought up to date. Only `make` makes one that is not there."""
+    settings = load(target.home)
+    if not settings.database_url:
+        target.announce()
+    return await asyncio.to_thread(_opened, settings, make=make, current=current)
+
+
+def _opened(settings: Settings, *, make: bool, current: bool) -> Database:
+    try:
+        from holdfast.store.database import FILE_NAME, Database
+    except ModuleNotFoundError as error:
+        if error.name != "sqlalchemy":
+            raise
+        raise InvalidConfiguration("the history needs a database: pip install 'holdfast[store]'") from error
+    file = settings.home / FILE_NAME
+    if not settings.database_url and not make and not file.exists():
+        raise NotFound(f"there is no history yet: no {file}")
+    return Database.open(settings.database_url or file, upgrade=current)

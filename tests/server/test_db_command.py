@@ -1,0 +1,81 @@
+"""`holdfast db`, and the settings that it goes by."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tests.store.made import made
+
+from holdfast import InvalidConfiguration
+from holdfast.settings import load
+from holdfast.store.database import FILE_NAME, Database
+from holdfast.store.migrate import HEAD
+from holdfast.store.writer import write_runs
+
+from .conftest import Cli
+
+
+@pytest.fixture
+def own(cli: Cli, tmp_path: Path) -> Cli:
+    """The command line with a home that has no history yet."""
+    return replace(cli, home=tmp_path / "own")
+
+
+def fill(own: Cli, *days: int) -> None:
+    database = Database.open(own.home / FILE_NAME)
+    write_runs(database, [made(f"d{age}", started=datetime.now(UTC) - timedelta(days=age)) for age in days])
+    database.close()
+
+
+def test_without_a_history_nothing_is_made(own: Cli) -> None:
+    for command in ("info", "reset", "prune"):
+        done = own("db", command)
+        assert done.returncode == 3, done.stderr
+        assert str(own.home / FILE_NAME) in done.stderr
+    assert not own.home.exists()
+
+
+def test_an_upgrade_tells_from_where_to_where(own: Cli) -> None:
+    told = own("db", "upgrade")
+    assert f"empty -> {HEAD}" in told.stdout
+    assert own.json("db", "upgrade")["from"] == HEAD
+    assert own.json("db", "info")["revision"] == HEAD
+
+
+def test_old_runs_are_counted_then_deleted(own: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(own, 1, 40, 100)
+    assert own.json("db", "prune", "--dry-run")["runs"] == 1
+    assert own.json("db", "prune", "--dry-run", "--older-than", "30d")["runs"] == 2
+    assert own.json("db", "info")["runs"] == 3
+    monkeypatch.setenv("HOLDFAST_RETENTION_DAYS", "0")
+    assert own.json("db", "prune")["runs"] == 0, "0 keeps them for ever"
+    assert own.json("db", "prune", "--older-than", "30d")["runs"] == 2
+    assert own.json("db", "info")["runs"] == 1
+    assert own("db", "prune", "--older-than", "9999999d").returncode == 2
+
+
+def test_a_reset_needs_a_yes(own: Cli) -> None:
+    fill(own, 1)
+    done = own("db", "reset")
+    assert done.returncode == 2
+    assert FILE_NAME in done.stderr, "it names what would be deleted"
+    assert own.json("db", "info")["runs"] == 1
+    assert own.json("db", "reset", "--yes")["reset"] is True
+    assert own.json("db", "info")["runs"] == 0
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5", "soon", "99999", "٣"])
+def test_a_retention_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("HOLDFAST_RETENTION_DAYS", value)
+    with pytest.raises(InvalidConfiguration, match="HOLDFAST_RETENTION_DAYS"):
+        load()
+
+
+def test_the_retention_is_90_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOLDFAST_RETENTION_DAYS", raising=False)
+    assert load().retention == timedelta(days=90)
+    monkeypatch.setenv("HOLDFAST_RETENTION_DAYS", "0")
+    assert load().retention is None
