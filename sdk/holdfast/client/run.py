@@ -27,6 +27,7 @@ from holdfast.authoring.registry import registry
 from holdfast.client.actions import recorded
 from holdfast.client.description import RunDescription
 from holdfast.client.goes_on import GoesOn
+from holdfast.client.logs import LogLine, logs_of
 from holdfast.client.start import check_message_name, unavailable
 from holdfast.engine.data.adapters import make_adapter
 from holdfast.engine.failures import rebuilt, run_failed
@@ -103,6 +104,17 @@ class Run(GoesOn[R]):
             return
         if description.stuck:
             logger.warning("run %s is stuck: %s", self.id, description.stuck)
+
+    async def logs(self, *, step: str | None = None) -> list[LogLine]:
+        """What the run's steps have logged, oldest first, as far as workers have kept it.
+
+        Args:
+            step: Only of this step.
+
+        Raises:
+            Unavailable, InvalidConfiguration: The database does not answer, or is not installed.
+        """
+        return (await logs_of(self._client, self.id, step=step))[0]
 
     async def status(self) -> RunState:
         """The run's state."""

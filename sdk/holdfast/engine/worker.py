@@ -24,6 +24,7 @@ from holdfast.engine.health import HealthServer
 from holdfast.engine.keyed_limits import KeyedLimits
 from holdfast.engine.parts import Parts
 from holdfast.engine.telemetry.figures import Figures, WorkerFigures
+from holdfast.engine.telemetry.step_logs import step_logs_of
 from holdfast.engine.telemetry.watch import Watch
 from holdfast.errors import InvalidConfiguration, Unavailable
 from holdfast.options import DEFAULT_QUEUE, check_duration
@@ -57,6 +58,7 @@ class Worker:
         deployment: The name of the Temporal Worker Deployment this worker belongs to; with `build_id`.
         build_id: The version of the code. Runs of `versioning="pinned"` workflows stay on theirs.
         overrides: Values for dependencies in place of their providers, for tests.
+        step_logs: Whether what steps log is kept with their runs. Default: where a history of runs is kept.
         secrets: Secrets by name, or a `SecretSource` such as a vault. Executors look here first, then in the
             environment (`HOLDFAST_SECRET_<NAME>`), then in the folder that `HOLDFAST_SECRETS_DIR` names.
 
@@ -82,6 +84,7 @@ class Worker:
         build_id: str | None = None,
         overrides: Mapping[Callable[[], Any], Any] | None = None,
         secrets: Given | None = None,
+        step_logs: bool | None = None,
     ) -> None:
         if (deployment is None) != (build_id is None):
             raise InvalidConfiguration("deployment= and build_id= go together: name both or neither")
@@ -112,6 +115,7 @@ class Worker:
         host.limits = self._limits = KeyedLimits(client.temporal)
         self._heartbeats = self._parts.heartbeats(host)
         self._figures = Figures(max_steps * len(self.queues))
+        self._step_logs = step_logs_of(client, step_logs)
         watch = Watch([self._figures, *client.telemetry.observers], client.telemetry.tracing)
         activities = self._parts.activities(host)
         self._health = HealthServer(health_port) if health_port is not None else None
@@ -173,6 +177,8 @@ class Worker:
         if self._health:  # first, since a port may be taken
             await self._health.start(lambda: self.polling)
         self._heartbeats.start()
+        if self._step_logs is not None:
+            self._step_logs.start()
         for worker in self._workers:
             self._heartbeats.stand_by_worker(worker)
         for queue in self.queues:
@@ -208,6 +214,8 @@ class Worker:
             await self._drained(asyncio.gather(*(worker.shutdown() for worker in self._workers)))
             results = await asyncio.gather(*runs, return_exceptions=True)
             self._heartbeats.stop()
+            if self._step_logs is not None:
+                await asyncio.to_thread(self._step_logs.stop)
             await self._limits.close()
             try:
                 await self._parts.close()

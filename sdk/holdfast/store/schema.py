@@ -309,6 +309,20 @@ Index("dead_letters_status", dead_letters.c.status, dead_letters.c.id)
 Index("dead_letters_run", dead_letters.c.run_id)
 Index("dead_letters_redriven", dead_letters.c.redriven_as)
 
+step_logs = Table(
+    "step_logs",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    *(_text(name) for name in ("run_id", "execution_id", "activity_id", "step", "worker")),
+    *(Column(name, Integer, nullable=False) for name in ("attempt", "first_line", "line_count")),
+    _time("at", null=False),
+    Column("lines", Json, nullable=False),
+)
+"""What attempts of steps have logged: a row for what a worker has written at once."""
+
+Index("step_logs_run", step_logs.c.run_id, step_logs.c.id)
+Index("step_logs_at", step_logs.c.at)
+
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,

@@ -329,6 +329,23 @@ def _tables() -> None:
     op.create_index("runs_workflow", "runs", ["workflow", "key"], unique=False)
     op.create_index("runs_workflow_state", "runs", ["workflow", "state", "key"], unique=False)
     op.create_table(
+        "step_logs",
+        sa.Column("id", NUMBER, autoincrement=True, nullable=False),
+        sa.Column("run_id", sa.Text(), server_default="", nullable=False),
+        sa.Column("execution_id", sa.Text(), server_default="", nullable=False),
+        sa.Column("activity_id", sa.Text(), server_default="", nullable=False),
+        sa.Column("step", sa.Text(), server_default="", nullable=False),
+        sa.Column("worker", sa.Text(), server_default="", nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("first_line", sa.Integer(), nullable=False),
+        sa.Column("line_count", sa.Integer(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("lines", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("step_logs_run", "step_logs", ["run_id", "id"], unique=False)
+    op.create_index("step_logs_at", "step_logs", ["at"], unique=False)
+    op.create_table(
         "steps",
         sa.Column("run_key", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("execution_key", sa.BigInteger(), autoincrement=False, nullable=False),
