@@ -130,7 +130,12 @@ async def fork(
 
 
 async def _to_retry(client: Client, run_id: str) -> Earlier:
-    earlier = await read_earlier(client.temporal, run_id)
+    earlier = await _read(client, run_id)
+    started = earlier.start.workflow_execution_started_event_attributes
+    if parent := started.parent_workflow_execution.workflow_id:
+        raise InvalidInput(
+            f"run {run_id!r} is a child of {parent!r}: retry that one, with which it goes on; or `fork` this one"
+        )
     if earlier.is_open:
         raise AlreadyStarted(
             f"run {run_id!r} is open: only one that has ended can be retried; `fork` starts another run from it",
@@ -152,9 +157,21 @@ async def _to_retry(client: Client, run_id: str) -> Earlier:
 
 
 async def _to_fork(client: Client, run_id: str, from_step: str | None) -> Earlier:
-    earlier = await read_earlier(client.temporal, run_id)
+    earlier = await _read(client, run_id)
     if from_step is not None:
         _cut(earlier, from_step, await _document(client, earlier))
+    return earlier
+
+
+async def _read(client: Client, run_id: str) -> Earlier:
+    earlier = await read_earlier(client.temporal, run_id)
+    started = earlier.start.workflow_execution_started_event_attributes
+    name = started.workflow_type.name
+    if SPEC_MEMO not in started.memo.fields and name not in registry().workflows():
+        raise InvalidInput(
+            f"run {run_id!r} of workflow {name!r} was not started by Holdfast, and nothing here knows that workflow: "
+            "one that is not Holdfast's would do everything again"
+        )
     return earlier
 
 

@@ -79,6 +79,7 @@ def _head(run: RunDescription, ui_url: str | None) -> Table:
     line("build", run.build_id)
     line("parent", run.parent)
     line("trigger", run.trigger)
+    line("begun as", run.origin)
     line("children", ", ".join(run.children))
     line("input", ", ".join(preview.text for preview in run.input))
     line("result", run.result.text if run.result else None)
@@ -116,6 +117,10 @@ def _step_note(step: StepDescription, names: dict[str, str]) -> str:
     notes: list[str] = []
     if step.compensates and step.summary is None:
         notes.append(f"undoes {names.get(step.compensates, step.compensates)}")
+    if step.reused_from:
+        notes.append("reused from an earlier execution")
+    if step.rerun:
+        notes.append(f"rerun because {step.rerun}")
     if step.local:
         notes.append("local")
     if step.summary:
