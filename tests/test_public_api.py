@@ -16,7 +16,7 @@ AlreadyDecided AlreadyStarted BudgetExceeded Client Conflict Dag Decision Depend
 HoldfastError InvalidConfiguration InvalidExecutor InvalidInput InvalidStep InvalidWorkflow Limit NonDeterministic
 NotAllowed NotFound NotInWorkflow PayloadTooLarge Permanent Plugin RateLimited Ref RetryAfter RetryPolicy Run
 RunCancelled RunClosed RunFailed RunState RunTerminated RunTimedOut SecretSource Step StepFailed StepInfo StepOptions
-StepState Unavailable WaitTimeout Worker Workflow WorkflowOptions approval continue_as_new deprecate_patch map_steps
+StepState Unavailable WaitTimeout Worker Workflow WorkflowOptions approval continue_as_new deprecate_patch emit map_steps
 now patched random register_executor set_state step step_info template uuid4 wait_for workflow
 """
 

@@ -28,6 +28,7 @@ from holdfast.authoring.waits import Decision as Decision
 from holdfast.authoring.waits import approval as approval
 from holdfast.authoring.waits import continue_as_new as continue_as_new
 from holdfast.authoring.waits import deprecate_patch as deprecate_patch
+from holdfast.authoring.waits import emit as emit
 from holdfast.authoring.waits import now as now
 from holdfast.authoring.waits import patched as patched
 from holdfast.authoring.waits import random as random
@@ -150,6 +151,7 @@ __all__ = [
     "approval",
     "continue_as_new",
     "deprecate_patch",
+    "emit",
     "map_steps",
     "now",
     "patched",

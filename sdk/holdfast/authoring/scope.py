@@ -49,6 +49,10 @@ class RunScope(Protocol):
         """Publish the run's state."""
         ...
 
+    async def emit(self, event: str, payload: Any) -> None:
+        """Tell those who listen that something has happened."""
+        ...
+
     def continue_as_new(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """End this execution and start the next with these arguments; raises."""
         ...

@@ -89,6 +89,24 @@ def set_state(value: Any, /) -> None:
     _run("set_state").set_state(value)
 
 
+async def emit(event: str, payload: Any = None, /) -> None:
+    """Tell all who listen (`client.events`) that something has happened. A replay tells nothing again.
+
+    It costs an event of the history, and no step. It is heard when an indexer has read that history.
+
+    Args:
+        event: Its kind, such as `invoice.sent`. Those that begin with `workflow.`, `step.`, `approval.` or `goal.` are
+            Holdfast's own.
+        payload: What is told: any value that travels as JSON, up to 16 KiB.
+
+    Raises:
+        InvalidInput: The name is taken or cannot be one, or the payload does not travel.
+        PayloadTooLarge: The payload is larger.
+        NotInWorkflow: Called elsewhere.
+    """
+    await _run("emit").emit(event, payload)
+
+
 def continue_as_new(*args: Any, **kwargs: Any) -> NoReturn:
     """End this execution and start the run again with these arguments and an empty history.
 

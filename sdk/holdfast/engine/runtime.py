@@ -23,15 +23,17 @@ from holdfast.engine.given import GIVEN_MEMO, REUSED_MEMO, Given
 from holdfast.engine.inbox import WAITS_MEMO, Inbox
 from holdfast.engine.payloads import note_usage
 from holdfast.engine.reuse import Reuse
-from holdfast.engine.start_memo import SPEC_MEMO
+from holdfast.engine.start_memo import EMITTED_MEMO, SPEC_MEMO
 from holdfast.engine.waiting import Waiting
-from holdfast.errors import InvalidInput, InvalidWorkflow, RunTimedOut
+from holdfast.errors import InvalidInput, InvalidWorkflow, PayloadTooLarge, RunTimedOut
 
 if TYPE_CHECKING:
     from holdfast.spec.model import DagSpec, OnError
 
 CARRY_MEMO = "holdfast.carry"
-_OF_ONE_EXECUTION = frozenset({WAITS_MEMO, COMPENSATING_MEMO, REUSED_MEMO})
+EMITTED_BYTES = 16 * 1024
+_TAKEN = ("workflow.", "step.", "approval.", "goal.")
+_OF_ONE_EXECUTION = frozenset({WAITS_MEMO, COMPENSATING_MEMO, REUSED_MEMO, EMITTED_MEMO})
 
 
 class Run:
@@ -172,6 +174,19 @@ class Run:
         """What `run.state()` reads, and what queries and updates receive."""
         self.state = value
 
+    async def emit(self, event: str, payload: Any) -> None:
+        """Tell those who listen that something has happened."""
+        check_emitted(event)
+        told = {"event": event, "payload": payload}
+        size_bytes = self.calls.encode(told, None, f"The payload of {event!r}").ByteSize()
+        if size_bytes > EMITTED_BYTES:
+            raise PayloadTooLarge(
+                f"the payload of {event!r} takes {size_bytes:,} bytes, and {EMITTED_BYTES:,} are allowed: "
+                "emit where it is"
+            )
+        async with self.calls.charge(size_bytes):
+            workflow.upsert_memo({EMITTED_MEMO: told})
+
     # Continue as new
 
     def continue_as_new(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> NoReturn:
@@ -231,3 +246,15 @@ def message_memo(name: str, payload: Payload) -> dict[str, Any]:
 def refused(message: str, kind: str) -> ApplicationError:
     """An answer to a query or update that names what is wrong."""
     return ApplicationError(message, type=kind, non_retryable=True)
+
+
+def check_emitted(event: str) -> None:
+    """Refuse the kind of an event that is none, or that Holdfast tells itself.
+
+    Raises:
+        InvalidInput: It is.
+    """
+    if not 0 < len(event) <= 100 or not event.isprintable() or "*" in event:
+        raise InvalidInput(f"event {event!r}: use 1 to 100 printable characters without `*`")
+    if event.startswith(_TAKEN) or event == "published":
+        raise InvalidInput(f"event {event!r} would look like one of Holdfast's own: choose another beginning")

@@ -11,6 +11,10 @@ TRIGGER_MEMO = "holdfast.trigger"
 """Which trigger started the run (`name`), and how many runs in a row were started by one another's events (`depth`)."""
 
 
+EMITTED_MEMO = "holdfast.emitted"
+"""What the run has told last with `emit`: `event` and `payload`. Each is an event of the history, which keeps them all."""
+
+
 def spec_memo(definition: Workflow[..., Any], *, stored: bool, restart: str | None = None) -> dict[str, Any]:
     """What is written down at a run's start, since it decides on its history. No time limit is written down too: one
     that the code gets later must not reach open runs.

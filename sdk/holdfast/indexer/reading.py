@@ -25,7 +25,7 @@ from holdfast.engine.children import DAG_WORKFLOW
 from holdfast.engine.history import Opened, describe_events, describe_execution, open_payloads
 from holdfast.engine.history.facts import Timeline
 from holdfast.engine.history.off_loop import off_loop
-from holdfast.engine.history.open_events import open_waits
+from holdfast.engine.history.open_events import open_notes
 from holdfast.engine.history.timeline import read_events
 from holdfast.errors import HoldfastError, Unavailable
 from holdfast.indexer.telling import events_of
@@ -188,7 +188,7 @@ async def _told(
         first_task=_first_task(events),
         dag=start.workflow_type.name == DAG_WORKFLOW,
         usage=usage_of(line, await _opened(client, run.id, line)),
-        events=events_of(run, events, await open_waits(client, run.id, events)),
+        events=events_of(run, events, await open_notes(client, run.id, events)),
     )
 
 

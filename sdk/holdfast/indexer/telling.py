@@ -18,6 +18,7 @@ from holdfast.client.description import ErrorInfo, RunDescription, StepDescripti
 from holdfast.engine.history.build import WAITS_MEMO
 from holdfast.engine.history.facts import PAUSE_SIGNAL, RESUME_SIGNAL
 from holdfast.engine.history.payloads import Opened
+from holdfast.engine.start_memo import EMITTED_MEMO
 from holdfast.states import RunState, StepState
 from holdfast.store.columns import MESSAGE_BYTES, STEP_PREVIEW_BYTES, cut
 from holdfast.store.rows import Event, preview
@@ -40,19 +41,20 @@ _STEP_ENDS: Final = {
 }
 
 
-def events_of(run: RunDescription, history: Sequence[HistoryEvent], waits: Opened) -> list[Event]:
+def events_of(run: RunDescription, history: Sequence[HistoryEvent], notes: Opened) -> list[Event]:
     """The events of an execution up to now, as far as its history has them.
 
     Args:
         run: What the history says.
         history: All events of Temporal, from the start on.
-        waits: Opens what the run wrote down of its waits.
+        notes: Opens what the run wrote down of its waits and of what it emitted.
     """
     told = _Teller(run)
     return [
         *told.start(history),
         *told.pauses(history),
-        *told.approvals(history, waits),
+        *told.approvals(history, notes),
+        *told.emitted(history, notes),
         *told.steps(),
         *told.end(history),
     ]
@@ -97,6 +99,16 @@ class _Teller:
                 if key not in open_ones:
                     open_ones[key] = facts
                     yield self._approval("approval.requested", at, key, **facts)
+
+    def emitted(self, history: Sequence[HistoryEvent], notes: Opened) -> Iterator[Event]:
+        for event in history:
+            memo = event.workflow_properties_modified_event_attributes.upserted_memo.fields
+            if EMITTED_MEMO not in memo:
+                continue
+            written = notes.json(memo[EMITTED_MEMO])
+            if isinstance(written, dict) and isinstance(kind := written.get("event"), str):
+                at = event.event_time.ToDatetime(UTC)
+                yield self._event(kind, at, f"emitted/{event.event_id}", payload=written.get("payload"))
 
     def end(self, history: Sequence[HistoryEvent]) -> Iterator[Event]:
         run = self.run

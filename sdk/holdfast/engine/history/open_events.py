@@ -11,6 +11,7 @@ from temporalio.converter import WorkflowSerializationContext
 
 from holdfast.engine.history.build import WAITS_MEMO
 from holdfast.engine.history.payloads import Opened, open_payloads
+from holdfast.engine.start_memo import EMITTED_MEMO
 
 
 async def open_events(
@@ -30,18 +31,22 @@ async def open_events(
     return await open_payloads(converter, encoded, [*needed, *_waits(events)])
 
 
-async def open_waits(client: Client, run_id: str, events: Sequence[HistoryEvent]) -> Opened:
-    """Open what a run wrote down of its waits, and nothing else."""
-    if not (waits := _waits(events)):
+async def open_notes(client: Client, run_id: str, events: Sequence[HistoryEvent]) -> Opened:
+    """Open what a run wrote down of its waits and of what it emitted, and nothing else."""
+    if not (notes := _noted(events, (WAITS_MEMO, EMITTED_MEMO))):
         return Opened()
     context = WorkflowSerializationContext(namespace=client.namespace, workflow_id=run_id)
-    return await open_payloads(client.data_converter.with_context(context), waits, waits)
+    return await open_payloads(client.data_converter.with_context(context), notes, notes)
 
 
 def _waits(events: Iterable[HistoryEvent]) -> list[Payload]:
     """What the run wrote down of its waits, which can be large enough to lie in storage."""
+    return _noted(events, (WAITS_MEMO,))
+
+
+def _noted(events: Iterable[HistoryEvent], names: Sequence[str]) -> list[Payload]:
     memos = (event.workflow_properties_modified_event_attributes.upserted_memo.fields for event in events)
-    return [memo[WAITS_MEMO] for memo in memos if WAITS_MEMO in memo]
+    return [memo[name] for memo in memos for name in names if name in memo]
 
 
 def _payloads(events: Iterable[HistoryEvent]) -> Iterable[Payload]:
