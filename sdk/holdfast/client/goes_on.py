@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
     from holdfast.client.again import RetryPlan
     from holdfast.client.client import Client
+    from holdfast.client.step_control import What
 
 R = TypeVar("R")
 
 
 class GoesOn(Generic[R]):
-    """The part of `Run` that retries and forks."""
+    """The part of `Run` that retries and forks it, and steers its steps."""
 
     def __init__(self, client: Client, run_id: str, *, result: TypeAdapter[R] | None = None) -> None:
         self._client = client
@@ -100,3 +101,34 @@ class GoesOn(Generic[R]):
         from holdfast.client import again
 
         return await again.preview_fork(self._client, self.id, from_step)
+
+    async def retry_now(self, step: str, *, by: str = "", reason: str = "") -> None:
+        """Try a step at once that waits for its next attempt; its attempts count anew.
+
+        Args:
+            step: As in `charge`, `charge#2`, `enrich[7]`.
+            by: Who does it, for the record.
+            reason: Why, for the record.
+
+        Raises:
+            NotFound: There is no such run, or it has no such open step.
+            InvalidInput: The step does not wait for its next attempt.
+            RunClosed: The run has ended.
+            Unavailable: The server does not answer, or is too old.
+        """
+        await self._control(step, "retry", by, reason)
+
+    async def pause_step(self, step: str, *, by: str = "", reason: str = "") -> None:
+        """Hold a step: an attempt that is under way goes on, and no other one begins until `resume_step`. Arguments
+        and errors as for `retry_now`."""
+        await self._control(step, "pause", by, reason)
+
+    async def resume_step(self, step: str, *, by: str = "", reason: str = "") -> None:
+        """Let a step go on that was held. Arguments and errors as for `retry_now`."""
+        await self._control(step, "resume", by, reason)
+
+    async def _control(self, step: str, what: What, by: str, reason: str) -> None:
+        from holdfast.client.step_control import control
+
+        async with recorded(self._client, f"{what} step", run_id=self.id, why=reason, by=by, step=step):
+            await control(self._client, self.id, step, what, by=by, reason=reason)
