@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from holdfast.client.run import Run
     from holdfast.store.audit_log import Action
     from holdfast.store.runs import Facet, FacetName, Page
+    from holdfast.stuck import StuckRun
 
 _STATES = {
     WorkflowExecutionStatus.RUNNING: RunState.RUNNING,
@@ -291,6 +292,30 @@ class Runs:
         """As `Run.fork`."""
         run: Run[Any] = self._client.get(run_id)
         return await run.fork(from_step=from_step, input=input, id=id, by=by, reason=reason)
+
+    async def stuck(
+        self,
+        *,
+        workflow: str | None = None,
+        limit: int = 1000,
+        progress: Callable[[str], None] | None = None,
+    ) -> builtins.list[StuckRun]:
+        """Open runs that do not move, and why, the longest first: without a worker, with code that no longer fits,
+        paused, between two attempts of a step, under a limit, or waiting for a decision or a message. Where the
+        history is up to date it is asked (for a run that has been open for long, it may be a minute old), else
+        Temporal, run by run.
+
+        Args:
+            workflow: Only runs of this workflow or DAG.
+            limit: From the history so many at most, the oldest first; from Temporal the latest so many are looked at.
+            progress: Called with a line of text now and then.
+
+        Raises:
+            Unavailable: The server does not answer.
+        """
+        from holdfast.client.stuck import find_stuck
+
+        return await find_stuck(self._client, workflow=workflow, limit=limit, progress=progress)
 
     async def lag(self) -> timedelta | None:
         """How far the history is behind Temporal; `None` where there is none."""

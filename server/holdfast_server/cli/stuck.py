@@ -1,21 +1,18 @@
-"""`holdfast stuck`: open runs that cannot go on, and why."""
+"""`holdfast stuck`: open runs that do not move, and why."""
 
 from __future__ import annotations
 
-import asyncio
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from holdfast import Client, NotFound
-from holdfast.client.description import RunDescription
+from holdfast.stuck import NEEDS_MENDING, Cause
 from holdfast_server.cli.command import command
 from holdfast_server.cli.exits import ExitCode
 from holdfast_server.cli.output import busy, cell, note, print_json, span, stdout, table
 from holdfast_server.cli.target import Target
-
-_AT_A_TIME = 10
 
 
 def add(app: typer.Typer) -> None:
@@ -26,41 +23,34 @@ def add(app: typer.Typer) -> None:
 async def stuck(
     target: Target,
     workflow: Annotated[str | None, typer.Option(help="Only runs of this workflow.")] = None,
-    limit: Annotated[
-        int, typer.Option(min=1, max=100_000, help="Look at the latest so many open runs.")
-    ] = 1000,
+    cause: Annotated[Cause | None, typer.Option(help="Only runs that are held up by this.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Look at so many open runs at most.")] = 1000,
 ) -> int:
-    """List open runs that cannot go on until somebody mends something. Exit code 1 if there are any."""
+    """List open runs that do not move and why, the longest first. Exit code 1 if one cannot go on until somebody mends
+    something: no worker, code that no longer fits, or a workflow task that fails again and again."""
     async with target.connect(start=False) as client:
-        found, looked_count = await _search(client, workflow, limit)
+        with busy("looking for runs that do not move") as show:
+            found = await client.runs.stuck(workflow=workflow, limit=limit, progress=show)
+    found = [run for run in found if cause in (None, run.cause)]
+    broken = [run for run in found if run.cause in NEEDS_MENDING]
+    now = datetime.now(UTC)
     if target.json:
-        print_json([{"id": run.id, "workflow": run.workflow, "stuck": run.stuck} for run in found])
+        print_json([run.to_dict() for run in found])
     elif found:
         rows: list[list[Text | str]] = [
-            [cell(run.id), run.workflow, span(run.duration), cell(run.stuck, style="red")] for run in found
+            [
+                cell(run.id),
+                run.workflow,
+                cell(
+                    run.cause.replace("_", " "), style="bold red" if run.cause in NEEDS_MENDING else "yellow"
+                ),
+                span(now - run.since),
+                cell(run.why),
+            ]
+            for run in found
         ]
-        stdout().print(table(["run", "workflow", "open for", "why"], rows))
-    note(f"{len(found)} of {looked_count} open runs are stuck", style="dim")
-    if looked_count == limit:
-        note(f"only the latest {limit} were looked at; --limit changes that")
-    return ExitCode.FAILED if found else ExitCode.OK
-
-
-async def _search(client: Client, workflow: str | None, limit: int) -> tuple[list[RunDescription], int]:
-    with busy("reading open runs") as show:
-        summaries = await client.runs.list(state="running", workflow=workflow, limit=limit)
-        turn, done_count = asyncio.Semaphore(_AT_A_TIME), 0
-
-        async def look(run_id: str) -> RunDescription | None:
-            nonlocal done_count
-            async with turn:
-                try:
-                    return await client.get(run_id).describe()
-                except NotFound:  # deleted since it was listed
-                    return None
-                finally:
-                    done_count += 1
-                    show(f"looked at {done_count} of {len(summaries)} open runs")
-
-        described = await asyncio.gather(*(look(summary.id) for summary in summaries))
-    return [run for run in described if run is not None and run.stuck], len(summaries)
+        stdout().print(table(["run", "workflow", "cause", "for", "why"], rows))
+    note(f"{len(found)} open runs do not move, {len(broken)} of them need to be mended", style="dim")
+    if len(found) >= limit:
+        note(f"only {limit} were looked at; --limit changes that")
+    return ExitCode.FAILED if broken else ExitCode.OK

@@ -20,6 +20,9 @@ LOCAL_STEPS_NOTE = (
 NOTHING = "waits for a signal or an update"
 """What is said of a run of which no event tells what it waits for."""
 
+UNDER_A_LIMIT = "waits for its turn under a limit"
+"""The end of a timer's summary, by which a step waits until there is a place for it."""
+
 
 def waiting_for(run: RunDescription, line: Timeline, opened: Opened, now: datetime) -> str:
     """What an open run waits for.
@@ -63,8 +66,12 @@ def _pending(line: Timeline, now: datetime) -> str:
 
 def _open_work(run: RunDescription, line: Timeline, opened: Opened) -> str:
     parts = [_wait(wait) for wait in run.waits]
+    told = (opened.text(timer.summary) or "" for timer in line.timers.values())
+    limited = [text for text in told if text.endswith(UNDER_A_LIMIT)]
+    held = {text.removesuffix(UNDER_A_LIMIT).strip() for text in limited}
+    parts += [f"step {shortened(text, 200)}" for text in limited]
     # What is due later says more than what runs.
-    open_steps = [step for step in run.steps if not step.state.closed]
+    open_steps = [step for step in run.steps if not step.state.closed and step.activity_id not in held]
     parts += [_step(step) for step in sorted(open_steps, key=lambda step: step.state is StepState.RUNNING)]
     parts += [f"waits for child run {child!r}" for child in line.open_children.values()]
     if parts:
