@@ -1,4 +1,4 @@
-"""`holdfast runs retry` and `fork`: executions that are given what an earlier one has done."""
+"""`holdfast runs retry` and `fork`, and what is done to single steps of an open run."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from holdfast.client.again import RetryPlan
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", show_default=False)]
+StepName = Annotated[str, typer.Argument(metavar="STEP[#N]", help="A step that is open.", show_default=False)]
 Preview = Annotated[bool, typer.Option("--preview", help="Only say what is reused and what runs again.")]
 By = Annotated[str, typer.Option(help="Who does it, for the record. Default: you, as user@host.")]
 Reason = Annotated[str, typer.Option(help="Why, for the record.")]
@@ -26,6 +27,9 @@ def add(app: typer.Typer) -> None:
     """Register the commands."""
     command(app, "retry")(retry)
     command(app, "fork")(fork)
+    command(app, "retry-now")(retry_now)
+    command(app, "pause-step")(pause_step)
+    command(app, "resume-step")(resume_step)
 
 
 async def retry(
@@ -38,10 +42,7 @@ async def retry(
                 _print(await client.get(run).preview_retry(), target)
                 return
             await client.get(run).retry(by=by, reason=reason)
-    if target.json:
-        print_json({"id": run, "done": "goes on"})
-    else:
-        say(f"{run}: goes on")
+    _done(run, "goes on", target)
 
 
 async def fork(
@@ -72,6 +73,34 @@ async def fork(
         print_json({"id": forked.id, "forked_from": run})
     else:
         say(forked.id)
+
+
+async def retry_now(run: RunId, step: StepName, target: Target, reason: Reason = "", by: By = "") -> None:
+    """Try a step at once that waits for its next attempt."""
+    async with target.connect(start=False) as client:
+        await client.get(run).retry_now(step, by=by, reason=reason)
+    _done(run, f"{step} is tried now", target)
+
+
+async def pause_step(run: RunId, step: StepName, target: Target, reason: Reason = "", by: By = "") -> None:
+    """Hold a step of a run: an attempt that is under way goes on, and no other one begins."""
+    async with target.connect(start=False) as client:
+        await client.get(run).pause_step(step, by=by, reason=reason)
+    _done(run, f"{step} is held", target)
+
+
+async def resume_step(run: RunId, step: StepName, target: Target, reason: Reason = "", by: By = "") -> None:
+    """Let a step go on that was held."""
+    async with target.connect(start=False) as client:
+        await client.get(run).resume_step(step, by=by, reason=reason)
+    _done(run, f"{step} goes on", target)
+
+
+def _done(run: str, what: str, target: Target) -> None:
+    if target.json:
+        print_json({"id": run, "done": what})
+    else:
+        say(f"{run}: {what}")
 
 
 def _print(plan: RetryPlan, target: Target) -> None:
