@@ -17,10 +17,11 @@ from tests.store.postgres import Postgres
 from holdfast import InvalidConfiguration, Unavailable
 from holdfast.settings import load
 from holdfast.store import database as database_module
-from holdfast.store.columns import cut, escaped, unescaped
+from holdfast.store.columns import cut, escaped, instant, unescaped
 from holdfast.store.database import Database
 from holdfast.store.migrate import HEAD, revision
 from holdfast.store.schema import cursors, events, metadata
+from holdfast.store.upsert import upsert
 
 
 def test_an_empty_database_gets_all_tables(database: Database) -> None:
@@ -211,3 +212,15 @@ def test_texts_are_cut_at_characters() -> None:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def test_a_lazy_transaction_changes_nothing_for_the_next(database: Database) -> None:
+    setting = "PRAGMA synchronous" if database.is_sqlite else "SHOW synchronous_commit"
+    with database.write() as connection:
+        usual = connection.execute(text(setting)).scalar()
+    with database.write(lazy=True) as connection:
+        assert connection.execute(text(setting)).scalar() in (1, "off")
+        upsert(connection, cursors, [{"name": "lazy", "value": 1, "updated": instant(0)}])
+    with database.write() as connection:
+        assert connection.execute(text(setting)).scalar() == usual
+        assert connection.execute(select(cursors.c.value).where(cursors.c.name == "lazy")).scalar() == 1

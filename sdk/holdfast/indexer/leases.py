@@ -48,7 +48,7 @@ class Leases:
         Raises:
             Unavailable: The database does not answer.
         """
-        with self._database.write() as connection:
+        with self._database.write(lazy=True) as connection:
             now = shared_now(connection, self._database)
             connection.execute(
                 delete(leases).where(leases.c.name.startswith(_MEMBER), leases.c.expires < now)

@@ -86,7 +86,7 @@ def save_cursor(database: Database, shards: Collection[int], namespace: str, cur
     values = {_NAMESPACE: namespace, **{f"{_CURSOR}{shard}": value for shard in sorted(shards)}}
     now = datetime.now(UTC)
     rows = [{"name": name, "value": value, "updated": now} for name, value in values.items()]
-    with database.write() as connection:
+    with database.write(lazy=True) as connection:
         if _rebuilds(connection) == cursor.rebuilds:
             upsert(connection, cursors, rows)
 
@@ -185,7 +185,7 @@ def due(database: Database, shards: Collection[int], limit: int) -> list[Known]:
 def mark_seen(database: Database, execution_ids: Collection[str], moment: datetime) -> None:
     """Executions were looked at, and nothing had changed."""
     if execution_ids:
-        with database.write() as connection:
+        with database.write(lazy=True) as connection:
             connection.execute(
                 update(executions).where(executions.c.execution_id.in_(execution_ids)).values(observed=moment)
             )

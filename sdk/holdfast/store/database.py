@@ -33,6 +33,7 @@ _WRITE_LOCK: Final = 0x486F6C64
 """The number of the advisory lock that writers in PostgreSQL take."""
 
 _WRITES: Final = "holdfast_writes"
+_LAZY: Final = "holdfast_lazy"
 
 
 class Database:
@@ -94,19 +95,25 @@ class Database:
             yield connection
 
     @contextlib.contextmanager
-    def write(self) -> Generator[Connection]:
+    def write(self, *, lazy: bool = False) -> Generator[Connection]:
         """A transaction, committed at the end. One writes at a time, in all processes.
 
         That is what SQLite does by itself. In PostgreSQL it keeps figures right and makes the cursors of events visible
         in their order, so that a reader who goes on from the last one misses none.
 
+        Args:
+            lazy: Whether it may be lost when the machine loses its power, as a lease or a cursor that is written again
+                anyway: no disk is waited for.
+
         Raises:
             Unavailable: The database does not answer, is full, or was locked for a minute.
         """
-        options = {_WRITES: True}
+        options = {_WRITES: True, _LAZY: lazy}
         with _told(self.engine), self.engine.execution_options(**options).begin() as connection:
             if not self.is_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _WRITE_LOCK})
+                if lazy:
+                    connection.execute(text("SET LOCAL synchronous_commit = off"))
             yield connection
 
     def close(self) -> None:
@@ -158,6 +165,9 @@ def _sqlite(url: URL) -> Engine:
     def _begun(connection: Connection) -> None:  # pyright: ignore[reportUnusedFunction]
         # A transaction that first reads and then writes would fail at once if another has written in between.
         writes = connection.get_execution_options().get(_WRITES)
+        if writes:  # the file's log is synced as a whole, so a later transaction that is not lazy keeps those before it
+            lazy = connection.get_execution_options().get(_LAZY)
+            connection.exec_driver_sql(f"PRAGMA synchronous={'NORMAL' if lazy else 'FULL'}")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
