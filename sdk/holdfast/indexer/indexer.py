@@ -38,12 +38,14 @@ log = logging.getLogger("holdfast.indexer")
 
 POLL: Final = timedelta(seconds=0.5)
 
-SLOW_POLL: Final = timedelta(seconds=1)
-"""The same after a round that has stored many, and where nothing has come for a while. Each round lists the last
-seconds anew, which costs the engine most when it has least to spare, and a battery when nobody is there."""
+QUIET_POLL: Final = timedelta(seconds=1)
+"""The same where nothing has come for a while: nobody is there, and a battery may be."""
 
-_MANY: Final = 20
+LONGEST_POLL: Final = timedelta(seconds=2)
+
 _QUIET_ROUNDS: Final = 60
+_PART: Final = 3
+"""It pauses so many times as long as a round took: where others need the machine, rounds take long, and each costs."""
 
 THOROUGH_EVERY: Final = timedelta(seconds=60)
 """How often a round begins earlier and leaves nothing for later."""
@@ -111,10 +113,12 @@ class Indexer:
                 delay = POLL.total_seconds()
                 try:
                     if held and time.monotonic() < lease_until:
-                        found = await self._round(held)
-                        quiet = 0 if found else quiet + 1
-                        if found > _MANY or quiet > _QUIET_ROUNDS:
-                            delay = SLOW_POLL.total_seconds()
+                        begun = time.monotonic()
+                        quiet = 0 if await self._round(held) else quiet + 1
+                        took = time.monotonic() - begun
+                        shortest = POLL if quiet <= _QUIET_ROUNDS else QUIET_POLL
+                        longest = LONGEST_POLL.total_seconds()
+                        delay = min(max(shortest.total_seconds(), _PART * took), longest)
                         self.problem = None
                     failures = 0
                 except HoldfastError as error:
