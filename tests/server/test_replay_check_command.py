@@ -30,11 +30,10 @@ async def checked_order(order: str) -> str:
     return await ship(order)
 """
 AFTER = BEFORE.replace("    await charge(500)\n", "    await ship(order)\n    await charge(500)\n")
-PATCHED = BEFORE.replace(
+PATCHED = BEFORE.replace("import step", "import patched, step").replace(
     "    await charge(500)\n",
     '    if patched("ship-first"):\n        await ship(order)\n    await charge(500)\n',
 )
-PATCHED = PATCHED.replace("import step", "import patched, step")
 
 
 async def saved(home: Path, run: str, path: Path) -> None:

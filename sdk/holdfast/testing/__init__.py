@@ -20,6 +20,10 @@ from holdfast.testing.mocks import StepMock as StepMock
 from holdfast.testing.mocks import StepMocks as StepMocks
 from holdfast.testing.mocks import mock_step as mock_step
 from holdfast.testing.mocks import mock_steps as mock_steps
+from holdfast.testing.recorded import RecordedRun as RecordedRun
+from holdfast.testing.recorded import RecordedStep as RecordedStep
+from holdfast.testing.recorded import check_recorded as check_recorded
+from holdfast.testing.recorded import recorded_steps as recorded_steps
 from holdfast.testing.replay import ReplayDiffers as ReplayDiffers
 from holdfast.testing.replay import Replayed as Replayed
 from holdfast.testing.replay import replay_check as replay_check
@@ -39,6 +43,8 @@ __all__ = [
     "LLMRequest",
     "LLMToolCall",
     "LLMUsage",
+    "RecordedRun",
+    "RecordedStep",
     "ReplayDiffers",
     "Replayed",
     "ReplayedRuns",
@@ -46,6 +52,7 @@ __all__ = [
     "StepMock",
     "StepMocks",
     "check_idempotent",
+    "check_recorded",
     "debug_run",
     "executor_contract",
     "fast_forward",
@@ -53,6 +60,7 @@ __all__ = [
     "mock_step",
     "mock_steps",
     "override",
+    "recorded_steps",
     "replay_check",
     "replay_files",
     "replay_report",

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from holdfast import Client, InvalidInput
+from holdfast import Client, InvalidInput, NotFound
 from holdfast.settings import secrets_here
+from holdfast_server.apps import load_app
 from holdfast_server.cli.command import command
 from holdfast_server.cli.output import busy, note, print_json
 from holdfast_server.cli.target import Target
@@ -26,6 +27,13 @@ async def export(
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="One page that plays the run, for any browser.")
     ] = None,
+    pytest: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A test that runs it again with its recorded step results."),
+    ] = None,
+    app: Annotated[
+        str | None, typer.Option(metavar="APP", help="For --pytest: the file or module with its workflow.")
+    ] = None,
     history: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Its history, for replay-check --from.")
     ] = None,
@@ -39,6 +47,8 @@ async def export(
         with busy("reading the run"):
             if html is not None:
                 await _write(html, "--html", await _page(client, run))
+            if pytest is not None and app is not None:
+                await _write(pytest, "--pytest", await _test(client, run, app))
             if history is not None:
                 from holdfast.testing import save_history
 
@@ -57,6 +67,19 @@ async def _page(client: Client, run: str) -> str:
 
     playback = await read_playback(client.temporal, run)
     return await asyncio.to_thread(make_page, playback, Hiding(secrets_here()))
+
+
+async def _test(client: Client, run: str, app: str) -> str:
+    from holdfast.testing.recorded_file import recorded_test
+
+    loaded = load_app(app)
+    name = (await client.get(run).describe()).workflow
+    if name not in loaded.workflows:
+        known = ", ".join(sorted(loaded.workflows)) or "none"
+        raise NotFound(f"run {run!r} is one of workflow {name!r}; {app} has {known}")
+    workflow = loaded.workflows[name]
+    module = next(module for module in loaded.modules if workflow in vars(module).values())
+    return await recorded_test(client, run, workflow, module.__name__)
 
 
 async def _write(path: Path, option: str, text: str) -> None:

@@ -73,7 +73,7 @@ def make_page(playback: Playback, hiding: Hiding) -> str:
 
 
 def _file(name: str) -> str:
-    return (resources.files(__package__) / name).read_text("utf-8")
+    return (resources.files("holdfast.client.player") / name).read_text("utf-8")
 
 
 def _hash(text: str) -> str:
