@@ -62,10 +62,10 @@ class Postgres:
             )  # fmt: skip
         self._wait()
 
-    def stop(self) -> None:
-        """End it at once; what was committed stays."""
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End it at once; what was committed stays. After SIGQUIT it recovers as after a crash."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGINT)
+            self._process.send_signal(how)
             self._process.wait(30)
             self._process = None
 

@@ -17,6 +17,7 @@ from holdfast.errors import HoldfastError
 from holdfast.indexer import progress
 from holdfast.indexer.firing import Firing
 from holdfast.indexer.leases import RENEW, SHARDS, TERM, Leases
+from holdfast.indexer.outages import note_outage
 from holdfast.indexer.pruning import keep_pruned
 from holdfast.indexer.round import SETTLE, Counts, Round
 from holdfast.indexer.visibility import count_all
@@ -49,6 +50,9 @@ _PART: Final = 3
 
 THOROUGH_EVERY: Final = timedelta(seconds=60)
 """How often a round begins earlier and leaves nothing for later."""
+
+_PAUSE: Final = timedelta(minutes=10)
+"""After this long, Temporal may have deleted what nobody has read."""
 
 _ROUNDS: Final = 5
 _BACK_OFF_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -196,6 +200,8 @@ class Indexer:
         show: Callable[[Counts], None] | None = None,
     ) -> int:
         begun = time.monotonic()
+        if self._up_to_date_at is None or begun - self._up_to_date_at > _PAUSE.total_seconds():
+            await note_outage(self._client, self._database)
         thorough = self._thorough_at is None or begun - self._thorough_at > THOROUGH_EVERY.total_seconds()
         one = Round(
             self._client,

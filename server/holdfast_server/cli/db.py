@@ -27,15 +27,17 @@ app = typer.Typer(help="Care of the database of the history.", no_args_is_help=T
 @command(app, "info")
 async def info(target: Target) -> None:
     """What the database holds: its revision, its size, how many runs."""
+    from holdfast.indexer.outages import outages
     from holdfast.store.maintenance import describe_database
 
     database = await _open(target)
     try:
         found = await asyncio.to_thread(describe_database, database)
+        missing = await asyncio.to_thread(outages, database) if found.revision == found.head else ()
     finally:
         database.close()
     if target.json:
-        print_json(found.to_dict())
+        print_json({**found.to_dict(), "outages": [outage.to_dict() for outage in missing]})
         return
     say(f"database {found.name}")
     say(
@@ -46,6 +48,11 @@ async def info(target: Target) -> None:
     say(f"{found.runs} runs, {found.events} events, {found.workflows} stored workflows")
     if found.unreadable:
         say(f"{found.unreadable} histories cannot be read")
+    for outage in missing:
+        since, until = when(outage.since), when(outage.until)
+        say(
+            f"runs that ended between {since} and {until} may be missing: Temporal deleted them before they were read"
+        )
     if found.pruned_before:
         say(f"runs that ended before {when(found.pruned_before)} were deleted")
     if found.revision != found.head:
