@@ -12,12 +12,13 @@ import holdfast
 from holdfast.errors import HoldfastError, error_types
 
 PUBLIC = """
-AlreadyDecided AlreadyStarted BudgetExceeded Client Conflict Dag Decision Depends EventsLost Executor ExecutorContext ExecutorOptions
-HoldfastError InvalidConfiguration InvalidExecutor InvalidInput InvalidStep InvalidWorkflow Limit NonDeterministic
-NotAllowed NotFound NotInWorkflow PayloadTooLarge Permanent Plugin RateLimited Ref RetryAfter RetryPolicy Run
-RunCancelled RunClosed RunFailed RunState RunTerminated RunTimedOut SecretSource Step StepFailed StepInfo StepOptions
-StepState Unavailable WaitTimeout Worker Workflow WorkflowOptions approval continue_as_new deprecate_patch emit map_steps
-now patched random register_executor set_state step step_info template uuid4 wait_for workflow
+AlreadyDecided AlreadyStarted BudgetExceeded Client Conflict Dag Decision Depends EventsLost Executor
+ExecutorContext ExecutorOptions HoldfastError InvalidConfiguration InvalidExecutor InvalidInput InvalidStep
+InvalidWorkflow Limit NonDeterministic NotAllowed NotFound NotInWorkflow PayloadTooLarge Permanent Plugin
+RateLimited Ref RetryAfter RetryPolicy Run RunCancelled RunClosed RunFailed RunFilter RunState RunTerminated
+RunTimedOut SecretSource Step StepFailed StepInfo StepOptions StepState Unavailable WaitTimeout Worker Workflow
+WorkflowOptions approval continue_as_new deprecate_patch emit map_steps now patched random register_executor
+set_state step step_info template uuid4 wait_for workflow
 """
 
 

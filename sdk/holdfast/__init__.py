@@ -74,6 +74,7 @@ from holdfast.options import Limit as Limit
 from holdfast.options import RetryPolicy as RetryPolicy
 from holdfast.options import StepOptions as StepOptions
 from holdfast.options import WorkflowOptions as WorkflowOptions
+from holdfast.run_filter import RunFilter as RunFilter
 from holdfast.secrets import SecretSource as SecretSource
 from holdfast.states import RunState as RunState
 from holdfast.states import StepState as StepState
@@ -134,6 +135,7 @@ __all__ = [
     "RunCancelled",
     "RunClosed",
     "RunFailed",
+    "RunFilter",
     "RunState",
     "RunTerminated",
     "RunTimedOut",
