@@ -210,6 +210,14 @@ class _Reader:
         entry = self._done.entries.get(plain_id(call_id))
         if entry is not None and entry.ran_as == call_id:
             entry.result, entry.undone = None, True
+        elif entry is None:  # perhaps of a node whose work is a child run
+            self._undone_child(f":{plain_id(call_id)}")
+
+    def _undone_child(self, key: str) -> None:
+        # One with an id of its own is found by `undone` when its node comes to it.
+        entry = self._done.entries.get(key)
+        if entry is not None and entry.child:
+            entry.result, entry.undone = None, True
 
     def _marker(self, event: HistoryEvent) -> None:
         attributes = event.marker_recorded_event_attributes
@@ -266,6 +274,7 @@ class _Reader:
                 entry.result = result
         elif completed and (undo := self._undoing_children.get(initiated)):
             self._done.undone.add(undo)
+            self._undone_child(plain_id(plain_id(undo).removesuffix(":undo")))
 
 
 def _is_partial(result: Payload) -> bool:

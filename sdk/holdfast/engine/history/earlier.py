@@ -119,7 +119,7 @@ _ENDS = (
 
 
 def _is_unfinished(entry: Entry | None) -> bool:
-    return entry is not None and entry.child and entry.result is None
+    return entry is not None and entry.child and entry.result is None and not entry.undone
 
 
 async def _child(client: Client, child: Child) -> Earlier | None:
