@@ -22,6 +22,7 @@ SETTINGS = (
         ("executors", "postcard", 17),
         ("llm", "triage", None),
         ("testing", "shop", None),
+        ("triggers", "nightly", None),
     ],
 )
 def test_the_examples_of_a_page_pass_with_warnings_as_errors(

@@ -30,6 +30,7 @@ from holdfast_server.cli import (
     step_logs,
     stop,
     stuck,
+    triggers,
     worker,
     workers,
     workflows,
@@ -92,6 +93,7 @@ app.add_typer(analytics.app, name="analytics")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(workflows.app, name="workflows")
+app.add_typer(triggers.app, name="triggers")
 app.add_typer(executors.app, name="executors")
 app.add_typer(db.app, name="db")
 app.add_typer(events.app, name="events")
