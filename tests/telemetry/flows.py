@@ -8,7 +8,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from holdfast import Permanent, RetryPolicy, approval, map_steps, step, step_info, workflow
+from holdfast import Permanent, RetryPolicy, continue_as_new, step, step_info, workflow
 from holdfast_executors.http import HttpConfig
 from holdfast_executors.http_request import Http
 
@@ -42,13 +42,6 @@ async def tiny(number: int) -> int:
     return number
 
 
-@step
-async def call(url: str) -> int:
-    """Calls a service by the http executor, inside a step."""
-    answer = await Http.call(HttpConfig(url=url))
-    return int(getattr(answer, "status", 0))
-
-
 @workflow
 async def sells(order: str, url: str, mark: str) -> str:
     """A step, a step that hangs, and a call of a service."""
@@ -65,14 +58,24 @@ async def refuses(order: str) -> None:
 
 @workflow
 async def counts(count: int) -> int:
-    """Local steps, for what telemetry costs."""
-    return len(await map_steps(tiny, list(range(count)), concurrency=1))
+    """Local steps, one after the other."""
+    for number in range(count):
+        await tiny(number)
+    return count
+
+
+@workflow
+async def turns(order: str, left: str) -> str:
+    """A run that continues as new, each time with a step."""
+    await prepare(order)
+    if left != "0":
+        continue_as_new(order, str(int(left) - 1))
+    return order
 
 
 @workflow
 async def outer(order: str) -> str:
-    """A child run, and a wait between."""
-    await approval("Go on?", timeout=timedelta(minutes=5))
+    """A child run."""
     return await inner(order)
 
 
