@@ -171,6 +171,7 @@ async def test_a_dag_goes_on_with_its_nodes_and_items(holdfast_client: Client, l
         assert "fetch" not in again
         assert set(again) - {"beside"} >= {"item7", "store"}
         assert len(set(keys(ledger, "item7"))) == 1
+        assert "enrich ×10" in await run.diagram()
         count = len(done(ledger))
         forked = await run.fork(from_step="beside", id="again-forked")
         assert await forked.result() == 10

@@ -15,11 +15,14 @@ from temporalio.service import RPCError, RPCStatusCode
 from holdfast.client.description import RunDescription
 from holdfast.client.start import unavailable
 from holdfast.engine.children import DAG_WORKFLOW
+from holdfast.engine.given import GIVEN_MEMO
 from holdfast.engine.history import Opened, build_description, describe_execution
 from holdfast.engine.history.dag_graph import graph_of_dag
 from holdfast.engine.history.graph import graph_of_events
 from holdfast.engine.history.off_loop import off_loop
 from holdfast.engine.history.open_events import open_events
+from holdfast.engine.history.reused import read_reused
+from holdfast.engine.history.timeline import read_events
 from holdfast.spec.diagram import DiagramGraph
 
 MAX_EVENTS: Final = 100_000
@@ -58,7 +61,15 @@ async def open_executions(
 ) -> Opened:
     """Open what a codec hid, as far as a picture needs it."""
     events = [event for execution in executions for event in execution]
-    return await open_events(client, run_id, events, _dag_arguments(executions))
+    return await open_events(client, run_id, events, _dag_arguments(executions) + _given(executions))
+
+
+def _given(executions: Sequence[Sequence[HistoryEvent]]) -> list[Payload]:
+    """What the executions of a DAG were given of earlier ones."""
+    if not _dag_arguments(executions):
+        return []
+    memos = [execution[0].workflow_execution_started_event_attributes.memo.fields for execution in executions]
+    return [memo[GIVEN_MEMO] for memo in memos if GIVEN_MEMO in memo]
 
 
 def graph_of_run(
@@ -77,7 +88,11 @@ def graph_of_run(
         document, _, carried = [opened.json(payload) for payload in arguments] + [None] * (
             _DAG_ARGUMENTS - len(arguments)
         )
-        drawn = graph_of_dag(events, document, carried=carried, description=description, opened=opened)
+        reused = [read_reused(read_events(execution), opened) for execution in executions]
+        steps = [step for found in reused if found is not None for step in found.steps]
+        drawn = graph_of_dag(
+            events, document, carried=carried, description=description, opened=opened, reused=steps
+        )
         if drawn is not None:
             return drawn
     return graph_of_events(events, description=description, opened=opened)

@@ -15,7 +15,7 @@ from typing import Final
 from pydantic import JsonValue
 from temporalio.api.history.v1 import HistoryEvent
 
-from holdfast.client.description import RunDescription
+from holdfast.client.description import RunDescription, StepDescription
 from holdfast.engine.children import MAP_WORKFLOW
 from holdfast.engine.history.calls import Call, Calls
 from holdfast.engine.history.facts import COMPENSATION_PREFIX
@@ -65,6 +65,7 @@ def graph_of_dag(
     carried: JsonValue = None,
     description: RunDescription | None = None,
     opened: Opened | None = None,
+    reused: Sequence[StepDescription] = (),
 ) -> DiagramGraph | None:
     """The picture of a run of a DAG.
 
@@ -74,6 +75,7 @@ def graph_of_dag(
         carried: What the last execution took along from those before.
         description: What the server says of open steps.
         opened: The payloads that a codec had to open.
+        reused: Steps that it was given by an earlier execution, which no event of its own tells.
 
     Returns:
         None if the document is none that today's code can read.
@@ -82,7 +84,7 @@ def graph_of_dag(
         spec = load_value(document)
     except HoldfastError:
         return None
-    found, told = _read(events, spec, carried, description, opened or Opened())
+    found, told = _read(events, spec, carried, description, opened or Opened(), reused)
     statuses = told.statuses()
     _infer(spec, statuses, told.by_hand, is_closed=found.is_closed, is_completed=found.is_completed)
     return of_spec(spec, statuses)
@@ -114,9 +116,11 @@ def _read(
     carried: JsonValue,
     description: RunDescription | None,
     opened: Opened,
+    reused: Sequence[StepDescription] = (),
 ) -> tuple[Calls, _Told]:
     found = read_calls(events, opened)
-    calls = [call for turn in found.turns for call in turn.called]
+    calls = [Call(kind="step", label=step.name, name=step.activity_id, outcome=step.state) for step in reused]
+    calls += [call for turn in found.turns for call in turn.called]
     skipped = [
         opened.json(call.result[0]) for call in found.updates if call.name == SKIP_NODE and call.result
     ]

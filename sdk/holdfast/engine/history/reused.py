@@ -2,20 +2,75 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pydantic import JsonValue
 
 from holdfast.client.description import Origin, RunDescription, StepDescription
 from holdfast.engine.dag.nodes import NODE
-from holdfast.engine.given import GIVEN_MEMO, ORIGIN_MEMO, Given, positions
+from holdfast.engine.given import GIVEN_MEMO, ORIGIN_MEMO, Given, Kind, plain_id, positions
 from holdfast.engine.history.facts import COMPENSATION_PREFIX, INTERNAL_PREFIXES, Timeline
 from holdfast.engine.history.payloads import Opened
 from holdfast.states import RunState, StepState
 
 CHANGED: Final = "its arguments changed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reused:
+    """What an execution took of that which it was given."""
+
+    kind: Kind
+    steps: list[StepDescription]
+    children: list[str]
+    changed: frozenset[str]
+    """Calls that ran again since their arguments are others."""
+
+
+def read_reused(line: Timeline, opened: Opened, run: RunDescription | None = None) -> Reused | None:
+    """What an execution took so far; None if it was given nothing.
+
+    Args:
+        line: Its events.
+        opened: The payloads that a codec or the storage had to open.
+        run: What its own events say: steps that were undone in it, and the ids of its children.
+    """
+    document = opened.json(line.memo.get(GIVEN_MEMO))
+    if not isinstance(document, dict):
+        return None
+    given = Given.of_json(document)
+    own = run.steps if run is not None else []
+    undone = {step.compensates for step in own if step.state is StepState.COMPLETED}
+    notes = [note for note in map(opened.json, line.reused) if isinstance(note, dict)]
+    numbers = Counter[str]()
+    steps: list[StepDescription] = []
+    children: list[str] = []
+    for entry in (given.entries[at] for note in notes for at in positions(_rows(note.get("given")))):
+        if entry.child:
+            parent = run.id if run is not None else ""
+            if run is not None and run.origin is not None and given.kind == "fork":
+                parent = run.origin.run
+            children.append(f"{parent}{entry.key}" if entry.key.startswith(":") else entry.key)
+        elif not entry.name.startswith(INTERNAL_PREFIXES):
+            base, _, number = entry.key.rpartition("-")
+            name = entry.name.removeprefix(NODE)
+            numbers[name] += 1
+            steps.append(
+                StepDescription(
+                    name=name,
+                    ordinal=int(number) if base == name and number.isdecimal() else numbers[name],
+                    activity_id=entry.ran_as,
+                    state=StepState.COMPENSATED if entry.ran_as in undone else StepState.COMPLETED,
+                    attempt=1,
+                    result=opened.preview(entry.result) if entry.result is not None else None,
+                    reused_from=entry.execution,
+                )
+            )
+    changed = frozenset(key for note in notes for key in _texts(note.get("changed")))
+    return Reused(kind=given.kind, steps=steps, children=children, changed=changed)
 
 
 def with_reused(
@@ -29,49 +84,28 @@ def with_reused(
         opened: The payloads that a codec or the storage had to open.
         compensable: Names of steps that are known to have a compensation.
     """
-    document = opened.json(line.memo.get(GIVEN_MEMO))
-    if not isinstance(document, dict):
+    reused = read_reused(line, opened, run)
+    if reused is None:
         return run
-    given = Given.of_json(document)
-    undone = {step.compensates for step in run.steps if step.state is StepState.COMPLETED}
-    notes = [note for note in map(opened.json, line.reused) if isinstance(note, dict)]
-    taken = [given.entries[position] for note in notes for position in positions(_rows(note.get("given")))]
-    changed = {key for note in notes for key in _texts(note.get("changed"))}
-    steps: list[StepDescription] = []
-    children: list[str] = []
-    for entry in taken:
-        if entry.child:
-            parent = run.origin.run if run.origin is not None and given.kind == "fork" else run.id
-            children.append(f"{parent}{entry.key}" if entry.key.startswith(":") else entry.key)
-        elif not entry.name.startswith(INTERNAL_PREFIXES):
-            base, _, number = entry.key.rpartition("-")
-            steps.append(
-                StepDescription(
-                    name=entry.name.removeprefix(NODE),
-                    ordinal=int(number) if base == entry.name and number.isdecimal() else 1,
-                    activity_id=entry.ran_as,
-                    state=StepState.COMPENSATED if entry.ran_as in undone else StepState.COMPLETED,
-                    attempt=1,
-                    result=opened.preview(entry.result) if entry.result is not None else None,
-                    reused_from=entry.execution,
-                )
-            )
-    own = [
-        replace(step, rerun=CHANGED)
-        if step.activity_id.partition("@")[0] in changed and not step.compensates
-        else step
-        for step in run.steps
-    ]
+    numbers = Counter(step.name for step in reused.steps)
+    own: list[StepDescription] = []
+    for step in run.steps:
+        call_id = plain_id(step.activity_id)
+        if not step.compensates and call_id != f"{step.name}-{step.ordinal}":
+            step = replace(step, ordinal=step.ordinal + numbers[step.name])
+        own.append(replace(step, rerun=CHANGED) if call_id in reused.changed else step)
     pending = run.pending_compensations
-    if given.kind == "retry" and run.state is not RunState.COMPLETED:
-        known = {item.removeprefix(COMPENSATION_PREFIX) for item in pending}
-        pending = [
-            step.activity_id
-            for step in steps
-            if step.name in compensable and step.activity_id not in undone | known
-        ] + pending
+    if reused.kind == "retry" and run.state is not RunState.COMPLETED:
+        done = {item.removeprefix(COMPENSATION_PREFIX) for item in pending} | {
+            step.compensates for step in run.steps if step.state is StepState.COMPLETED
+        }
+        wanted = [step for step in reused.steps if step.name in compensable]
+        pending = [step.activity_id for step in wanted if step.activity_id not in done] + pending
     return replace(
-        run, steps=[*steps, *own], children=[*children, *run.children], pending_compensations=pending
+        run,
+        steps=[*reused.steps, *own],
+        children=[*reused.children, *run.children],
+        pending_compensations=pending,
     )
 
 
