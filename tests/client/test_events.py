@@ -26,13 +26,13 @@ ROOT = Path(__file__).parents[2]
 
 
 @step
-async def twice(number: int) -> int:
+async def twice_heard(number: int) -> int:
     return 2 * number
 
 
 @workflow
-async def doubled(number: int) -> int:
-    return await twice(number)
+async def doubled_heard(number: int) -> int:
+    return await twice_heard(number)
 
 
 @pytest.fixture
@@ -140,10 +140,12 @@ async def test_what_was_deleted_is_told(client: Client) -> None:
 async def test_the_events_of_a_run_are_heard(client: Client) -> None:
     indexer = Indexer(client.temporal, await client.store.database())
     await indexer.catch_up()
-    listening = client.events.listen(workflows=["doubled"], kinds=["workflow.*", "step.completed"], after=0)
+    listening = client.events.listen(
+        workflows=["doubled_heard"], kinds=["workflow.*", "step.completed"], after=0
+    )
     hearing = asyncio.create_task(take(listening, 3))
-    async with Worker(client, [doubled]):
-        await client.run(doubled, 2, id="d-1")
+    async with Worker(client, [doubled_heard]):
+        await client.run(doubled_heard, 2, id="d-1")
     await indexer.catch_up()
     heard = await hearing
     assert {event.run_id for event in heard} == {"d-1"}

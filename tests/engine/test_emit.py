@@ -30,7 +30,7 @@ class Paid(BaseModel):
 
 
 @step
-async def twice(number: int) -> int:
+async def twice_and_told(number: int) -> int:
     return 2 * number
 
 
@@ -38,7 +38,7 @@ async def twice(number: int) -> int:
 async def telling(number: int) -> int:
     await emit("invoice.sent")
     await emit("invoice.paid", Paid(amount=number))
-    number = await twice(number)
+    number = await twice_and_told(number)
     if number < 8:
         continue_as_new(number)
     await emit("done", {"number": number})

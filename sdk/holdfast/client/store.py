@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from importlib.util import find_spec
@@ -15,6 +16,9 @@ from holdfast.settings import load
 if TYPE_CHECKING:
     from holdfast.client.client import Client
     from holdfast.store.database import Database
+
+_FIRST_SECONDS = 15.0
+"""How long the first use of a home's history waits for the home's own indexer."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,7 +39,8 @@ class Store:
     async def read(
         self, function: Callable[Concatenate[Database, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Call a function on what an indexer has read.
+        """Call a function on what an indexer has read. That of a home begins some seconds after its server, and is
+        waited for.
 
         Raises:
             Unavailable: No indexer has read this namespace yet, or the database does not answer.
@@ -43,7 +48,7 @@ class Store:
         """
         database = await self.database()
         if not self._indexed:
-            await asyncio.to_thread(self._check_indexed, database)
+            await self._until_indexed(database)
         return await asyncio.to_thread(function, database, *args, **kwargs)
 
     async def call(
@@ -94,6 +99,18 @@ class Store:
         if self._database is not None:
             self._database.close()
             self._database = None
+
+    async def _until_indexed(self, database: Database) -> None:
+        home = self._client.home
+        waits = home is not None and load(home).indexer == "auto"
+        deadline = time.monotonic() + (_FIRST_SECONDS if waits else 0)
+        while True:
+            try:
+                return await asyncio.to_thread(self._check_indexed, database)
+            except Unavailable:
+                if time.monotonic() >= deadline:
+                    raise
+            await asyncio.sleep(0.2)
 
     def _check_indexed(self, database: Database) -> None:
         from holdfast.indexer.progress import indexed_namespace

@@ -18,13 +18,13 @@ from holdfast.engine.embedded import attach, indexing, stop
 
 
 @step
-async def double(number: int) -> int:
+async def double_indexed(number: int) -> int:
     return 2 * number
 
 
 @workflow
-async def doubling(number: int) -> int:
-    return await double(number)
+async def doubling_indexed(number: int) -> int:
+    return await double_indexed(number)
 
 
 @pytest.fixture(autouse=True)
@@ -48,15 +48,16 @@ def stored(home: Path, run: str) -> str | None:
 
 
 async def test_it_stores_runs_comes_back_and_ends_with_the_server(home: Path) -> None:
-    async with Client.embedded(home) as client, Worker(client, [doubling]):
-        await client.run(doubling, 2, id="d-1")
+    async with Client.embedded(home) as client, Worker(client, [doubling_indexed]):
+        assert await client.events.list() == [], "the first use of the history waits for the indexer"
+        await client.run(doubling_indexed, 2, id="d-1")
         await until(lambda: stored(home, "d-1") == "completed", 60)
         [first] = indexers(home)
         if hasattr(os, "getpriority"):
             assert os.getpriority(os.PRIO_PROCESS, first) >= 10
         os.kill(first, signal.SIGKILL)
         await until(lambda: indexers(home) not in ([], [first]), 60)
-        await client.run(doubling, 2, id="d-2")
+        await client.run(doubling_indexed, 2, id="d-2")
         await until(lambda: stored(home, "d-2") == "completed", 60)
         assert len(indexers(home)) == 1
     await stop(home)
