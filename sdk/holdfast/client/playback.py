@@ -1,20 +1,22 @@
-"""Reads a recorded run to play it back: its frames, and the picture they move in."""
+"""Reads a recorded run, to play it back or to count what it took."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client as TemporalClient
 from temporalio.service import RPCError
 
+from holdfast.client.cost import RunCost
 from holdfast.client.description import RunDescription
 from holdfast.client.diagram import dag_of_run, graph_of_run, open_executions, read_executions, start_of
 from holdfast.client.frames import Frames
 from holdfast.client.start import unavailable
 from holdfast.engine.history import Opened, describe_events, describe_execution
 from holdfast.engine.history.boxes import NodeOf, node_of, read_boxes
+from holdfast.engine.history.cost import count_cost
 from holdfast.engine.history.frames import build_frames
 from holdfast.engine.history.off_loop import off_loop
 from holdfast.errors import HoldfastError
@@ -45,14 +47,46 @@ async def read_playback(client: TemporalClient, run_id: str) -> Playback:
         NotFound: There is no such run.
         Unavailable: The server does not answer.
     """
+    executions, description, opened = await _read(client, run_id)
+    return await off_loop(sum(map(len, executions)), lambda: make_playback(executions, description, opened))
+
+
+async def read_cost(client: TemporalClient, run_id: str, *, compensable: Collection[str] = ()) -> RunCost:
+    """Count what a run took.
+
+    Args:
+        client: Where the run is.
+        run_id: The run's id.
+        compensable: Names of steps that are known to have a compensation.
+
+    Raises:
+        NotFound: There is no such run.
+        Unavailable: The server does not answer.
+    """
+    executions, description, opened = await _read(client, run_id)
+    return await off_loop(
+        sum(map(len, executions)),
+        lambda: count_cost(
+            executions, opened, description=description, compensable=compensable, is_cut=_is_cut(executions)
+        ),
+    )
+
+
+async def _read(
+    client: TemporalClient, run_id: str
+) -> tuple[list[Sequence[HistoryEvent]], RunDescription, Opened]:
     try:
         described = await describe_execution(client, run_id)
         executions = await read_executions(client, run_id, described.workflow_execution_info.execution.run_id)
         description = await describe_events(client, described, executions[-1])
     except RPCError as exc:
         raise unavailable(exc) from exc
-    opened = await open_executions(client, run_id, executions)
-    return await off_loop(sum(map(len, executions)), lambda: make_playback(executions, description, opened))
+    return executions, description, await open_executions(client, run_id, executions)
+
+
+def _is_cut(executions: Sequence[Sequence[HistoryEvent]]) -> bool:
+    start = start_of(executions[0])
+    return start is None or bool(start.continued_execution_run_id)
 
 
 def make_playback(
@@ -60,7 +94,6 @@ def make_playback(
 ) -> Playback:
     """As `read_playback`, for what was read already."""
     events = [event for execution in executions for event in execution]
-    start = start_of(executions[0])
     graph = graph_of_run(executions, opened, description)
     return Playback(
         description=description,
@@ -70,7 +103,7 @@ def make_playback(
             description=description,
             boxes=read_boxes(events, opened, _nodes(executions, opened)),
             graph=graph,
-            is_cut=start is None or bool(start.continued_execution_run_id),
+            is_cut=_is_cut(executions),
         ),
         graph=graph,
         executions=executions,

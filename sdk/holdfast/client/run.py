@@ -36,6 +36,7 @@ from holdfast.errors import GiveUp, HoldfastError, InvalidInput, NotFound, RunCl
 from holdfast.states import RunState
 
 if TYPE_CHECKING:
+    from holdfast.client.cost import RunCost
     from holdfast.client.frames import Frames
     from holdfast.spec.diagram import DiagramFormat
 
@@ -157,6 +158,18 @@ class Run(GoesOn[R]):
         from holdfast.client.playback import read_playback  # slow to import, and few processes play runs back
 
         return (await read_playback(self._client.temporal, self.id)).frames
+
+    async def cost(self) -> RunCost:
+        """What the run took: events, billable actions, bytes, round trips, tokens and money, over all its executions
+        and without its child runs; and what could be saved. It needs no worker.
+
+        Raises:
+            NotFound: There is no such run.
+        """
+        from holdfast.client.playback import read_cost  # slow to import, and few processes ask
+
+        compensable = {step.name for step in registry().all_steps() if step.compensation}
+        return await read_cost(self._client.temporal, self.id, compensable=compensable)
 
     async def history(self) -> WorkflowHistory:
         """The run's Temporal history, for `replay_check` and tools.

@@ -25,6 +25,7 @@ from holdfast_server.cli import (
     gc,
     indexer,
     replay_check,
+    run_cost,
     run_export,
     runs,
     step_logs,
@@ -87,6 +88,7 @@ for module in (
 ):
     module.add(app)
 step_logs.add(runs.app)
+run_cost.add(runs.app)
 run_export.add(runs.app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(analytics.app, name="analytics")
