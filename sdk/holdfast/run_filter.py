@@ -61,6 +61,7 @@ class RunFilter:
         for name in _LISTS:
             if isinstance(given := getattr(self, name), str):
                 raise InvalidInput(f"{name}={given[:100]!r} is a text; give a list: [{given[:100]!r}].")
+            object.__setattr__(self, name, tuple(given))  # so that equal filters are equal
         try:
             object.__setattr__(self, "states", tuple(RunState(state) for state in self.states))
         except ValueError as error:

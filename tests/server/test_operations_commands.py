@@ -89,6 +89,17 @@ def test_runs_are_listed_by_what_temporal_cannot_search_for(cli: Cli, odd_runs: 
     assert "odd-0" in printed
 
 
+def test_what_temporal_lists_needs_no_history(
+    cli: Cli, finished_run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOLDFAST_DATABASE_URL", f"sqlite:///{cli.folder}/none.db")
+    for options in ((), ("--state", "completed"), ("--workflow", "hello")):
+        assert finished_run in {run["id"] for run in cli.json("runs", "list", "--limit", "1000", *options)}
+    refused = cli("runs", "list", "--text", "Ada")
+    assert refused.returncode == 4
+    assert "holdfast indexer" in refused.stderr
+
+
 def test_a_run_that_temporal_has_deleted_is_shown_from_the_history(cli: Cli, odd_runs: list[str]) -> None:
     done = cli("runs", "show", "odd-gone")
     assert done.returncode == 0, done.stderr
@@ -130,7 +141,7 @@ def test_a_bulk_is_looked_at_before_it_is_done(cli: Cli, cli_home: Path) -> None
 
     in_home(cli_home, make)
     chosen = ("--workflow", "holding", "--text", "held-")
-    assert cli("runs", "bulk", "terminate").returncode == 2
+    assert cli("runs", "bulk", "terminate", "--yes").returncode == 2  # it would be all runs
     assert cli("runs", "bulk").returncode == 2
     unasked = cli("runs", "bulk", "terminate", *chosen)
     assert unasked.returncode == 2
