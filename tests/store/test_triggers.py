@@ -1,0 +1,86 @@
+"""Stored triggers, on both databases."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from holdfast.errors import Conflict, NotFound
+from holdfast.store.database import Database
+from holdfast.store.events import publish
+from holdfast.store.triggers import (
+    StoredTrigger,
+    delete_trigger,
+    find_trigger,
+    list_triggers,
+    put_trigger,
+    set_paused,
+)
+
+CONDITION = {
+    "kind": "event",
+    "event": "x",
+    "where": "payload == '\0\ud800 '' \" ; DROP TABLE triggers'",
+    "input": None,
+}
+
+
+def put(database: Database, name: str, **changes: Any) -> StoredTrigger:
+    facts: dict[str, Any] = {
+        "condition": CONDITION,
+        "target": {"called": "w"},
+        "content_hash": "1",
+        "owner": None,
+        "replace": False,
+    }
+    return put_trigger(database, name, **(facts | changes))
+
+
+def test_a_trigger_is_kept_as_it_was_given(database: Database) -> None:
+    publish(database, "x", 1)
+    made = put(database, "one", note="n" * 5000)
+    assert find_trigger(database, "one") == made
+    assert made.condition == CONDITION
+    assert made.after == 1
+    put(database, "hook", condition={"kind": "webhook"})
+    assert [found.name for found in list_triggers(database)] == ["hook", "one"]
+    assert [found.name for found in list_triggers(database, kind="event")] == ["one"]
+    assert find_trigger(database, "One") is None
+
+
+def test_a_replaced_one_goes_on_where_it_was(database: Database) -> None:
+    before = put(database, "one")
+    set_paused(database, "one", paused=True, note="why")
+    publish(database, "x", 1)
+    changed = put(database, "one", replace=True, content_hash="2", paused=False, note="other", owner="b")
+    assert (changed.content_hash, changed.paused, changed.note, changed.owner) == ("2", True, "why", None)
+    assert (changed.after, changed.since) == (before.after, before.since)
+    set_paused(database, "one", paused=False, note=None)
+    resumed = find_trigger(database, "one")
+    assert resumed is not None
+    assert (resumed.after, resumed.paused, resumed.note) == (1, False, None)
+    assert resumed.since > before.since
+
+
+def test_one_of_several_at_once_makes_it(database: Database) -> None:
+    def attempt(number: int) -> bool:
+        try:
+            put(database, "one", content_hash=str(number))
+        except Conflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(attempt, range(8))) == 1
+
+
+def test_what_is_not_there_is_told(database: Database) -> None:
+    with pytest.raises(NotFound, match="'none'"):
+        set_paused(database, "none", paused=True, note=None)
+    with pytest.raises(NotFound, match="'none'"):
+        delete_trigger(database, "none")
+    put(database, "one")
+    delete_trigger(database, "one")
+    assert list_triggers(database) == []
