@@ -6,6 +6,8 @@ import asyncio
 import sys
 from pathlib import Path
 
+from temporalio import workflow as temporal
+
 from holdfast import (
     Client,
     Dag,
@@ -142,6 +144,14 @@ async def again_continued(ledger: str, n: int = 0) -> str:
 
 
 @workflow
+async def again_forgetful(ledger: str, n: int = 0) -> None:
+    await again_do(ledger, f"n{n}")
+    if n < 1:
+        temporal.continue_as_new(args=[ledger, n + 1])
+    await again_broken(ledger, "c")
+
+
+@workflow
 async def again_mapped(ledger: str, count: int) -> list[str]:
     return await map_steps(again_item, [f"{ledger}|{n}" for n in range(count)])
 
@@ -220,6 +230,7 @@ SERVED = [
     again_child,
     again_family,
     again_continued,
+    again_forgetful,
     again_mapped,
     again_input,
     again_slow,

@@ -171,7 +171,7 @@ async def test_a_dag_goes_on_with_its_nodes_and_items(holdfast_client: Client, l
         assert "fetch" not in again
         assert set(again) - {"beside"} >= {"item7", "store"}
         assert len(set(keys(ledger, "item7"))) == 1
-        assert "enrich ×10" in await run.diagram()
+        assert "enrich \u00d710" in await run.diagram()
         count = len(done(ledger))
         forked = await run.fork(from_step="beside", id="again-forked")
         assert await forked.result() == 10
@@ -201,6 +201,16 @@ async def test_what_cannot_be_retried(holdfast_client: Client, ledger: str) -> N
             await waiting.retry()
         with pytest.raises(NotFound):
             await holdfast_client.get("nobody-knows-it").retry()
+        other = f"{ledger}-other"
+        forgetful = await holdfast_client.start(flows.again_forgetful, other)
+        await fail(forgetful)
+        with pytest.raises(InvalidInput, match=r"Use `holdfast\.continue_as_new`"):
+            await forgetful.retry()
+        family = await holdfast_client.start(flows.again_family, other)
+        await fail(family)
+        child: Run[Any] = holdfast_client.get(f"{family.id}:again_child:1")
+        with pytest.raises(InvalidInput, match="is a child of"):
+            await child.retry()
 
 
 async def test_a_fork_leaves_a_running_run_alone(holdfast_client: Client, ledger: str) -> None:

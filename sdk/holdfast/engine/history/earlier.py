@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from temporalio.api.common.v1 import Payload
+from temporalio.api.enums.v1 import ContinueAsNewInitiator
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 from temporalio.common import RawValue
@@ -17,7 +18,7 @@ from holdfast.engine.given import GIVEN_MEMO, ORIGIN_MEMO, Entry, Given, Kind
 from holdfast.engine.history.done import Child, Done, payloads_of
 from holdfast.engine.history.fetch import describe_execution
 from holdfast.engine.runtime import CARRY_MEMO
-from holdfast.errors import NotFound, Unavailable
+from holdfast.errors import InvalidInput, NotFound, Unavailable
 
 _CHUNK = 200
 
@@ -95,6 +96,11 @@ async def _read(client: Client, run_id: str, first: str) -> Earlier:
         if start is None:
             start = events[0]
             done.start_with(await _memo(client, start))
+        elif _forgot(events[0]):
+            raise InvalidInput(
+                f"run {run_id!r} continued itself with Temporal's own continue_as_new, which counts its steps from 1 "
+                "again: what it has done cannot be told apart. Use `holdfast.continue_as_new`."
+            )
         done.read(events, execution_id)
         latest = execution_id
         ended = getattr(events[-1], events[-1].WhichOneof("attributes") or "", None)
@@ -106,6 +112,13 @@ async def _read(client: Client, run_id: str, first: str) -> Earlier:
         if _is_unfinished(done.entries.get(key)) and (found := await _child(client, child)):
             within[key] = found
     return Earlier(run_id=run_id, execution_id=latest, start=start, is_open=is_open, done=done, within=within)
+
+
+def _forgot(start: HistoryEvent) -> bool:
+    """Whether an execution continues another one without what that carried over."""
+    started = start.workflow_execution_started_event_attributes
+    by_code = started.initiator == ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_WORKFLOW
+    return by_code and CARRY_MEMO not in started.memo.fields
 
 
 _ENDS = (
