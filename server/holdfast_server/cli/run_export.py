@@ -38,10 +38,14 @@ async def export(
         Path | None, typer.Option(metavar="FILE", help="Its history, for replay-check --from.")
     ] = None,
 ) -> None:
-    """Write a run to files. Without one, and with --json, its history goes to stdout."""
-    if not (html or history or target.json):
+    """Write a run to files; with --json, its history goes to stdout."""
+    if not (html or pytest or history or target.json):
         raise InvalidInput(
-            "say what to write: --html FILE, --history FILE, or --json for the history on stdout"
+            "say what to write: --html FILE, --pytest FILE, --history FILE, or --json for its history"
+        )
+    if (pytest is None) != (app is None):
+        raise InvalidInput(
+            "--pytest FILE and --app APP go together: the test imports the workflow from there"
         )
     async with target.connect(start=False) as client:
         with busy("reading the run"):
