@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import given as over
+from hypothesis import settings
 from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 
@@ -83,6 +84,7 @@ _ENTRIES = st.dictionaries(
 _CALLS = st.lists(st.tuples(_NUMBERS, _ARGUMENTS), unique_by=lambda call: call[0], max_size=8)
 
 
+@settings(deadline=None)
 @over(_ENTRIES, _CALLS, st.integers(0, 8))
 def test_whatever_is_called(
     before: dict[int, tuple[str, str]], calls: list[tuple[int, str]], cut: int
@@ -116,6 +118,7 @@ def test_whatever_is_called(
     assert len(given_away) == len(set(given_away))
 
 
+@settings(deadline=None)
 @over(st.sets(st.integers(0, 50)))
 def test_positions_come_back(some: set[int]) -> None:
     assert set(positions(ranges(some))) == some
