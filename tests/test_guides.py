@@ -21,6 +21,7 @@ SETTINGS = (
         # Of executors: five checks of a good case and of the class, two of each bad one, and the DAG.
         ("executors", "postcard", 17),
         ("llm", "triage", None),
+        ("replay", "parcels", None),
         ("testing", "shop", None),
         ("triggers", "nightly", None),
     ],
