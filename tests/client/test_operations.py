@@ -28,6 +28,7 @@ from holdfast import (
 )
 from holdfast.client.bulk import BulkReport
 from holdfast.client.description import Preview
+from holdfast.engine.history import describe_run
 from holdfast.indexer import Indexer
 from holdfast.run_filter import RunFilter
 from holdfast.store.writer import write_runs
@@ -51,6 +52,22 @@ async def serving(name: str) -> str:
 @workflow
 async def asking(name: str) -> str:
     return f"{name} {(await approval('May it?')).approved}"
+
+
+@step
+async def charge(name: str) -> str:
+    return name
+
+
+@charge.compensate
+async def refund(name: str, paid: str | None) -> None: ...
+
+
+@workflow
+async def paying(name: str) -> None:
+    await serve(name)
+    await charge(name)
+    await approval("May it?")
 
 
 @pytest.fixture
@@ -274,3 +291,23 @@ async def test_a_letter_whose_run_temporal_has_deleted_is_started_anew(client: C
     with pytest.raises(InvalidInput, match="abandoned"):
         await client.dead_letters.redrive(letters["gone-dag"])
     assert [action.what for action in await client.runs.actions("gone-dag")] == ["discard"]
+
+
+async def test_a_terminated_run_is_a_dead_letter_for_what_nobody_has_undone(client: Client) -> None:
+    broken.clear()
+    async with Worker(client, [paying]):
+        run = await client.start(paying, "tea", id="paid")
+
+        async def waits() -> bool:
+            return bool((await run.describe()).waits)
+
+        await eventually(waits, 60)
+        await run.terminate()
+    # An indexer that has not imported the code knows it too, from the history alone.
+    described = await describe_run(client.temporal, "paid", compensable=())
+    assert described.pending_compensations == ["charge-1"]
+    await index(client)
+    [letter] = await client.dead_letters.list()
+    assert (letter.run_id, letter.error_type) == ("paid", "TerminatedError")
+    assert letter.payload is not None
+    assert letter.payload["open_compensations"] == ["charge-1"]

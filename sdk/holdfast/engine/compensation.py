@@ -17,6 +17,8 @@ from holdfast.engine.data.refs import genuine_refs
 from holdfast.options import StepOptions
 
 COMPENSATING_MEMO = "holdfast.compensating"
+UNDOABLE = "holdfast.undoable"
+"""The header of a step that has a compensation."""
 COMPENSATION_PREFIX = "compensate:"
 """Before the id of a call in that of what undoes it."""
 

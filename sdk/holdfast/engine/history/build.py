@@ -259,7 +259,8 @@ class _Builder:
         ids += [
             step.activity_id
             for step in steps
-            if step.name in compensable and not _had_no_effect(facts[step.activity_id], opened=self.opened)
+            if (step.name in compensable or facts[step.activity_id].undoable)
+            and not _had_no_effect(facts[step.activity_id], opened=self.opened)
         ]
         return [step_id for step_id in dict.fromkeys(ids) if step_id and step_id not in undone]
 

@@ -43,6 +43,8 @@ class StepFacts:
     result: Payload | None = None
     worker: str | None = None
     next_attempt_at: datetime | None = None
+    undoable: bool = False
+    """Whether it is known to have a compensation."""
 
     @property
     def internal(self) -> bool:

@@ -12,6 +12,7 @@ from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
+from holdfast.engine.compensation import UNDOABLE
 from holdfast.engine.dag.nodes import NODE
 from holdfast.engine.failures import is_limited
 from holdfast.engine.given import REUSED_MEMO
@@ -134,6 +135,7 @@ class _Reader:
             input=list(scheduled.input.payloads),
             summary=_summary(event),
             scheduled=when(event.event_time),
+            undoable=UNDOABLE in scheduled.header.fields,
         )
         self.line.steps.append(step)
         self._by_event[event.event_id] = step

@@ -28,7 +28,9 @@ from temporalio.worker import (
 )
 from temporalio.workflow import ActivityHandle, ChildWorkflowHandle, ContinueAsNewError
 
+from holdfast.authoring.registry import registry
 from holdfast.engine.children import DAG_WORKFLOW, MAP_WORKFLOW
+from holdfast.engine.compensation import UNDOABLE
 from holdfast.engine.failures import LIMITED
 from holdfast.engine.inbox import DAG_MEMO
 from holdfast.engine.telemetry.context import OWN, TRACE, step_name
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 _RUN_ENDED: Final = "holdfast_run_ended"
 _IS_SAMPLED: Final = "holdfast_is_sampled"
 """Names under which workflow code reaches the worker's functions from inside the sandbox."""
+
+_NOTHING: Final = Payload(metadata={"encoding": b"binary/null"})
 
 _RUNS_WORK: Final = (DAG_WORKFLOW, MAP_WORKFLOW)
 """Our own workflows that run the user's steps."""
@@ -130,6 +134,9 @@ def outcome_of(error: BaseException) -> StepOutcome:
 class _WatchedRun(WorkflowInboundInterceptor):
     trace: RunTrace | None = None
 
+    def init(self, outbound: WorkflowOutboundInterceptor) -> None:
+        super().init(_Noting(outbound))
+
     async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
         try:
             result = await super().execute_workflow(input)
@@ -198,6 +205,17 @@ def _trace() -> RunTrace | None:
             is_sampled=_extern(_IS_SAMPLED),
         )
     return kept.get(TRACE)
+
+
+class _Noting(WorkflowOutboundInterceptor):
+    """Notes at each step that has a compensation that it does, so that whoever reads the history of a run that was
+    terminated knows what nobody has undone."""
+
+    def start_activity(self, input: StartActivityInput) -> ActivityHandle[Any]:
+        step = registry().step(step_name(input.activity) or "")
+        if step is not None and step.compensation is not None:
+            input.headers = {**input.headers, UNDOABLE: _NOTHING}
+        return super().start_activity(input)
 
 
 class _HandingOn(WorkflowOutboundInterceptor):
