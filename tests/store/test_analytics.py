@@ -178,3 +178,28 @@ def test_buckets_stand_for_what_is_in_them() -> None:
     assert from_values(values, (0.0, 0.5, 1.0)) == [1, 3, 5]
     assert from_buckets({bucket(value): 1 for value in values}, (0.5,)) == [3]
     assert from_buckets({}, (0.5,)) == [None]
+
+
+def test_quantiles_of_very_many_steps_are_of_a_sample_of_those_asked_for(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = a_step("ship", closed=START + timedelta(seconds=11))
+    write_runs(database, [made(f"a{n}", steps=[a_step()]) for n in range(300)])
+    write_runs(database, [made(f"b{n}", workflow="slow", steps=[slow]) for n in range(300)])
+    monkeypatch.setattr(durations, "SAMPLE_STEPS", 60)
+    monkeypatch.setattr(durations, "_KEYS_AT_A_TIME", 7)
+    for chosen in (RunFilter(workflows=["slow"]), RunFilter(workflows=["slow"], started_from=START)):
+        (told,) = analytics.steps(database, chosen)
+        assert (told.count, told.sampled, told.quantiles) == (300, None, "sampled")
+        assert (told.p50_seconds, told.mean_seconds) == (10.0, 10.0)
+    assert {step.step: step.p50_seconds for step in analytics.steps(database, RunFilter())} == {
+        "charge": 1.0,
+        "ship": 10.0,
+    }
+
+
+def test_a_queue_has_its_figures_too(database: Database) -> None:
+    write_runs(database, by_chance(26, 150))
+    slow = Counter(run.queue for run in every(database, RunFilter()))
+    assert {group.value: group.total for group in analytics.by_value(database, RunFilter(), "queue")} == slow
+    assert len(slow) > 1

@@ -201,7 +201,7 @@ def _group(value: str, by_state: Mapping[str, Sums]) -> Group:
 def _total(every: Iterable[Sums]) -> Sums:
     total = Sums()
     for sums in every:
-        total.add(asdict(sums).values())
+        total.add(sums.values)
     return total
 
 

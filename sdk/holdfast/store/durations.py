@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from holdfast.store.columns import microseconds
 from holdfast.store.database import Database
 from holdfast.store.figures import How
 from holdfast.store.filters import RunFilter, filtered
 from holdfast.store.quantiles import bucket, from_buckets, from_values
-from holdfast.store.rollup import DAY
+from holdfast.store.rollup import BLOCK
 from holdfast.store.schema import KEY_BITS, executions, histograms, runs, steps
 from holdfast.store.step_sums import StepGroups, chosen_steps
 from holdfast.store.sums import allows_rollups, inner, keys_between, named
@@ -23,6 +23,7 @@ Measure: TypeAlias = Literal["duration", "queue_wait"]
 EXACT_ROWS: Final = 10_000
 SAMPLE_ROWS: Final = 100_000
 SAMPLE_STEPS: Final = 20_000
+_KEYS_AT_A_TIME: Final = 500
 _WANTED: Final = (0.5, 0.95, 0.99)
 
 
@@ -70,20 +71,33 @@ def step_quantiles(
     took: dict[tuple[str, str], list[int | None]] = {}
     waited: dict[tuple[str, str], list[int | None]] = {}
     names = (executions.c.workflow, steps.c.name, steps.c.duration_us, steps.c.queue_wait_us)
-    query = chosen_steps(database, chosen, figures, *names)
     total = sum(sums.count for outcomes in figures.groups.values() for sums in outcomes.values())
+    queries = [chosen_steps(database, chosen, figures, *names)]
     if figures.sampled is None and total > SAMPLE_STEPS:
-        part = SAMPLE_STEPS / total
-        query = query.where((executions.c.key % (1 << KEY_BITS)) < max(round(part * (1 << KEY_BITS)), 1))
-    for workflow, step, duration, wait in connection.execute(query):
-        took.setdefault((workflow, step), []).append(duration)
-        waited.setdefault((workflow, step), []).append(wait)
+        bits = max(round(SAMPLE_STEPS / total * (1 << KEY_BITS)), 1)
+        keys = _sampled_executions(connection, chosen, bits)
+        # Given by their keys, so that no database takes them for many and reads all steps.
+        queries = [
+            queries[0].where(executions.c.key.in_(keys[start : start + _KEYS_AT_A_TIME]))
+            for start in range(0, len(keys), _KEYS_AT_A_TIME)
+        ]
+    for query in queries:
+        for workflow, step, duration, wait in connection.execute(query):
+            took.setdefault((workflow, step), []).append(duration)
+            waited.setdefault((workflow, step), []).append(wait)
     found = sum(map(len, took.values()))
     how: How = "exact" if figures.sampled is None and found == total else "sampled"
     return {
         place: (_told(_of_values(took.get(place, [])), how), _told(_of_values(waited.get(place, [])), how))
         for place in figures.groups
     }
+
+
+def _sampled_executions(connection: Connection, chosen: RunFilter, bits: int) -> list[int]:
+    query = select(executions.c.key).where(_low_bits(executions.c.key) < bits, *named(executions.c, chosen))
+    start = None if chosen.started_from is None else microseconds(chosen.started_from)
+    end = None if chosen.started_to is None else microseconds(chosen.started_to)
+    return list(connection.execute(query.where(*keys_between(executions.c.key, start, end))).scalars())
 
 
 def _of_values(values: Iterable[int | None]) -> list[int | None]:
@@ -97,12 +111,16 @@ def _told(values: Iterable[int | None], how: How) -> Quantiles:
 
 def _sample(total: int) -> Any:
     """Of so many runs, a part that is large enough: the last bits of a key are those of a hash."""
-    return (runs.c.key % (1 << KEY_BITS)) < max((SAMPLE_ROWS << KEY_BITS) // total, 1)
+    return _low_bits(runs.c.key) < max((SAMPLE_ROWS << KEY_BITS) // total, 1)
+
+
+def _low_bits(key: ColumnElement[int]) -> ColumnElement[int]:
+    return key % (1 << KEY_BITS)
 
 
 def _run_buckets(connection: Connection, chosen: RunFilter, measure: Measure) -> Mapping[int, int]:
     found: dict[int, int] = {}
-    outside, query = _days(chosen, histograms.c.bucket)
+    outside, query = _blocks(chosen, histograms.c.bucket)
     query = query.where(histograms.c.measure == measure)
     for number, count in connection.execute(query.group_by(histograms.c.bucket)):
         found[number] = int(count)
@@ -114,17 +132,17 @@ def _run_buckets(connection: Connection, chosen: RunFilter, measure: Measure) ->
     return found
 
 
-def _days(
+def _blocks(
     chosen: RunFilter, *columns: Any
 ) -> tuple[list[tuple[int | None, int | None]], Select[*tuple[Any, ...]]]:
-    """The parts of a filter's time range that are no whole days, and a query over those that are."""
+    """The parts of a filter's time range that are no whole blocks of days, and a query over those that are."""
     start = None if chosen.started_from is None else microseconds(chosen.started_from)
     end = None if chosen.started_to is None else microseconds(chosen.started_to)
-    outside, days = inner((start, end), DAY)
+    outside, blocks = inner((start, end), BLOCK)
     query: Select[*tuple[Any, ...]] = select(*columns, func.sum(histograms.c.count)).where(
         *named(histograms.c, chosen)
     )
-    first, last = days or (0, 0)
+    first, last = blocks or (0, 0)
     if first is not None:
         query = query.where(histograms.c.start >= first)
     if last is not None:

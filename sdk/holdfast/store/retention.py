@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
 from holdfast.store.columns import instant, microseconds
 from holdfast.store.database import Database
 from holdfast.store.events import prune_events
+from holdfast.store.rollup import BLOCK
 from holdfast.store.schema import (
     approvals,
     attempts,
@@ -111,7 +112,7 @@ def prune(
     others += _delete(database, dead_letters, closed & (dead_letters.c.updated < now - kept.letters))
     first = microseconds(now - kept.figures)
     others += _delete(database, rollups, rollups.c.start < first)
-    others += _delete(database, histograms, histograms.c.start < first)
+    others += _delete(database, histograms, histograms.c.start <= first - BLOCK)
     _give_back(database)
     return Pruned(runs=count, events=gone, others=others)
 

@@ -22,6 +22,9 @@ DAY: Final = 24 * HOUR
 SPANS: Final = {"hour": HOUR, "day": DAY}
 """Microseconds."""
 
+BLOCK: Final = 8 * DAY
+"""Of these are the counts by bucket: so many days have hardly more buckets than one."""
+
 SUMS: Final = (
     "count", "retried", "retries", "failed_steps", "closed", "duration_us", "queue_wait_us", "tokens", "cost_micros",
 )  # fmt: skip
@@ -46,7 +49,7 @@ class Deltas:
         for measure in ("duration", "queue_wait"):
             value = row[f"{measure}_us"]
             if value is not None:
-                key = (measure, started - started % DAY, row["workflow"], row["version"], bucket(value))
+                key = (measure, started - started % BLOCK, row["workflow"], row["version"], bucket(value))
                 self.buckets[key] += sign
 
     def step(self, row: Mapping[str, Any], execution: Mapping[str, Any], sign: int) -> None:

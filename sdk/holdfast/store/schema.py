@@ -239,7 +239,7 @@ histograms = Table(
     _number("count"),
     sqlite_with_rowid=False,
 )
-"""By day of the start: how many durations and queue waits of runs fell into each bucket; see `quantiles.py`."""
+"""By eight days of the start: how many durations and queue waits of runs fell into each bucket; see `quantiles.py`."""
 
 events = Table(
     "events",

@@ -40,8 +40,14 @@ class Sums:
 
     def add(self, values: Iterable[int | None]) -> None:
         """Add values, in the order of the fields."""
-        for entry, value in zip(fields(self), values, strict=True):
-            setattr(self, entry.name, getattr(self, entry.name) + int(value or 0))
+        for name, value in zip(_NAMES, values, strict=True):
+            if value:
+                setattr(self, name, getattr(self, name) + int(value))
+
+    @property
+    def values(self) -> list[int]:
+        """In the order of the fields."""
+        return [getattr(self, name) for name in _NAMES]
 
 
 _NAMES: Final = [entry.name for entry in fields(Sums)]
@@ -72,7 +78,10 @@ class Grouped:
 
     def add(self, group: tuple[Any, ...], values: Sequence[Any]) -> None:
         """Add values to a group."""
-        self.groups.setdefault(group, Sums()).add(values)
+        known = self.groups.get(group)
+        if known is None:
+            known = self.groups[group] = Sums()
+        known.add(values)
 
 
 def allows_rollups(chosen: RunFilter) -> bool:
