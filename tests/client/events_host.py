@@ -24,6 +24,7 @@ async def write(home: str, first: str, last: str) -> None:
                 except Unavailable:
                     await asyncio.sleep(0.1)
             print(number, flush=True)
+            await asyncio.sleep(0.02)
 
 
 async def read(home: str, after: str, last: str, subscription: str | None = None) -> None:
