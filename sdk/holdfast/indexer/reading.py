@@ -140,7 +140,7 @@ async def read_described(client: Client, description: DescribeWorkflowExecutionR
         # Lists do not have all that a description has: a run is told alike, whichever way it was found.
         description = DescribeWorkflowExecutionResponse(workflow_execution_info=info)
     try:
-        return await _told(client, description, events, observed)
+        return await tell(client, description, events, observed)
     except RPCError as error:
         raise _meaning(execution, error) from error
     except HoldfastError:
@@ -166,12 +166,17 @@ async def _history(client: Client, execution: WorkflowExecution) -> Sequence[His
             return events
 
 
-async def _told(
+async def tell(
     client: Client,
     description: DescribeWorkflowExecutionResponse,
     events: Sequence[HistoryEvent],
     observed: datetime,
 ) -> IndexedRun:
+    """What the store keeps of an execution.
+
+    Raises:
+        ValueError: The events are no history. Those of other SDKs and versions may raise anything else.
+    """
     info = description.workflow_execution_info
     if not events or not events[0].HasField("workflow_execution_started_event_attributes"):
         raise ValueError("its history does not begin with the start")

@@ -10,13 +10,20 @@ from typing import cast
 from temporalio.api.history.v1 import MarkerRecordedEventAttributes
 
 from holdfast.engine.dag.nodes import NODE
+from holdfast.engine.data.values import is_object
 
 MARKER = "core_local_activity"
+_OTHERS = "LocalActivity"
+"""The marker of Go, PHP and Java, which do not say how long it took."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FAR = 1e14
+"""In milliseconds: the year 5138."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalMarker:
-    """One marker of a local activity, as the SDK's core writes it."""
+    """One marker of a local activity, whichever SDK wrote it."""
 
     name: str
     activity_id: str
@@ -31,25 +38,76 @@ class LocalMarker:
 
 def read_marker(attributes: MarkerRecordedEventAttributes) -> LocalMarker | None:
     """The marker, or `None` if it is of another kind or cannot be read."""
-    if attributes.marker_name != MARKER or "data" not in attributes.details:
+    if attributes.marker_name == MARKER:
+        return _of_core(_value(attributes, "data"))
+    if attributes.marker_name != _OTHERS:
         return None
-    payloads = attributes.details["data"].payloads
-    try:
-        data: object = json.loads(payloads[0].data) if payloads else None
-    except ValueError:
+    return _of_go(_value(attributes, "data")) if "data" in attributes.details else _of_java(attributes)
+
+
+def _of_core(data: object) -> LocalMarker | None:
+    """As Python, TypeScript, .NET and Ruby write it."""
+    if not is_object(data):
         return None
-    if not isinstance(data, dict):
-        return None
-    values = cast("dict[str, object]", data)
-    attempt = values.get("attempt")
     return LocalMarker(
-        name=str(values.get("activity_type", "")).removeprefix(NODE),
-        activity_id=str(values.get("activity_id", "")),
-        attempt=attempt if isinstance(attempt, int) else 1,
-        scheduled=_time(values.get("original_schedule_time")),
-        completed=_time(values.get("complete_time")),
-        backoff=_span(values.get("backoff")),
+        name=str(data.get("activity_type", "")).removeprefix(NODE),
+        activity_id=str(data.get("activity_id", "")),
+        attempt=_count(data.get("attempt")),
+        scheduled=_time(data.get("original_schedule_time")),
+        completed=_time(data.get("complete_time")),
+        backoff=_span(data.get("backoff")),
     )
+
+
+def _of_go(data: object) -> LocalMarker | None:
+    if not is_object(data):
+        return None
+    backoff = data.get("Backoff")
+    return LocalMarker(
+        name=str(data.get("ActivityType", "")),
+        activity_id=str(data.get("ActivityID", "")),
+        attempt=_count(data.get("Attempt")),
+        scheduled=None,
+        completed=None,
+        backoff=_milliseconds(backoff / 1e6) if isinstance(backoff, int) else None,
+    )
+
+
+def _of_java(attributes: MarkerRecordedEventAttributes) -> LocalMarker | None:
+    name, activity_id = _value(attributes, "type"), _value(attributes, "activityId")
+    if not isinstance(name, str) or not isinstance(activity_id, str):
+        return None
+    found = _value(attributes, "meta")
+    meta = found if is_object(found) else {}
+    first = _milliseconds(meta.get("firstSkd"))
+    return LocalMarker(
+        name=name,
+        activity_id=activity_id,
+        attempt=_count(meta.get("atpt")),
+        scheduled=_EPOCH + first if first else None,
+        completed=None,
+        backoff=_milliseconds(meta.get("backoff")),
+    )
+
+
+def _value(attributes: MarkerRecordedEventAttributes, key: str) -> object:
+    payloads = attributes.details[key].payloads if key in attributes.details else ()
+    try:
+        return json.loads(payloads[0].data) if payloads else None
+    except ValueError:
+        return None  # of another converter, or encrypted
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) else 1
+
+
+def _milliseconds(value: object) -> timedelta | None:
+    """A span, `None` if it is none, or nothing."""
+    try:
+        return timedelta(milliseconds=value) if isinstance(value, int | float) and 0 < value < _FAR else None
+    except OverflowError:
+        return None
 
 
 class LocalClock:
