@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.text import Text
 
 from holdfast import InvalidInput
 from holdfast.options import UNSET
@@ -67,7 +68,7 @@ async def list_letters(
         print_json([letter.to_dict() for letter in found])
     elif found:
         columns = ["id", "kind", "status", "run", "workflow", "failed", "error"]
-        rows = [
+        rows: list[list[Text | str]] = [
             [
                 str(letter.id),
                 letter.kind,
@@ -105,7 +106,7 @@ async def groups(
         print_json([group.to_dict() for group in found])
     elif found:
         columns = ["count", "kind", "fingerprint", "since", "latest", "error"]
-        rows = [
+        rows: list[list[Text | str]] = [
             [
                 str(group.count),
                 group.kind,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
 from holdfast import Client, InvalidInput
 from holdfast.client.runs import RunSummary
@@ -152,7 +153,7 @@ async def actions(
         print_json([action.to_dict() for action in found])
     elif found:
         columns = ["id", "when", "who", "what", "run", "result", "why"]
-        rows = [
+        rows: list[list[Text | str]] = [
             [str(a.id), when(a.at), cell(a.who), a.what, cell(a.run_id), cell(a.result), cell(a.why)]
             for a in found
         ]
