@@ -29,10 +29,12 @@ types: .venv/.installed-dev ## Check types with mypy and pyright, both strict
 	@$(PY) -m pyright
 
 bench: .venv/.installed-test ## Measure Holdfast beside raw temporalio (minutes; the machine should be idle)
-	@$(PY) -m benchmarks
+	@HOLDFAST_INDEXER=off $(PY) -m benchmarks
 	@$(PY) -m benchmarks.executors_http
 	@$(PY) -m benchmarks.executors_transform
 	@$(PY) -m benchmarks.executors_llm
+	@$(PY) -m benchmarks.indexer
+	@$(PY) -m benchmarks.events
 
 bench-store: .venv/.installed-test ## Measure the history with 1,000,000 runs on both databases; RUNS=20000 for a look
 	@$(PY) -m benchmarks.store --runs $(or $(RUNS),1000000)
