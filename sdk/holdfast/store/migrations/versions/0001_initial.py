@@ -291,38 +291,15 @@ def _tables() -> None:
         sa.PrimaryKeyConstraint("key"),
         sa.UniqueConstraint("id"),
     )
-    op.create_index(
-        "runs_closed",
-        "runs",
-        ["closed", "key"],
-        unique=False,
-        sqlite_where=sa.text("closed IS NOT NULL"),
-        postgresql_where=sa.text("closed IS NOT NULL"),
-    )
-    op.create_index(
-        "runs_error_type",
-        "runs",
-        ["error_type", "key"],
-        unique=False,
-        sqlite_where=sa.text("error_type IS NOT NULL"),
-        postgresql_where=sa.text("error_type IS NOT NULL"),
-    )
-    op.create_index(
-        "runs_fingerprint",
-        "runs",
-        ["fingerprint", "key"],
-        unique=False,
-        sqlite_where=sa.text("fingerprint IS NOT NULL"),
-        postgresql_where=sa.text("fingerprint IS NOT NULL"),
-    )
-    op.create_index(
-        "runs_parent",
-        "runs",
-        ["parent", "key"],
-        unique=False,
-        sqlite_where=sa.text("parent IS NOT NULL"),
-        postgresql_where=sa.text("parent IS NOT NULL"),
-    )
+    for name in ("closed", "error_type", "fingerprint", "parent"):
+        op.create_index(
+            f"runs_{name}",
+            "runs",
+            [name, "key"],
+            unique=False,
+            sqlite_where=sa.text(f"{name} IS NOT NULL"),
+            postgresql_where=sa.text(f"{name} IS NOT NULL"),
+        )
     op.create_index("runs_queue", "runs", ["queue", "key"], unique=False)
     op.create_index("runs_state", "runs", ["state", "key"], unique=False)
     op.create_index("runs_version", "runs", ["version", "key"], unique=False)
