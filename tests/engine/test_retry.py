@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.client import WorkflowHistory
+from temporalio.worker import Replayer
 
 from holdfast import (
     AlreadyStarted,
@@ -21,6 +23,8 @@ from holdfast import (
     Worker,
 )
 from holdfast.authoring.waits import Decision
+from holdfast.engine.data.converter import make_data_converter
+from holdfast.engine.parts import Parts
 
 from . import retry_flows as flows
 from .retry_flows import done, keys, mend
@@ -304,3 +308,14 @@ async def test_what_a_retry_was_given_lasts_over_continue_as_new(
         assert await run.result() == "did c"
         await replay(run, *flows.SERVED)
     assert done(ledger) == ["n0", "n1", "n2", "c", "c", "c"]
+
+
+@pytest.mark.parametrize("name", ["chain", "saga", "family", "dag"])
+async def test_recorded_histories_of_retried_runs_replay(name: str) -> None:
+    """As `record_retried` recorded them."""
+    parts = Parts(flows.SERVED)
+    recorded = (Path(__file__).parents[1] / "histories" / "retried" / f"{name}.json").read_text()
+    replayer = Replayer(
+        workflows=parts.classes, workflow_runner=parts.runner, data_converter=make_data_converter()
+    )
+    await replayer.replay_workflow(WorkflowHistory.from_json(name, recorded))
