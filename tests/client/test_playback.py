@@ -27,6 +27,11 @@ async def played_rounds(left: int) -> str:
     return "done"
 
 
+@workflow
+async def played_twice(order: str) -> str:
+    return await played_pack(await played_pack(order))
+
+
 played = Dag("played")
 
 
@@ -99,3 +104,19 @@ async def test_nodes_of_a_dag_move_with_their_steps(holdfast_client: Client) -> 
     ]
     assert silent == [("clean", StepState.SKIPPED)]
     json.dumps(frames.to_dict())
+
+
+async def test_the_steps_that_a_forked_run_was_given_are_done_from_its_first_moment_on(
+    holdfast_client: Client,
+) -> None:
+    async with Worker(holdfast_client, [played_twice]):
+        again = await holdfast_client.start(played_twice, "b")
+        await again.result()
+        second = await again.fork(from_step="played_pack#2")
+        await second.result()
+        frames, described = await second.frames(), await second.describe()
+    assert [step.reused_from is not None for step in described.steps] == [True, False]
+    steps = {item.id: index for index, item in enumerate(frames.items)}
+    assert set(steps) == {step.activity_id for step in described.steps}
+    assert frames.states(1) == {steps[described.steps[0].activity_id]: StepState.COMPLETED}
+    assert set(frames.states().values()) == {StepState.COMPLETED}

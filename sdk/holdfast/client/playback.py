@@ -78,7 +78,7 @@ async def _read(
     try:
         described = await describe_execution(client, run_id)
         executions = await read_executions(client, run_id, described.workflow_execution_info.execution.run_id)
-        description = await describe_events(client, described, executions[-1])
+        description = await describe_events(client, described, executions[-1], reused=True)
     except RPCError as exc:
         raise unavailable(exc) from exc
     return executions, description, await open_executions(client, run_id, executions)

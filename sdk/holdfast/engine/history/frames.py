@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -64,6 +65,8 @@ def build_frames(
         moments += reader.moments
     moments += moments_of_calls(boxes, items)
     moments.sort(key=lambda moment: (moment.execution, moment.at, moment.event_id))
+    if description is not None and moments:
+        _add_reused(moments, description, items, len(executions) - 1)
     if description is not None and not description.state.closed and moments:
         moments.append(_now(moments[-1], description, items, len(executions) - 1))
     frames = _frames(moments)
@@ -276,6 +279,29 @@ def _follows(event: HistoryEvent) -> bool:
     return (
         attributes is not None and "workflow_task_completed_event_id" in attributes.DESCRIPTOR.fields_by_name
     )
+
+
+def _add_reused(
+    moments: Sequence[Moment], run: RunDescription, items: list[FrameItem], execution: int
+) -> None:
+    """The steps that a retried or forked run was given: done from its first moment on."""
+    first = next((moment for moment in moments if moment.execution == execution), moments[0])
+    for step in run.steps:
+        if step.reused_from is None:
+            continue
+        done = FrameChange(item=len(items), state=StepState.COMPLETED)
+        first.changes.append(done)
+        if step.state is not StepState.COMPLETED:
+            moments[-1].changes.append(replace(done, state=step.state))
+        items.append(
+            FrameItem(
+                kind="step",
+                name=step.name,
+                ordinal=step.ordinal,
+                id=step.activity_id,
+                execution=execution,
+            )
+        )
 
 
 def _now(last: Moment, run: RunDescription, items: Sequence[FrameItem], execution: int) -> Moment:
