@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -72,6 +73,17 @@ async def test_an_id_that_is_unsafe_is_refused(holdfast_client: Client, run_id: 
 async def test_an_id_that_is_no_text_is_refused(holdfast_client: Client) -> None:
     with pytest.raises(InvalidInput, match="id=5: a run id is a text"):
         await holdfast_client.start(cl_hello, "x", id=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def test_an_id_of_the_options_is_the_runs(holdfast_client: Client) -> None:
+    name = f"named-{uuid.uuid4().hex[:8]}"
+    async with Worker(holdfast_client, [cl_hello]):
+        run = await holdfast_client.start(cl_hello.with_options(id=name), "x", timeout=timedelta(minutes=1))
+        assert run.id == name
+        other = await holdfast_client.start(cl_hello.with_options(id=name), "x", id=f"{name}-2")
+        assert other.id == f"{name}-2"
+        await run.result()
+        await other.result()
 
 
 async def test_queries_and_updates_are_called_by_their_names(holdfast_client: Client) -> None:

@@ -110,10 +110,10 @@ class Workflow(Generic[P, R]):
         timeout: timedelta | Any | None = UNSET,
         task_timeout: timedelta | Any | None = UNSET,
     ) -> Workflow[P, R]:
-        """The same workflow with other options, for one call of a child.
+        """The same workflow with other options, for one call of a child or one start.
 
         Args:
-            id: The child's run id. Default: the parent's id, the child's name and a number.
+            id: The run's id. Default, of a child: the parent's id, the child's name and a number.
             queue: The queue whose workers run it.
             timeout: How long the child may take.
             task_timeout: How long one of its workflow tasks may take.

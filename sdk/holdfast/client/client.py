@@ -246,7 +246,8 @@ class Client:
         Args:
             workflow: A `@workflow` function, or a `Dag`.
             *args: Its arguments (of a DAG: its input); checked before anything is sent.
-            id: The run's id, up to 200 of letters, digits and `._:-`. Default: the workflow's name and a random part.
+            id: The run's id, up to 200 of letters, digits and `._:-`. Default: that of `with_options(id=)`, else the
+                workflow's name and a random part.
             if_exists: For an id that is known, open or closed: `"raise"`, `"return"` that run, or `"restart"`: end an
                 open one (without its compensation) and begin anew.
             queue: The queue whose workers run it. Default: the workflow's.
@@ -274,7 +275,7 @@ class Client:
         definition.check()
         values = definition.signature.bind(sent, {})
         called: str = getattr(workflow, "name", definition.name)
-        run_id = check_id(id) if id is not None else new_id(called)
+        run_id = check_id(id) if id is not None else definition.child_id or new_id(called)
         payloads = await encode_input(self.data, definition, values)
         target = queue or definition.options.queue
         run: Run[R] = Run(self, run_id, result=definition.signature.result)
