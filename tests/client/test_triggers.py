@@ -123,9 +123,9 @@ async def test_what_does_not_fit_is_refused_as_by_start(client: Client) -> None:
         ((1,), {"queue": ""}),
     ):
         with pytest.raises(InvalidInput) as by_start:
-            await client.start(ct_doubling, *args, **options)  # type: ignore[arg-type] # pyright: ignore
+            await client.start(ct_doubling, *args, **options)  # pyright: ignore
         with pytest.raises(InvalidInput) as by_trigger:
-            await client.triggers.create("wrong", ct_doubling, *args, on=NEVER, **options)  # type: ignore[arg-type]
+            await client.triggers.create("wrong", ct_doubling, *args, on=NEVER, **options)  # pyright: ignore
         assert by_trigger.value.message == by_start.value.message
     with pytest.raises(InvalidInput, match="on="):
         await client.triggers.create("wrong", ct_doubling, 1, on="0 9 * * *")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
