@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from tests.analytics import slowly
@@ -222,7 +222,7 @@ async def check_trends(client: Client, chosen: RunFilter, runs: Sequence[SlowRun
 def same(told: Any, slow: Any, about: object) -> None:
     """Whole numbers and texts alike; other numbers but for the last bits of a division."""
     if isinstance(slow, dict):
-        wanted = cast("dict[Any, Any]", slow)
+        wanted: dict[Any, Any] = slow  # pyright: ignore[reportUnknownVariableType]
         assert told.keys() == wanted.keys(), about
         for key, value in wanted.items():
             same(told[key], value, (about, key))

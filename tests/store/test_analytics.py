@@ -13,6 +13,7 @@ from tests.store.made import START, a_step, by_chance, failed, made
 from holdfast.states import RunState, StepState
 from holdfast.store import analytics, durations, step_sums
 from holdfast.store.database import Database
+from holdfast.store.figures import Interval
 from holdfast.store.filters import RunFilter
 from holdfast.store.quantiles import ERROR, bucket, from_buckets, from_values, middle, rank
 from holdfast.store.runs import StoredRun, get_steps, list_runs
@@ -76,13 +77,13 @@ def _check_summary(database: Database, chosen: RunFilter) -> None:
 
 
 @pytest.mark.parametrize("interval", ["hour", "day", "heatmap"])
-def test_trends_equal_slow_ones(interval: analytics.Interval, database: Database) -> None:
+def test_trends_equal_slow_ones(interval: Interval, database: Database) -> None:
     write_runs(database, by_chance(22, 150))
     for wanted in FILTERS:
         _check_trends(database, RunFilter(**wanted), interval)
 
 
-def _check_trends(database: Database, chosen: RunFilter, interval: analytics.Interval) -> None:
+def _check_trends(database: Database, chosen: RunFilter, interval: Interval) -> None:
     slow: dict[Any, Counter[str]] = {}
     for run in every(database, chosen):
         at = run.started.replace(minute=0, second=0, microsecond=0)
