@@ -133,9 +133,7 @@ async def export(
     target: Target,
     chosen: RunFilter,
     what: Annotated[What, typer.Option(help="Runs, or the steps of these runs.")] = "runs",
-    format: Annotated[
-        Format | None, typer.Option(help="Default: that of --output's name, else csv.")
-    ] = None,
+    format: Annotated[Format | None, typer.Option(help="Default: that of --output's name, else csv.")] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="A file, written as a whole or not at all. Default: stdout."),
