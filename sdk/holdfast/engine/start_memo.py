@@ -12,7 +12,7 @@ TRIGGER_MEMO = "holdfast.trigger"
 
 
 EMITTED_MEMO = "holdfast.emitted"
-"""What the run has told last with `emit`: `event` and `payload`. Each is an event of the history, which keeps them all."""
+"""What the run has told last with `emit`: `event` and `payload`. The history keeps them all, each as an event."""
 
 
 def spec_memo(definition: Workflow[..., Any], *, stored: bool, restart: str | None = None) -> dict[str, Any]:
