@@ -150,3 +150,31 @@ def test_importing_holdfast_loads_no_optional_library() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.split() == []
+
+
+def test_no_two_test_files_give_steps_or_workflows_one_name() -> None:
+    """A worker serves all that its process has imported, and a run of the tests imports them all."""
+    apart = (
+        "tests/spec/audit/corpus",
+        "tests/static",
+        "tests/faults",
+    )  # never imported, or in a process of their own
+    places: dict[tuple[str, str], set[str]] = {}
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        where = path.relative_to(ROOT).as_posix()
+        if where.startswith(apart):
+            continue
+        for function in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                for kind, name in _declared(function):
+                    places.setdefault((kind, name), set()).add(where)
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
+def _declared(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[tuple[str, str]]:
+    for decorator in function.decorator_list:
+        called = decorator.func if isinstance(decorator, ast.Call) else decorator
+        if isinstance(called, ast.Name) and called.id in ("step", "workflow"):
+            options = decorator.keywords if isinstance(decorator, ast.Call) else []
+            named = [o.value.value for o in options if o.arg == "name" and isinstance(o.value, ast.Constant)]
+            yield called.id, str(named[0]) if named else function.name

@@ -177,7 +177,7 @@ class EventsLost(FixInput):
     code = "HF-1014"
 
     def __init__(self, message: str, *, resume_after: int = 0, **details: Any) -> None:
-        super().__init__(message, resume_after=resume_after, **details)
+        super().__init__(message, **details)
         self.resume_after = resume_after
 
 

@@ -55,18 +55,18 @@ async def asking(name: str) -> str:
 
 
 @step
-async def charge(name: str) -> str:
+async def take_money(name: str) -> str:
     return name
 
 
-@charge.compensate
+@take_money.compensate
 async def refund(name: str, paid: str | None) -> None: ...
 
 
 @workflow
 async def paying(name: str) -> None:
     await serve(name)
-    await charge(name)
+    await take_money(name)
     await approval("May it?")
 
 
@@ -305,9 +305,9 @@ async def test_a_terminated_run_is_a_dead_letter_for_what_nobody_has_undone(clie
         await run.terminate()
     # An indexer that has not imported the code knows it too, from the history alone.
     described = await describe_run(client.temporal, "paid", compensable=())
-    assert described.pending_compensations == ["charge-1"]
+    assert described.pending_compensations == ["take_money-1"]
     await index(client)
     [letter] = await client.dead_letters.list()
     assert (letter.run_id, letter.error_type) == ("paid", "TerminatedError")
     assert letter.payload is not None
-    assert letter.payload["open_compensations"] == ["charge-1"]
+    assert letter.payload["open_compensations"] == ["take_money-1"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import shutil
@@ -29,7 +30,16 @@ from holdfast.indexer.outages import outages
 from holdfast.store.database import Database
 from holdfast.store.schema import cursors
 
+pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in.*ServerCursorMixin")
+"""A cursor of a PostgreSQL that crashed cannot be closed, which psycopg says when it is collected."""
+
 ROUNDS = 6 if os.environ.get("FAULTS") == "thorough" else 1
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    yield
+    gc.collect()
 
 
 async def same_as_anew(temporal: Client, database: Database, folder: Path) -> None:

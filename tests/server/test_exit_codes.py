@@ -78,7 +78,7 @@ def test_reading_without_a_server_says_what_to_do(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["runs", "list", "--state", "odd"], 2, "cannot be searched for"),
+        (["runs", "list", "--state", "odd"], 2, "is not a valid RunState"),
         (["runs", "show", "no-such-run"], 3, "no run"),
         (["runs", "cancel", "no-such-run"], 3, "no run"),
         (["runs", "send", "no-such-run", "name", "1"], 3, "no run"),

@@ -18,7 +18,7 @@ from holdfast.states import RunState, StepState
 from holdfast.store.columns import microseconds
 from holdfast.store.database import Database
 from holdfast.store.quantiles import bucket
-from holdfast.store.rollup import DAY, HOUR, SUMS
+from holdfast.store.rollup import BLOCK, DAY, HOUR, SUMS
 from holdfast.store.rows import Event, IndexedRun
 from holdfast.store.schema import (
     approvals,
@@ -283,7 +283,7 @@ def _check_figures(database: Database) -> None:
             )  # fmt: skip
         for measure in ("duration", "queue_wait") if not step else ():
             if (value := row[f"{measure}_us"]) is not None:
-                buckets[measure, at // DAY * DAY, *place, bucket(value)] += 1
+                buckets[measure, at // BLOCK * BLOCK, *place, bucket(value)] += 1
     keys = [column.name for column in rollups.primary_key]
     kept = {
         tuple(row[key] for key in keys): {name: row[name] for name in SUMS} for row in rows(database, rollups)

@@ -38,7 +38,7 @@ async def client(tmp_path: Path) -> AsyncGenerator[Client]:
 
 
 @step(retry=RetryPolicy(max_attempts=2, first_delay=timedelta(milliseconds=20)))
-def pack(order: str) -> str:
+def pack_order(order: str) -> str:
     log.debug("not kept")
     log.info("packing %s", order)
     if step_info().attempt == 1:
@@ -62,7 +62,7 @@ async def talk(count: int, size: int) -> int:
 @workflow
 async def packs(order: str) -> str:
     log.info("a workflow's message is not a step's")
-    return await label(await pack(order))
+    return await label(await pack_order(order))
 
 
 @workflow
@@ -78,9 +78,9 @@ async def test_messages_of_every_attempt_are_there_when_the_worker_is_gone(clien
     lines = await client.get("order-1").logs()
     told = [(line.step, line.attempt, line.level, line.message.splitlines()[0]) for line in lines]
     assert told == [
-        ("pack", 1, "INFO", "packing o1"),
-        ("pack", 1, "WARNING", "step pack of run order-1 failed (attempt 1): ValueError: torn"),
-        ("pack", 2, "INFO", "packing o1"),
+        ("pack_order", 1, "INFO", "packing o1"),
+        ("pack_order", 1, "WARNING", "step pack_order of run order-1 failed (attempt 1): ValueError: torn"),
+        ("pack_order", 2, "INFO", "packing o1"),
         ("label", 1, "WARNING", "label \x00 for o1 🎉"),
     ]
     assert "Traceback" in lines[1].message

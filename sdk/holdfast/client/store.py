@@ -113,18 +113,13 @@ class Store:
             await asyncio.sleep(0.2)
 
     def _check_indexed(self, database: Database) -> None:
-        from holdfast.indexer.progress import indexed_namespace
+        from holdfast.indexer.progress import check_namespace
 
-        found, namespace = indexed_namespace(database), self._client.namespace
-        if found is None:
+        namespace = self._client.namespace
+        if not check_namespace(database, namespace):
             raise Unavailable(
                 f"no indexer has read the runs of namespace {namespace!r} into {database.name} yet: "
                 "start `holdfast indexer`"
-            )
-        if found != namespace:
-            raise InvalidConfiguration(
-                f"the database {database.name} keeps the runs of namespace {found!r}, and this is {namespace!r}: "
-                "each needs a database of its own"
             )
         self._indexed = True
 

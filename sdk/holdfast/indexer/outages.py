@@ -14,7 +14,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from holdfast.client.start import unavailable
-from holdfast.indexer.progress import lag_of
+from holdfast.indexer.progress import check_namespace, lag_of
 from holdfast.store.columns import instant, microseconds
 from holdfast.store.database import Database
 from holdfast.store.schema import cursors
@@ -42,10 +42,12 @@ async def note_outage(client: Client, database: Database) -> Outage | None:
         The time of which runs may be missing, `None` if none are.
 
     Raises:
+        InvalidConfiguration: The database keeps the runs of another namespace.
         Unavailable: Temporal or the database does not answer.
     """
+    known = await asyncio.to_thread(check_namespace, database, client.namespace)
     lag = await asyncio.to_thread(lag_of, database)
-    if lag is None:
+    if not known or lag is None:
         return None
     try:
         told = await client.workflow_service.describe_namespace(

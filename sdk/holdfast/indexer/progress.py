@@ -51,13 +51,8 @@ def load_cursor(database: Database, shards: Collection[int], namespace: str) -> 
         Unavailable: The database does not answer.
     """
     names = [f"{_CURSOR}{shard}" for shard in shards]
+    check_namespace(database, namespace)
     with database.read() as connection:
-        other = connection.execute(select(cursors.c.value).where(cursors.c.name == _NAMESPACE)).scalar()
-        if other not in (None, namespace):
-            raise InvalidConfiguration(
-                f"The database {database.name} keeps the runs of namespace {other!r}, and this is {namespace!r}: "
-                "each needs a database of its own."
-            )
         found = connection.execute(select(cursors.c.value).where(cursors.c.name.in_(names))).scalars().all()
         pruned = connection.execute(select(cursors.c.value).where(cursors.c.name == PRUNED)).scalar() or 0
         rebuilds = _rebuilds(connection)
@@ -78,6 +73,25 @@ def indexed_namespace(database: Database) -> str | None:
     """
     with database.read() as connection:
         return connection.execute(select(cursors.c.value).where(cursors.c.name == _NAMESPACE)).scalar()
+
+
+def check_namespace(database: Database, namespace: str) -> bool:
+    """Refuse a database of another namespace.
+
+    Returns:
+        Whether an indexer has come to an end in this one.
+
+    Raises:
+        InvalidConfiguration: The database keeps the runs of another namespace.
+        Unavailable: The database does not answer.
+    """
+    found = indexed_namespace(database)
+    if found not in (None, namespace):
+        raise InvalidConfiguration(
+            f"The database {database.name} keeps the runs of namespace {found!r}, and this is {namespace!r}: "
+            "each needs a database of its own."
+        )
+    return found is not None
 
 
 def save_cursor(database: Database, shards: Collection[int], namespace: str, cursor: Cursor) -> None:

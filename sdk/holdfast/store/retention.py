@@ -106,8 +106,8 @@ def prune(
     if before is not None:
         others += _delete_old_executions(database, before)
         others += _delete(database, unreadable, unreadable.c.last_seen < before)
-    of_a_run = select(runs.c.key).where(runs.c.id == step_logs.c.run_id).exists()
-    others += _delete(database, step_logs, (step_logs.c.at < before) & ~of_a_run)
+        of_a_run = select(runs.c.key).where(runs.c.id == step_logs.c.run_id).exists()
+        others += _delete(database, step_logs, (step_logs.c.at < before) & ~of_a_run)
     closed = dead_letters.c.status.in_(["resolved", "abandoned"])
     others += _delete(database, dead_letters, closed & (dead_letters.c.updated < now - kept.letters))
     first = microseconds(now - kept.figures)
