@@ -85,6 +85,19 @@ def test_deleted_events_are_told_as_lost_not_passed_over(database: Database) -> 
     assert read_all(database, after=known[-1].cursor or 0) == []
 
 
+def test_what_was_deleted_is_not_told_again(database: Database) -> None:
+    def look() -> None:
+        tell(database, "step.old", at=NOW - timedelta(days=30), identity="old")
+        tell(database, "step.new", identity="new")
+
+    look()
+    store.publish(database, "billing", {"paid": True})
+    store.prune_events(database, NOW - timedelta(days=14))
+    store.prune_events(database, NOW - timedelta(days=60))  # less than before brings nothing back
+    look()
+    assert [event.kind for event in read_all(database)] == ["step.new", "published"]
+
+
 def test_a_cursor_of_another_database_is_refused(database: Database) -> None:
     tell(database, "step.a")
     with pytest.raises(EventsLost, match="another database"):

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Text, cast, delete, func,
 
 from holdfast.client.events import Event, EventFilter
 from holdfast.errors import EventsLost
-from holdfast.store.columns import ID_BYTES, bounded
+from holdfast.store.columns import ID_BYTES, bounded, instant, microseconds
 from holdfast.store.database import Database
 from holdfast.store.schema import cursors, events
 from holdfast.store.upsert import upsert
@@ -29,6 +29,7 @@ _WINDOW: Final = 5000
 """How many rows one query looks at to find those that fit a filter."""
 
 _PRUNED: Final = "events-pruned"
+_BEFORE: Final = "events-before"
 _SUBSCRIPTION: Final = "subscription/"
 _MESSAGE: Final = "message/"
 _MESSAGE_SECONDS: Final = 60
@@ -171,6 +172,13 @@ def prune_events(database: Database, before: datetime) -> int:
                 return count
             count += connection.execute(delete(events).where(events.c.cursor <= last)).rowcount
             _set(connection, _PRUNED, last)
+            _set(connection, _BEFORE, max(microseconds(before), _get(connection, _BEFORE) or 0))
+
+
+def events_pruned_before(connection: Connection) -> datetime | None:
+    """The time before which events were deleted; `None` if none were. Of older ones nobody knows if they were told."""
+    value = _get(connection, _BEFORE)
+    return None if value is None else instant(value)
 
 
 def subscribed(database: Database, name: str) -> int | None:

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, sele
 from holdfast.store.columns import ID_BYTES, bounded, microseconds
 from holdfast.store.database import Database
 from holdfast.store.dead_runs import follow
-from holdfast.store.events import announce
+from holdfast.store.events import announce, events_pruned_before
 from holdfast.store.rollup import Deltas
 from holdfast.store.rows import (
     Event,
@@ -315,6 +315,10 @@ def _run_row(
 
 
 def _write_events(connection: Connection, happened: Iterable[Event]) -> None:
+    # Of a run that is read again, those that were deleted would be told a second time.
+    before = events_pruned_before(connection)
+    if before is not None:
+        happened = [event for event in happened if event.identity is None or event.at >= before]
     rows = [
         {
             "channel": bounded(event.channel),
