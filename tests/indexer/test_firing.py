@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from temporalio.service import RPCError
 from tests.engine.support import eventually
 from tests.indexer.flows import rows
 
-from holdfast import Client, Dag, InvalidInput, Unavailable, Worker, workflow
+from holdfast import Client, Dag, InvalidInput, Unavailable, Worker, emit, workflow
 from holdfast.errors import Conflict
 from holdfast.indexer import Indexer
 from holdfast.indexer.firing import Firing
@@ -41,6 +42,12 @@ async def fi_outer() -> int:
     return int((await fi_etl(1))["rows"])
 
 
+@workflow
+async def fi_tells() -> None:
+    await emit("fi.paid", {"rows": 5})
+    await emit("fi.paid", {"rows": 6})
+
+
 fi_dag = Dag("fi-dag", input_schema={"type": "object", "required": ["rows"]})
 
 
@@ -49,7 +56,7 @@ async def fi_count(input: dict[str, Any]) -> int:
     return int(input["rows"])
 
 
-SERVED = [fi_etl, fi_report, fi_loop, fi_outer]
+SERVED = [fi_etl, fi_report, fi_loop, fi_outer, fi_tells]
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +157,51 @@ async def test_what_cannot_be_delivered_is_a_dead_letter(client: Client) -> None
     assert "'columns'" in told["unknown"]
     assert await Firing(client.temporal, database).step() == 0
     assert len(letters(database)) == 6
+
+
+async def test_a_result_that_cannot_be_read_stops_no_other_trigger(client: Client, home: Path) -> None:
+    database = await client.store.database()
+    for name, on in {
+        "reads": OnEvent("workflow.completed", input="{'rows': payload.result.rows}"),
+        "asks": OnEvent("workflow.completed", where="payload.result.rows > 0", input="{'rows': 1}"),
+        "elsewhere": OnEvent("workflow.completed", where="payload.workflow == 'x'", input="payload.result"),
+        "works": OnEvent(
+            "workflow.completed",
+            where="payload.workflow == 'fi_etl'",
+            input="{'rows': 1}",
+        ),
+    }.items():
+        await client.triggers.create(name, fi_report, on=on)
+    await client.run(fi_etl, 6_000_000, id="unreadable")
+    await Indexer(client.temporal, database).catch_up()
+    kept = home / "blobs"
+    kept.rename(home / "away")
+    try:
+        assert await Firing(client.temporal, database).step() == 1
+    finally:
+        shutil.rmtree(kept, ignore_errors=True)
+        (home / "away").rename(kept)
+    told = {row["payload"]["trigger"]: row for row in letters(database)}
+    assert told.keys() == {"reads", "asks"}
+    assert all("'unreadable'" in row["error_message"] for row in told.values())
+    assert not told["reads"]["payload"]["input_made"]
+    # What was settled stays so, also where the event is looked at again.
+    await client.dead_letters.discard(told["reads"]["id"], "gone")
+    with database.write() as connection:
+        connection.execute(cursors.delete().where(cursors.c.name.startswith("subscription/")))
+    await Firing(client.temporal, database).step()
+    assert {row["payload"]["trigger"]: row["status"] for row in letters(database)}["reads"] == "abandoned"
+
+
+async def test_what_a_run_emits_starts_runs(client: Client) -> None:
+    await client.triggers.create("odd", fi_report, on=OnEvent("fi*odd", input="{'rows': 1}"))
+    await client.triggers.create(
+        "told", fi_report, on=OnEvent("fi.paid", input="{'rows': payload.payload.rows}")
+    )
+    await client.run(fi_tells, id="tells")
+    await client.events.publish("fi.paid", {"payload": {"rows": 9}})
+    assert sorted(await fired(client, "told", 3)) == ["5 none", "6 none", "9 none"]
+    assert letters(await client.store.database()) == []
 
 
 async def test_triggers_do_not_start_each_other_for_ever(client: Client) -> None:

@@ -29,7 +29,7 @@ from holdfast.client.trigger_target import MAX_DEPTH, digest
 from holdfast.engine.data.adapters import make_adapter
 from holdfast.engine.data.step_data import StepData
 from holdfast.engine.start_memo import TRIGGER_MEMO
-from holdfast.errors import EventsLost, HoldfastError, InvalidInput, TryAgain
+from holdfast.errors import EventsLost, HoldfastError, InvalidInput, TryAgain, Unavailable
 from holdfast.store.database import Database
 from holdfast.store.dead_letters import add
 from holdfast.store.events import read_page, subscribe, subscribed
@@ -51,7 +51,7 @@ _LEASE: Final = "triggers"
 _BACK_OFF_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
 _MAX_PARENTS: Final = 20
 _TOLD_BYTES: Final = 4000
-_IDENTITY: Final = ("execution_id", "step", "ordinal", "attempt", "name")
+_IDENTITY: Final = ("execution_id", "step", "ordinal", "attempt", "name", "payload")
 """What tells events of the same kind, run and time from each other."""
 
 
@@ -81,7 +81,8 @@ class Firing:
         while True:
             delay = POLL.total_seconds()
             try:
-                if await asyncio.to_thread(self._hold):
+                wanted = bool(await self._all())
+                if wanted and await asyncio.to_thread(self._hold):
                     await self.step()
                 failures = 0
             except Exception as error:  # one that ends would be noticed by nobody
@@ -134,9 +135,19 @@ class Firing:
     async def _fire(self, listener: Listener, event: Event) -> bool:
         identity = _identity(event)
         values: dict[str, Any] | None = None
+        depth = 1
         try:
-            values = {"payload": await self._payload(listener, event), "event": _facts(event)}
-            if not await asyncio.to_thread(listener.wants, values):
+            known = {"payload": _payload(event), "event": _facts(event)}
+            where, is_cut = listener.on.where or "", _has_cut_result(event)
+            asks_result = is_cut and _NEEDS_RESULT.search(where)
+            fetches = is_cut and _NEEDS_RESULT.search(f"{where} {listener.on.input}")
+            values = None if fetches else known
+            if not asks_result and not await asyncio.to_thread(listener.wants, known):
+                return False
+            if fetches:
+                known["payload"]["result"] = await self._result(event)
+                values = known
+            if asks_result and not await asyncio.to_thread(listener.wants, known):
                 return False
             depth = await self._depth(event) + 1
             if depth > MAX_DEPTH:
@@ -147,7 +158,7 @@ class Firing:
             return await listener.start(
                 self._client,
                 self._data,
-                values,
+                known,
                 identity=identity,
                 depth=depth,
                 searchable=await self._has_attributes(),
@@ -155,7 +166,7 @@ class Firing:
         except (TryAgain, RPCError):
             raise
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one trigger, the others go on
-            await self._dead(listener, event, identity, error, values)
+            await self._dead(listener, event, identity, error, values, depth)
             return False
 
     async def _dead(
@@ -165,6 +176,7 @@ class Firing:
         identity: str,
         error: Exception,
         values: Mapping[str, Any] | None,
+        depth: int,
     ) -> None:
         stored = listener.stored
         message = error.message if isinstance(error, HoldfastError) else str(error)
@@ -172,11 +184,13 @@ class Firing:
             "trigger %r started nothing for %s of %s: %s", stored.name, event.kind, event.run_id, message
         )
         given = values["payload"] if values else None
+        made = False
         if values is not None:
             with contextlib.suppress(HoldfastError):
                 given = await asyncio.to_thread(input_of, listener.on, values)
+                made = True
         if len(json.dumps(given, default=str)) > _TOLD_BYTES:
-            given = None
+            given, made = None, False
         await asyncio.to_thread(
             add,
             self._database,
@@ -189,9 +203,12 @@ class Firing:
                 "trigger": stored.name,
                 "event": _facts(event),
                 "input": [given],
+                "input_made": made,
+                "depth": depth,
                 "queue": stored.target["queue"],
                 "run_id": listener.run_id(identity),
             },
+            failed=event.at,  # looked at again, what somebody has settled stays so
         )
 
     async def _depth(self, event: Event) -> int:
@@ -213,19 +230,6 @@ class Firing:
             run_id, execution_id = found.parent_id, found.parent_run_id
         return 0
 
-    async def _payload(self, listener: Listener, event: Event) -> Any:
-        """What the event carries, with values in place of what is kept of them."""
-        payload = _of_run(event)
-        if payload is None:
-            return event.payload
-        if (kept := payload.get("result")) is not None:
-            payload["result"] = _whole(kept)
-            if not kept["complete"] and _NEEDS_RESULT.search(f"{listener.on.where} {listener.on.input}"):
-                payload["result"] = await self._result(event)
-        if (given := payload.get("input")) is not None:
-            payload["input"] = [_whole(one) for one in cast("list[dict[str, Any]]", given) if one]
-        return payload
-
     async def _result(self, event: Event) -> Any:
         """A result of which only the beginning is kept."""
         if event.kind != "workflow.completed" or event.run_id is None:
@@ -234,6 +238,8 @@ class Firing:
         handle = self._client.get_workflow_handle(event.run_id, run_id=execution_id, result_type=RawValue)
         try:
             raw: RawValue = await handle.result(follow_runs=False)
+            where = f"The result of run {event.run_id!r}"
+            return await self._data.decode(raw.payload, make_adapter(Any), where=where)
         except RPCError as exc:
             if exc.status == RPCStatusCode.NOT_FOUND:
                 raise InvalidInput(
@@ -242,8 +248,8 @@ class Firing:
             raise unavailable(exc) from exc
         except WorkflowFailureError as exc:
             raise InvalidInput(f"run {event.run_id!r} has no result") from exc
-        where = f"The result of run {event.run_id!r}"
-        return await self._data.decode(raw.payload, make_adapter(Any), where=where)
+        except Unavailable as exc:  # of the storage or a key; one value must not stop all triggers
+            raise InvalidInput(f"the result of run {event.run_id!r} cannot be read: {exc.message}") from exc
 
     async def _has_attributes(self) -> bool:
         if self._searchable is None:
@@ -252,7 +258,7 @@ class Firing:
 
     def _hold(self) -> bool:
         """Whether this one fires. That two do at a time does no harm: they start the same runs."""
-        with self._database.write() as connection:
+        with self._database.write(lazy=True) as connection:
             now = datetime.now(UTC)
             row = connection.execute(select(leases).where(leases.c.name == _LEASE)).mappings().first()
             if row is not None and row["holder"] != self._holder and row["expires"] > now:
@@ -264,7 +270,9 @@ class Firing:
 
 
 def _wanted(listeners: Sequence[Listener]) -> EventFilter:
-    kinds = {on.event if on.of_runs else "published" for on in _events(listeners)}
+    ons = _events(listeners)
+    kinds = {"published" for on in ons if not on.of_runs}
+    kinds |= {on.event for on in ons if "*" not in on.event}  # of channels: what runs emit under that name
     return EventFilter(kinds=sorted(kinds))
 
 
@@ -278,9 +286,9 @@ def _concerns(listener: Listener, event: Event) -> bool:
         return False
     if event.at <= stored.since:
         return False  # told late, of a time before the trigger
-    if on.of_runs:
-        return event.channel == RUNS and event.kind == on.event
-    return event.channel == on.event
+    if event.channel == RUNS:
+        return event.kind == on.event
+    return not on.of_runs and event.channel == on.event
 
 
 def _facts(event: Event) -> dict[str, Any]:
@@ -298,6 +306,24 @@ def _of_run(event: Event) -> dict[str, Any] | None:
     return (
         dict(cast("dict[str, Any]", payload)) if event.channel == RUNS and isinstance(payload, dict) else None
     )
+
+
+def _payload(event: Event) -> Any:
+    """What the event carries, with values in place of what is kept of them."""
+    payload = _of_run(event)
+    if payload is None:
+        return event.payload
+    if (kept := payload.get("result")) is not None:
+        payload["result"] = _whole(kept)
+    if (given := payload.get("input")) is not None:
+        payload["input"] = [_whole(one) for one in cast("list[dict[str, Any]]", given) if one]
+    return payload
+
+
+def _has_cut_result(event: Event) -> bool:
+    """Whether only the beginning of the result is kept."""
+    kept = (_of_run(event) or {}).get("result")
+    return kept is not None and not kept["complete"]
 
 
 def _whole(kept: Mapping[str, Any]) -> Any:
