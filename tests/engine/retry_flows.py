@@ -88,6 +88,8 @@ async def again_charge(ledger: str, what: str) -> str:
 @again_charge.compensate
 async def again_refund(ledger: str, what: str, result: str | None) -> None:
     append(ledger, f"refund-{what}")
+    if what == "lost":
+        raise Permanent("the bank has not said what came of it")
 
 
 @workflow
@@ -112,6 +114,12 @@ async def again_saga(ledger: str) -> str:
     await again_charge(ledger, "charge")
     await again_unknown(ledger, "ship")
     return "shipped"
+
+
+@workflow
+async def again_lost(ledger: str) -> None:
+    await again_charge(ledger, "lost")
+    await again_broken(ledger, "c")
 
 
 @workflow
@@ -226,6 +234,7 @@ def again_dag() -> Dag:
 SERVED = [
     again_chain,
     again_saga,
+    again_lost,
     again_waits,
     again_child,
     again_family,

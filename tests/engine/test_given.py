@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from hypothesis import given as over
 from hypothesis import settings
 from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 
-from holdfast.engine.given import Entry, Given, digest, plain_id, positions, ranges, relative
+from holdfast.engine.given import GIVEN_MEMO, Entry, Given, digest, plain_id, positions, ranges, relative
+from holdfast.engine.history.done import Done
 
 
 def payload(text: str) -> Payload:
@@ -130,3 +133,35 @@ def test_ids() -> None:
     assert relative("order-1:pack:1", "order-1") == ":pack:1"
     assert relative("order-12", "order-1") == "order-12"
     assert digest([payload("a"), payload("b")]) != digest([payload("ab")])
+
+
+@settings(deadline=None, max_examples=400)
+@over(st.data(), st.lists(st.sampled_from("abc"), min_size=1, max_size=6))
+def test_however_often_a_run_is_retried_nothing_completed_is_done_again(
+    data: st.DataObject, wanted: list[str]
+) -> None:
+    completed, keys = Counter[str](), dict[str, str]()
+    memo: dict[str, object] = {}
+    for mark in ("", "aaaaaaaa", "bbbbbbbb", "cccccccc"):
+        done = Done(run_id="r")
+        done.start_with(memo)
+        given = Given.of_json(memo[GIVEN_MEMO]) if memo else None  # type: ignore[arg-type]
+        order = data.draw(st.permutations(wanted))
+        for number, arguments in enumerate(order[: data.draw(st.integers(0, len(order)))], 1):
+            key = call_id = f"pay-{number}"
+            if given is not None:
+                _, found = given.take(entry(key, arguments))
+                if found.result is not None:
+                    assert found.result == payload(arguments)
+                    continue
+                call_id = f"{key}@{mark}" if found.fresh else found.entry.ran_as if found.entry else key
+            assert keys.setdefault(call_id, arguments) == arguments  # one key never stands for two payments
+            made = entry(plain_id(call_id), arguments)
+            made.ran_as = call_id
+            done.begin(made)
+            if data.draw(st.booleans()):
+                made.result = payload(arguments)
+                completed[arguments] += 1
+        assert completed <= Counter(wanted)
+        again = Given(kind="retry", mark=mark, entries=list(done.entries.values()))
+        memo = {GIVEN_MEMO: again.to_json()}

@@ -96,6 +96,21 @@ async def test_what_was_compensated_runs_again_under_another_key(
     assert len(set(keys(ledger, "ship"))) == 1
 
 
+async def test_what_may_have_been_undone_is_for_a_person_to_say(holdfast_client: Client, ledger: str) -> None:
+    async with Worker(holdfast_client, flows.SERVED):
+        run = await holdfast_client.start(flows.again_lost, ledger)
+        await fail(run)
+        with pytest.raises(
+            InvalidInput, match=r"begun to undo again_charge-1, and how that ended is not known"
+        ):
+            await run.retry()
+        mend(ledger)
+        assert await (await run.fork()).result() is None
+        assert done(ledger) == ["lost", "c", "refund-lost", "c"]
+        assert await (await run.fork(from_step="again_charge")).result() is None
+        assert done(ledger)[4:] == ["lost", "c"]
+
+
 async def test_decisions_and_messages_are_not_asked_for_again(holdfast_client: Client, ledger: str) -> None:
     async with Worker(holdfast_client, flows.SERVED):
         run = await holdfast_client.start(flows.again_waits, ledger)

@@ -147,6 +147,11 @@ async def _to_retry(client: Client, run_id: str) -> Earlier:
         == WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED
     ):
         raise InvalidInput(f"run {run_id!r} has completed: nothing to retry; use `fork` to run it again")
+    if uncertain := earlier.done.uncertain():
+        raise InvalidInput(
+            f"run {run_id!r} has begun to undo {', '.join(uncertain[:5])}, and how that ended is not known: look "
+            "whether it was undone; then `fork` goes on with it as done, and `fork(from_step=...)` does it again"
+        )
     if still := earlier.open_children():
         raise AlreadyStarted(
             f"run {run_id!r} has children that have not ended yet: {', '.join(still[:5])}; wait for them, or "
@@ -191,7 +196,7 @@ def _cut(earlier: Earlier, from_step: str, spec: DagSpec | None) -> None:
         for node_id in Graph.of(spec).order:
             if again.intersection(spec.dependencies[node_id]):
                 again.add(node_id)
-        dropped = [key for key in done.entries if (_node(key, spec) or "") in again]
+        dropped = [at for at, entry in done.entries.items() if (_node(entry.key, spec) or "") in again]
         if not dropped and spec.by_id[from_step].type not in (
             "wait",
             "approval",
@@ -236,7 +241,9 @@ def _is_called(entry: Entry, wanted: str) -> bool:
 
 def _never_ran(earlier: Earlier, wanted: str, spec: DagSpec | None) -> NotFound:
     if spec is not None:
-        there = list(dict.fromkeys(filter(None, (_node(key, spec) for key in earlier.done.entries))))
+        there = list(
+            dict.fromkeys(filter(None, (_node(entry.key, spec) for entry in earlier.done.entries.values())))
+        )
     else:
         there = list(_labels(earlier, lambda entry: True))
     shown = ", ".join(there[:30]) + (", ..." if len(there) > 30 else "")

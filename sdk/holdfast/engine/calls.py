@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import to_json
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
@@ -308,7 +309,8 @@ class Calls:
             memo = inner or {}
         if not compensating:
             await self.held()
-        async with self._budget.admit(sum(payload.ByteSize() for payload in payloads), at_once=compensating):
+        size_bytes = sum(payload.ByteSize() for payload in payloads) + (len(to_json(memo)) if memo else 0)
+        async with self._budget.admit(size_bytes, at_once=compensating):
             if not compensating:
                 self._admitted(undo)
             try:

@@ -136,7 +136,8 @@ class Given:
     spoken_for: set[str] = field(default_factory=set[str])
 
     def __post_init__(self) -> None:
-        self._by_key = {entry.key: index for index, entry in enumerate(self.entries)}
+        # Of several with one key, the first had it last.
+        self._by_key = {entry.key: index for index, entry in reversed(list(enumerate(self.entries)))}
         self._left = set(range(len(self.entries)))
         self._same: dict[tuple[tuple[bool, str, str], str | None], list[int]] = {}
         for index, entry in reversed(list(enumerate(self.entries))):

@@ -79,7 +79,10 @@ class Reuse:
         asked = Entry(key=key, name=name, digest=child_digest(name, payloads), child=True)
         found = self._take(asked, undo=relative(undo.activity_id, own) if undo else None)
         if self.given.kind == "fork":
-            return None, found.entry.inner if found.entry and not found.fresh else None, found.result
+            # What undoes a child as a whole would undo what the other run did in it: so it does all of it itself. One
+            # with an id of its own has, unlike others, the keys of the other run's child, but for the mark.
+            inner = found.entry.inner if found.entry and not found.fresh and undo is None else None
+            return None if key.startswith(":") else self.given.mark, inner, found.result
         if found.fresh:
             restart: str | None = self.given.mark
         else:

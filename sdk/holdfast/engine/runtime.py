@@ -47,7 +47,7 @@ class Run:
         self._continuing = False
         self._spec = _memo(SPEC_MEMO)
         restart = self._spec.get("restart")
-        given = _memo(GIVEN_MEMO)
+        given = {} if _continues_natively() else _memo(GIVEN_MEMO)
         self._reuse = Reuse(Given.of_json(given), restart=restart) if given else None
         self.calls = Calls(stored=self._spec.get("stored", True), restart=restart, reuse=self._reuse)
         self.waiting = Waiting(self.inbox, self.calls)
@@ -221,7 +221,7 @@ class Run:
 
     def _restore(self) -> None:
         carried = _memo(CARRY_MEMO)
-        if not carried:
+        if not carried or _continues_natively():
             return
         self.inbox.restore(carried["inbox"])
         self.calls.compensations.restore(carried.get("compensations", []))
@@ -236,6 +236,12 @@ def _memo(key: str) -> dict[str, Any]:
     """What a memo of ours says; nothing where another kind of client wrote something else."""
     found: object = workflow.memo_value(key, default=None)
     return found if is_object(found) else {}
+
+
+def _continues_natively() -> bool:
+    """Whether Temporal's own continue_as_new began this execution. It leaves the memo as it was and counts calls from 1
+    again: what was given or carried before is not for this one."""
+    return bool(workflow.info().continued_run_id) and "ordinals" not in _memo(CARRY_MEMO)
 
 
 def message_memo(name: str, payload: Payload) -> dict[str, Any]:

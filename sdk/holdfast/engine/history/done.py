@@ -89,10 +89,12 @@ class Done:
 
     run_id: str
     entries: dict[str, Entry] = field(default_factory=dict[str, Entry])
-    """By key, in the order of their first calls."""
+    """By key, in the order of their first calls; then those whose keys other calls have taken since, see `_keep`."""
     begun_after: dict[str, int] = field(default_factory=dict[str, int])
     """How many calls had been made before each of them."""
     undone: set[str] = field(default_factory=set[str])
+    undo_begun: set[str] = field(default_factory=set[str])
+    """Ids of compensations, whether or not they came to an end."""
     messages: list[Message] = field(default_factory=list[Message])
     seen: dict[str, None] = field(default_factory=dict[str, None])
     """Ids of messages."""
@@ -109,7 +111,8 @@ class Done:
         given = memo.get(GIVEN_MEMO)
         if is_object(given):
             before = Given.of_json(given)
-            self.entries.update((entry.key, entry) for entry in before.entries)
+            for entry in before.entries:
+                self.entries[entry.key if entry.key not in self.entries else _beside(entry)] = entry
             self.undone.update(before.undone)
         carried = memo.get(CARRY_MEMO)
         inbox = carried.get("inbox") if is_object(carried) else None
@@ -129,8 +132,28 @@ class Done:
         """A call is made, for the first time or anew."""
         self.begun_after.setdefault(entry.key, self._calls)
         self._calls += 1
+        self._keep(entry)
         self.entries[entry.key] = entry
         return entry
+
+    def _keep(self, entry: Entry) -> None:
+        """Keep what ran under a key that another call has now: that call went by a number which was given to one
+        with other arguments, and what that one did is still done."""
+        old = self.entries.get(entry.key)
+        if old is not None and not old.child and not old.undone and old.ran_as != entry.ran_as:
+            self.entries[_beside(old)] = old
+
+    def ran_as(self, call_id: str) -> Entry | None:
+        """The call that ran under an id."""
+        key = plain_id(call_id)
+        found = (self.entries.get(place) for place in (key, f"{key}~{call_id}"))
+        return next((entry for entry in found if entry is not None and entry.ran_as == call_id), None)
+
+    def uncertain(self) -> list[str]:
+        """Completed steps whose compensation has begun, and nobody knows whether it did anything."""
+        begun = (undo.removeprefix(COMPENSATION_PREFIX) for undo in sorted(self.undo_begun - self.undone))
+        found = (self.ran_as(call_id) for call_id in begun)
+        return [entry.key for entry in found if entry is not None and entry.result is not None]
 
     def message(self, name: str, payloads: Payloads) -> None:
         """A message came, unless it is one that came before."""
@@ -141,6 +164,10 @@ class Done:
                 return
             self.seen[message_id] = None
         self.messages.append(Message(name=name, payload=args[0] if args else NULL, after=self._calls))
+
+
+def _beside(entry: Entry) -> str:
+    return f"{entry.key}~{entry.ran_as}"
 
 
 class _Reader:
@@ -186,6 +213,7 @@ class _Reader:
             return
         if call_id.startswith(COMPENSATION_PREFIX):
             self._undoing[event.event_id] = call_id
+            self._done.undo_begun.add(call_id)
             return
         self._steps[event.event_id] = self._done.begin(
             Entry(
@@ -207,10 +235,10 @@ class _Reader:
     def _undone(self, undo: str) -> None:
         self._done.undone.add(undo)
         call_id = undo.removeprefix(COMPENSATION_PREFIX)
-        entry = self._done.entries.get(plain_id(call_id))
-        if entry is not None and entry.ran_as == call_id:
+        entry = self._done.ran_as(call_id)
+        if entry is not None:
             entry.result, entry.undone = None, True
-        elif entry is None:  # perhaps of a node whose work is a child run
+        elif plain_id(call_id) not in self._done.entries:  # perhaps of a node whose work is a child run
             self._undone_child(f":{plain_id(call_id)}")
 
     def _undone_child(self, key: str) -> None:

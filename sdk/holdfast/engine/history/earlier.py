@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,24 +80,32 @@ async def read_earlier(client: Client, run_id: str) -> Earlier:
         Unavailable: The server does not answer, or a payload cannot be read here.
     """
     latest = (await describe_execution(client, run_id)).workflow_execution_info.execution.run_id
-    events = await _events(client, run_id, latest)
-    start = events[0].workflow_execution_started_event_attributes
-    first = latest if start.cron_schedule else start.first_execution_run_id or latest
-    return await _read(client, run_id, first)
+    # Backwards: where an execution was reset, the one before it names as its next the one that the reset left.
+    chain = {latest: await _events(client, run_id, latest)}
+    while True:
+        start = next(iter(chain.values()))[0].workflow_execution_started_event_attributes
+        before = start.continued_execution_run_id
+        if start.cron_schedule or not before:
+            return await _read(client, run_id, list(chain), chain)
+        chain = {before: await _events(client, run_id, before), **chain}
 
 
-async def _read(client: Client, run_id: str, first: str) -> Earlier:
+async def _read(
+    client: Client, run_id: str, executions: list[str], known: Mapping[str, Sequence[HistoryEvent]]
+) -> Earlier:
+    """What some executions have done: those, and the ones that the last of them names as next."""
     done = Done(run_id=run_id)
     start: HistoryEvent | None = None
-    execution_id: str | None = first
-    latest, is_open = first, True
-    while execution_id:
-        events = await _events(client, run_id, execution_id)
+    latest, is_open = executions[0], True
+    left = deque(executions)
+    while left:
+        execution_id = left.popleft()
+        events = known.get(execution_id) or await _events(client, run_id, execution_id)
         await _open(client, [payload for event in events for payload in payloads_of(event)])
         if start is None:
             start = events[0]
             done.start_with(await _memo(client, start))
-        elif _forgot(events[0]):
+        elif await _forgot(client, events[0]):
             raise InvalidInput(
                 f"run {run_id!r} continued itself with Temporal's own continue_as_new, which counts its steps from 1 "
                 "again: what it has done cannot be told apart. Use `holdfast.continue_as_new`."
@@ -105,7 +114,8 @@ async def _read(client: Client, run_id: str, first: str) -> Earlier:
         latest = execution_id
         ended = getattr(events[-1], events[-1].WhichOneof("attributes") or "", None)
         is_open = not (events[-1].WhichOneof("attributes") or "").startswith(_ENDS)
-        execution_id = getattr(ended, "new_execution_run_id", None) or None
+        if not left and (following := getattr(ended, "new_execution_run_id", None)):
+            left.append(following)
     assert start is not None
     within: dict[str, Earlier] = {}
     for key, child in done.children.items():
@@ -114,11 +124,11 @@ async def _read(client: Client, run_id: str, first: str) -> Earlier:
     return Earlier(run_id=run_id, execution_id=latest, start=start, is_open=is_open, done=done, within=within)
 
 
-def _forgot(start: HistoryEvent) -> bool:
+async def _forgot(client: Client, start: HistoryEvent) -> bool:
     """Whether an execution continues another one without what that carried over."""
     started = start.workflow_execution_started_event_attributes
     by_code = started.initiator == ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_WORKFLOW
-    return by_code and CARRY_MEMO not in started.memo.fields
+    return by_code and "ordinals" not in ((await _memo(client, start)).get(CARRY_MEMO) or {})
 
 
 _ENDS = (
@@ -139,7 +149,7 @@ async def _child(client: Client, child: Child) -> Earlier | None:
     if not child.execution_id:
         return None  # it was asked for and never started
     try:
-        return await _read(client, child.run_id, child.execution_id)
+        return await _read(client, child.run_id, [child.execution_id], {})
     except NotFound:
         return None  # past its retention: it runs again as a whole
 

@@ -31,6 +31,9 @@ _CLOSE_SECONDS: Final = 5.0
 _ATTEMPTS: Final = 2000
 """Of how many attempts it is remembered what is stored. The oldest are forgotten: they may keep more than the rest."""
 
+_WAITING_CHARS: Final = 16 * 1024 * 1024
+"""Of all attempts that wait to be written: beyond that the oldest are left out."""
+
 _Key = tuple[str, str, str, int]
 _Line = tuple[int, str, str, str]
 
@@ -63,6 +66,7 @@ class StepLogs(logging.Handler):
         self._news, self._closing = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._told = False
+        self._chars = 0
         self._format = logging.Formatter("%(message)s").format
 
     def start(self) -> None:
@@ -98,6 +102,9 @@ class StepLogs(logging.Handler):
             lines.waiting.append((int(record.created * 1e6), record.levelname, record.name, message))
             lines.count += 1
             self._waiting.add(key)
+            self._chars += len(message)
+            if self._chars > _WAITING_CHARS:
+                self._drop_oldest()
             if len(self._attempts) > _ATTEMPTS:
                 forgotten, _ = self._attempts.popitem(last=False)
                 self._waiting.discard(forgotten)
@@ -105,6 +112,15 @@ class StepLogs(logging.Handler):
                 self._thread = threading.Thread(target=self._write, name="holdfast-step-logs", daemon=True)
                 self._thread.start()
         self._news.set()
+
+    def _drop_oldest(self) -> None:
+        """Keep memory bounded while the database is away."""
+        for key, lines in self._attempts.items():
+            if self._chars <= _WAITING_CHARS // 2:
+                return
+            self._chars -= sum(len(line[-1]) for line in lines.waiting)
+            lines.waiting.clear()
+            self._waiting.discard(key)
 
     def _write(self) -> None:
         while True:
@@ -141,6 +157,7 @@ class StepLogs(logging.Handler):
             for lines, _ in taken.values():
                 lines.waiting.clear()
             self._waiting.clear()
+            self._chars = 0
             chunks = [
                 _chunk(
                     Attempt(
@@ -167,6 +184,7 @@ class StepLogs(logging.Handler):
                     lines.waiting.extend([*waited, *later])
                     if key in self._attempts:
                         self._waiting.add(key)
+                        self._chars += sum(len(line[-1]) for line in waited)
             raise
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -40,6 +41,8 @@ from holdfast.engine.telemetry.trace_ids import HEADER, RunTrace, run_trace
 if TYPE_CHECKING:
     from holdfast.engine.telemetry.tracing import Tracing
 
+logger = logging.getLogger("holdfast.telemetry")
+
 _RUN_ENDED: Final = "holdfast_run_ended"
 _IS_SAMPLED: Final = "holdfast_is_sampled"
 """Names under which workflow code reaches the worker's functions from inside the sandbox."""
@@ -74,15 +77,27 @@ class Watch(Interceptor):
         externs[_RUN_ENDED] = self._run_ended
         if self.tracing is None:
             return _WatchedRun
-        externs[_IS_SAMPLED] = self.tracing.is_sampled
+        externs[_IS_SAMPLED] = self._is_sampled
         return _TracedRun
+
+    def _is_sampled(self, trace_id: int) -> bool:
+        assert self.tracing is not None
+        try:
+            return self.tracing.is_sampled(trace_id)
+        except Exception:  # of anybody's sampler
+            logger.warning("a sampler failed: the run is not traced", exc_info=True)
+            return False
 
     def _run_ended(self, end: RunEnd) -> None:
         with workflow.unsafe.sandbox_unrestricted():
             for observer in self.observers:
                 observer.run_ended(end)
-            if self.tracing is not None:
+            if self.tracing is None:
+                return
+            try:
                 self.tracing.run_ended(end)
+            except Exception:  # of anybody's span processor; it must not keep a run from its end
+                logger.warning("the span of run %s is lost", end.run_id, exc_info=True)
 
 
 class _WatchedAttempt(ActivityInboundInterceptor):
@@ -101,8 +116,16 @@ class _WatchedAttempt(ActivityInboundInterceptor):
         outcome: StepOutcome = "failed"
         began = time.perf_counter()
         try:
-            with nullcontext() if tracing is None else tracing.attempt(info, step, input.headers):
-                result = await super().execute_activity(input)
+            done, result = False, cast("Any", None)
+            try:
+                with nullcontext() if tracing is None else tracing.attempt(info, step, input.headers):
+                    result = await super().execute_activity(input)
+                    done = True
+            except Exception:
+                if not done:
+                    raise
+                # Of anybody's span processor; the step has done its work, which must not be done again for it.
+                logger.warning("the span of step %s is lost", step, exc_info=True)
             outcome = "completed"
             return result
         except BaseException as error:
