@@ -293,6 +293,35 @@ async def test_a_letter_whose_run_temporal_has_deleted_is_started_anew(client: C
     assert [action.what for action in await client.runs.actions("gone-dag")] == ["discard"]
 
 
+async def test_a_redrive_that_is_cancelled_leaves_the_letter_pending(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await index(client)
+    await client.store.call(
+        write_runs, [failed("gone-tea", "no tea", workflow="serving", input=[shown('"tea"')])]
+    )
+    [letter] = await client.dead_letters.list()
+    asked = asyncio.Event()
+
+    async def hangs(*_: Any, **__: Any) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(client.temporal, "start_workflow", hangs)
+        task = asyncio.create_task(client.dead_letters.redrive(letter.id))
+        await asked.wait()
+        assert (await client.dead_letters.get(letter.id)).status == "retrying"
+        task.cancel()
+        await asyncio.wait([task])
+    assert task.cancelled()
+    found = await client.dead_letters.get(letter.id)
+    assert (found.status, found.reason) == ("pending", "redriving failed: CancelledError")
+    async with Worker(client, [serving]):
+        again = await client.dead_letters.redrive(letter.id)
+        assert await client.get(again.redriven_as or "").result() == "tea"
+
+
 async def test_a_terminated_run_is_a_dead_letter_for_what_nobody_has_undone(client: Client) -> None:
     broken.clear()
     async with Worker(client, [paying]):

@@ -13,7 +13,7 @@ from temporalio.service import RPCError
 from tests.engine.support import eventually
 from tests.indexer.flows import rows
 
-from holdfast import Client, Dag, InvalidInput, Unavailable, Worker, emit, workflow
+from holdfast import Client, Dag, InvalidInput, NotFound, Unavailable, Worker, emit, workflow
 from holdfast.errors import Conflict
 from holdfast.indexer import Indexer
 from holdfast.indexer.firing import Firing
@@ -191,6 +191,38 @@ async def test_a_result_that_cannot_be_read_stops_no_other_trigger(client: Clien
         connection.execute(cursors.delete().where(cursors.c.name.startswith("subscription/")))
     await Firing(client.temporal, database).step()
     assert {row["payload"]["trigger"]: row["status"] for row in letters(database)}["reads"] == "abandoned"
+
+
+async def test_letters_of_triggers_are_redriven_by_the_trigger(client: Client) -> None:
+    database = await client.store.database()
+    await Indexer(client.temporal, database).catch_up()
+    await client.triggers.create(
+        "dag", fi_dag, on=OnEvent("sums", where="payload.ok", input="{'rows': payload.rows}")
+    )
+    await client.triggers.create("two", fi_report, on=OnEvent("sums", input="{'rows': payload.text}"))
+    await client.triggers.create("none", fi_report, on=OnEvent("sums", input="payload.none"))
+    await client.triggers.create("cut", fi_report, on=OnEvent("sums", input="{'title': payload.long}"))
+    await client.events.publish("sums", {"rows": 7, "text": "many", "long": "x" * 5000})
+    assert await Firing(client.temporal, database).step() == 0
+    told = {row["payload"]["trigger"]: row["id"] for row in letters(database)}
+
+    async def result(name: str, **options: Any) -> Any:
+        run = (await client.dead_letters.redrive(told[name], **options)).redriven_as
+        assert run is not None
+        return await client.get(run).result()
+
+    assert await result("dag") == 7
+    for name in ("none", "cut"):
+        with pytest.raises(InvalidInput, match="give the input"):
+            await client.dead_letters.redrive(told[name])
+    with pytest.raises(InvalidInput, match="rows"):
+        await client.dead_letters.redrive(told["two"])
+    assert await result("two", input={"rows": 4, "title": "edited"}) == "4 edited"
+    assert await result("cut", input={"rows": 3}) == "3 none"
+    await client.triggers.delete("none")
+    with pytest.raises(NotFound, match="'none'"):
+        await client.dead_letters.redrive(told["none"], input={"rows": 1})
+    assert (await client.dead_letters.get(told["none"])).status == "pending"
 
 
 async def test_what_a_run_emits_starts_runs(client: Client) -> None:

@@ -6,8 +6,9 @@ import asyncio
 import builtins
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from holdfast.client.actions import recorded
@@ -134,11 +135,12 @@ class DeadLetters:
         Without another input the run itself goes on, as with `run.retry()`. With one, a new run is started that is
         given what steps have done with the same arguments, as with `run.fork(input=...)`. Where Temporal has deleted
         the run, a new one is started from its beginning, by the name of its workflow and with the input that the
-        history kept.
+        history kept. Of a trigger what it starts now is started, with the input that it made.
 
         Args:
             letter: Its id.
-            input: Another input: the argument, or the list of them where the workflow takes several.
+            input: Another input: the argument, or the list of them where the workflow takes several. Of a trigger:
+                what its `input` would make.
             reason: Why, for the record of actions.
             by: Who does it. Default: the user of this machine.
 
@@ -146,18 +148,20 @@ class DeadLetters:
             The letter, `retrying`; `redriven_as` names the new run, if it is one.
 
         Raises:
-            NotFound: There is no such letter.
+            NotFound: There is no such letter, or its trigger is gone.
             InvalidInput: It is settled, or its run goes on already; it is a compensation, which is not run by itself;
                 the input cannot be; or of a run that Temporal has deleted not all of the input was kept.
             Unavailable, InvalidConfiguration: As `list`.
         """
+        from temporalio.service import RPCError
+
         from holdfast.store.dead_letters import claim_letter, decide_letter
 
         found = await self.get(letter)
         await self._check(found)
         subject = await self._subject(found)
         new_id = None if subject is not None and input is UNSET else _new_id(found)
-        values = _values(found, input) if subject is None else []
+        anew = await self._anew(found, input) if subject is None else None
         call = self._client.store.call
         successor = new_id or (subject if subject == found.redriven_as else None)
         claimed = await call(claim_letter, letter, redriven_as=successor, expected=found.status)
@@ -167,14 +171,22 @@ class DeadLetters:
                 self._client, "redrive", run_id=found.run_id, why=reason, by=by, details=facts
             ):
                 if subject is None:
-                    await self._start(claimed, new_id or "", values)
+                    assert anew is not None
+                    await anew(new_id or "")
                 elif new_id is None:
                     await self._client.get(subject).retry(by=by or "", reason=reason)
                 else:
                     await self._client.get(subject).fork(input=input, id=new_id, by=by or "", reason=reason)
-        except HoldfastError as error:
-            said = f"redriving failed: {error}"
-            await call(decide_letter, letter, "pending", said, among=("retrying",))
+        except (
+            BaseException
+        ) as error:  # also of a call that is cancelled: else nobody would look at the letter again
+            said = f"redriving failed: {str(error) or type(error).__name__}"
+            with contextlib.suppress(
+                HoldfastError
+            ):  # settled by now, or the database is away: tell the first error
+                await asyncio.shield(call(decide_letter, letter, "pending", said, among=("retrying",)))
+            if isinstance(error, RPCError):
+                raise unavailable(error) from error
             raise
         return claimed
 
@@ -289,7 +301,16 @@ class DeadLetters:
                     return run
         return None
 
-    async def _start(self, letter: DeadLetter, new_id: str, values: builtins.list[Any]) -> None:
+    async def _anew(self, letter: DeadLetter, input: Any) -> Callable[[str], Awaitable[None]]:
+        """What starts the run of a letter from its beginning, given its id."""
+        if letter.kind == "trigger":
+            from holdfast.client.trigger_delivery import redelivery
+
+            made = await redelivery(self._client, letter.id, _payload(letter), input)
+            return partial(made.start, self._client)
+        return partial(self._start, letter, _values(letter, input))
+
+    async def _start(self, letter: DeadLetter, values: builtins.list[Any], new_id: str) -> None:
         from temporalio.exceptions import WorkflowAlreadyStartedError
         from temporalio.service import RPCError
 
@@ -331,8 +352,6 @@ def _values(letter: DeadLetter, input: Any) -> list[Any]:
                 f"workflow {letter.workflow!r} takes {len(kept)} arguments: give a list of all"
             )
         return values
-    if letter.kind == "trigger":
-        return kept
     if not all(given["complete"] for given in kept):
         raise InvalidInput(
             f"Temporal has deleted run {letter.run_id!r}, and the history keeps only the beginning of its input: "
