@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.errors import Conflict, NotFound
+from holdfast.errors import Conflict, InvalidInput, NotFound
 from holdfast.store.database import Database
 from holdfast.store.events import publish
 from holdfast.store.triggers import (
@@ -74,6 +74,17 @@ def test_one_of_several_at_once_makes_it(database: Database) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(attempt, range(8))) == 1
+
+
+def test_more_than_are_looked_at_are_refused(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("holdfast.store.triggers.MAX_TRIGGERS", 2)
+    put(database, "a")
+    put(database, "b")
+    with pytest.raises(InvalidInput, match="delete one"):
+        put(database, "c")
+    assert put(database, "b", content_hash="2", replace=True).content_hash == "2"
+    delete_trigger(database, "a")
+    put(database, "c")
 
 
 def test_what_is_not_there_is_told(database: Database) -> None:

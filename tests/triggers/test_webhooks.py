@@ -61,8 +61,8 @@ def test_another_body_or_secret_is_refused() -> None:
     with pytest.raises(NotAllowed, match="no signature"):
         verify(HEADERS, BODY + b" ", SECRET, NOW, LATE)
     with pytest.raises(NotAllowed, match="no signature"):
-        verify(HEADERS, BODY, "whsec_AAAA", NOW, LATE)
-    for wrong in ("", "whsec_", "not base64!"):
+        verify(HEADERS, BODY, "whsec_" + "A" * 32, NOW, LATE)
+    for wrong in ("", "whsec_", "not base64!", "whsec_AAAA", "whsec_" + "A" * 88):
         with pytest.raises(InvalidConfiguration) as caught:
             verify(HEADERS, BODY, wrong, NOW, LATE)
         assert "not base64!" not in str(caught.value)

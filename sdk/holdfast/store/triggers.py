@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, delete, insert, select, update
+from sqlalchemy import RowMapping, delete, func, insert, select, update
 
-from holdfast.errors import Conflict, NotFound
+from holdfast.errors import Conflict, InvalidInput, NotFound
 from holdfast.store.columns import MESSAGE_BYTES, cut
 from holdfast.store.database import Database
 from holdfast.store.events import newest_cursor
@@ -72,6 +72,7 @@ def put_trigger(
 
     Raises:
         Conflict: There is one of that name.
+        InvalidInput: There are 1,000 already.
         Unavailable: The database does not answer.
     """
     newest = newest_cursor(database)
@@ -92,6 +93,11 @@ def put_trigger(
         if old is not None:
             connection.execute(update(triggers).where(triggers.c.name == name).values(values))
             return _read({**old, **values})
+        count = connection.execute(select(func.count()).select_from(triggers)).scalar_one()
+        if count >= MAX_TRIGGERS:
+            raise InvalidInput(
+                f"there are {count} triggers of events and webhooks, and no more are looked at: delete one first"
+            )
         made = {
             "name": name,
             "owner": owner,

@@ -23,6 +23,9 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 _ID: Final = re.compile(r"[\x21-\x7e]{1,256}", re.ASCII)
 _SECONDS: Final = re.compile(r"[0-9]{1,11}", re.ASCII)
 _PREFIX: Final = "whsec_"
+_KEY_BYTES: Final = (24, 64)
+"""What Standard Webhooks asks of a key: a shorter one can be guessed."""
+
 _MAX_SIGNATURES: Final = 20
 
 
@@ -94,8 +97,10 @@ def _key(secret: str) -> bytes:
         key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
     except (binascii.Error, ValueError):
         key = b""
-    if not key:
-        raise InvalidConfiguration("the secret of a webhook is 'whsec_' and a key in Base64; this one is not")
+    if not _KEY_BYTES[0] <= len(key) <= _KEY_BYTES[1]:
+        raise InvalidConfiguration(
+            "the secret of a webhook is 'whsec_' and a key of 24 to 64 bytes in Base64; this one is not"
+        )
     return key
 
 
