@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
@@ -150,13 +151,18 @@ class _Work:
                 following = await self._choose()
                 if bulk.doing:
                     await store.call(save_bulk, bulk)
+            is_last = following is None or not bulk.doing
             with together() as actions:
-                await asyncio.gather(*(self._one(run_id, seen) for run_id, seen in bulk.doing))
-            if self._away is not None:
-                raise self._away  # the chunk is done again when the operation is continued
-            if following is None or not bulk.doing:
-                bulk.finished = True
-            bulk.doing = []
+                try:
+                    await asyncio.gather(*(self._one(run_id, seen) for run_id, seen in bulk.doing))
+                    if self._away is not None:
+                        raise self._away  # what is left of the chunk is done when the operation is continued
+                except BaseException:
+                    bulk.finished = is_last and not bulk.doing
+                    with contextlib.suppress(HoldfastError):  # then all of the chunk is done again
+                        await asyncio.shield(store.call(save_bulk, bulk, actions))
+                    raise
+            bulk.finished = is_last
             await store.call(save_bulk, bulk, actions)
             self._tell()
         return self._report()
@@ -185,12 +191,14 @@ class _Work:
                 bulk.done += 1
             except Unavailable as error:
                 self._away = error
+                return
             except (RunClosed, AlreadyStarted, NotFound):
                 bulk.skipped += 1
             except HoldfastError as error:
                 bulk.failed += 1
                 if len(bulk.problems) < _PROBLEMS:
                     bulk.problems.append(f"{run_id}: {error}")
+            bulk.doing.remove([run_id, seen])
         if self._progress is not None and (bulk.done + bulk.failed + bulk.skipped) % 10 == 0:
             self._tell()
 
