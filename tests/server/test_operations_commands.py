@@ -129,6 +129,12 @@ def test_dead_letters_are_looked_at_and_given_up(cli: Cli, odd_runs: list[str]) 
     again = cli.json("dead-letters", "redrive", str(letters[0]["id"]), "--input", '"coffee"')
     assert again[0]["status"] == "retrying"
     assert again[0]["redriven_as"]
+    other = next(letter for letter in letters[1:] if letter["id"] != odd["id"])
+    named = ["999999", str(other["id"]), str(odd["id"])]
+    some = cli("dead-letters", "redrive", *named, "--json")
+    assert (some.returncode, [one["id"] for one in json.loads(some.stdout)]) == (1, [other["id"]])
+    assert "999999: " in some.stderr
+    assert f"{odd['id']}: " in some.stderr
     [action] = cli.json("runs", "actions", "odd-0", "--by", "Ada")
     assert (action["what"], action["why"]) == ("discard", '=1+1; it\'s "over"')
     assert "over" in cli("runs", "actions", "odd-0").stdout

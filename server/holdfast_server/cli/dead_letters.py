@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.text import Text
 
-from holdfast import InvalidInput
+from holdfast import HoldfastError, InvalidInput
 from holdfast.options import UNSET
 from holdfast_server.cli.command import command
 from holdfast_server.cli.exits import ExitCode
@@ -209,16 +209,23 @@ async def redrive(
                 for problem in report.problems:
                     note(problem, style="red")
                 return ExitCode.FAILED if report.failed else ExitCode.OK
-            done = [
-                await client.dead_letters.redrive(letter, input=given, reason=reason, by=by)
-                for letter in letters or []
-            ]
+            done: list[DeadLetter] = []
+            problems: list[str] = []
+            for number in letters or []:
+                try:
+                    done.append(await client.dead_letters.redrive(number, input=given, reason=reason, by=by))
+                except HoldfastError as error:
+                    if len(letters or []) == 1:
+                        raise
+                    problems.append(f"{number}: {error}")
     if target.json:
         print_json([letter.to_dict() for letter in done])
     else:
         for letter in done:
             say(f"{letter.id}: {letter.status}, as run {letter.redriven_as or letter.run_id}")
-    return ExitCode.OK
+    for problem in problems:
+        note(problem, style="red")
+    return ExitCode.FAILED if problems else ExitCode.OK
 
 
 @command(app, "discard")
