@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import typer
 from rich.console import Console
-from tests.server.conftest import Cli
+from tests.server.conftest import FLOWS, Cli, held
 
+from holdfast.engine import embedded
 from holdfast.store.figures import StepFigures
 from holdfast_server.cli import figures
 from holdfast_server.cli.bars import bar, shade, sparkline
@@ -21,9 +24,20 @@ from holdfast_server.cli.filters import moment
 
 
 @pytest.fixture(scope="module")
-def indexed(cli_home: Path, finished_run: str) -> str:
+def cli_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home in which nobody else runs anything."""
+    folder = tmp_path_factory.mktemp("analytics") / ".holdfast"
+    with held(folder):
+        yield folder
+    asyncio.run(embedded.stop(folder))
+
+
+@pytest.fixture(scope="module")
+def indexed(cli_home: Path) -> str:
     """A completed run and a failed one, in the history."""
     here = Cli(home=cli_home, folder=cli_home.parent)
+    (here.folder / "flows.py").write_text(FLOWS, "utf-8")
+    assert here("run", "flows.py:hello", "-i", '"Ada"').returncode == 0
     assert here("run", "flows.py:failing", "-i", '"=no way"', "--id", "analytics-failed").returncode == 1
     assert here("indexer", "--once").returncode == 0
     return "analytics-failed"

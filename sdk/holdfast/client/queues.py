@@ -62,7 +62,11 @@ async def pollers(client: Client, queue: str) -> list[Poller]:
 
 def may_live(identity: str) -> bool:
     """Whether a worker may still be there; of one that ran on this machine it is known."""
+    pid, host = process_of(identity)
+    return pid is None or host != socket.gethostname() or processes.runs(pid, ())
+
+
+def process_of(identity: str) -> tuple[int | None, str | None]:
+    """The process id and the host of a worker, if its identity tells them."""
     match = _IDENTITY.fullmatch(identity)
-    if match is None or match[2] != socket.gethostname():
-        return True
-    return processes.runs(int(match[1]), ())
+    return (int(match[1]), match[2]) if match else (None, None)

@@ -15,7 +15,7 @@ from temporalio.api.worker.v1 import WorkerHeartbeat, WorkerSlotsInfo
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, ListWorkersRequest
 from temporalio.service import RPCError, RPCStatusCode
 
-from holdfast.client.queues import may_live
+from holdfast.client.queues import may_live, process_of
 from holdfast.client.start import unavailable
 from holdfast.options import DEFAULT_QUEUE
 
@@ -194,9 +194,12 @@ def _total(slots: WorkerSlotsInfo) -> int | None:
 
 def _of_poller(queue: str, poller: PollerInfo) -> WorkerInfo:
     deployed = poller.deployment_options
+    pid, host = process_of(poller.identity)
     return WorkerInfo(
         identity=poller.identity,
         queue=queue,
+        host=host,
+        pid=pid,
         last_seen=poller.last_access_time.ToDatetime(UTC),
         build_id=deployed.build_id or poller.worker_version_capabilities.build_id or None,
         deployment=deployed.deployment_name or None,
