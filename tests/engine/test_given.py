@@ -135,7 +135,7 @@ def test_ids() -> None:
     assert digest([payload("a"), payload("b")]) != digest([payload("ab")])
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=1000)
 @over(st.data(), st.lists(st.sampled_from("abc"), min_size=1, max_size=6))
 def test_however_often_a_run_is_retried_nothing_completed_is_done_again(
     data: st.DataObject, wanted: list[str]
@@ -165,3 +165,16 @@ def test_however_often_a_run_is_retried_nothing_completed_is_done_again(
         assert completed <= Counter(wanted)
         again = Given(kind="retry", mark=mark, entries=list(done.entries.values()))
         memo = {GIVEN_MEMO: again.to_json()}
+
+
+def test_a_call_that_gets_its_number_back_is_known_once() -> None:
+    done = Done(run_id="r")
+    done.begin(entry("pay-1", "a"))
+    other = entry("pay-1", "b", "b")
+    other.ran_as = "pay-1@aaaaaaaa"
+    done.begin(other)
+    done.begin(entry("pay-1", "a", "a"))
+    assert [(kept.ran_as, kept.result) for kept in done.entries.values()] == [
+        ("pay-1", payload("a")),
+        ("pay-1@aaaaaaaa", payload("b")),
+    ]

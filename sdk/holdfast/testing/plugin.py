@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from holdfast.testing.memory import MemoryServer
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let a worker live where warnings are errors: a cancellation that comes as its step ends is nothing to fail on."""
+    config.addinivalue_line("filterwarnings", "ignore:Cannot find activity to cancel:UserWarning")
+
+
 @pytest.fixture(scope="session")
 def _holdfast_server() -> Iterator[MemoryServer]:
     from holdfast.testing.memory import MemoryServer

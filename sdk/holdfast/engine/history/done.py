@@ -133,6 +133,7 @@ class Done:
         self.begun_after.setdefault(entry.key, self._calls)
         self._calls += 1
         self._keep(entry)
+        self.entries.pop(_beside(entry), None)  # it has its key back
         self.entries[entry.key] = entry
         return entry
 
