@@ -16,6 +16,7 @@ from tests.store.postgres import Postgres
 
 from holdfast import InvalidConfiguration, Unavailable
 from holdfast.settings import load
+from holdfast.store import catalogues as catalogues  # its tables are of the metadata too
 from holdfast.store import database as database_module
 from holdfast.store.columns import cut, escaped, instant, unescaped
 from holdfast.store.database import Database

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import func, inspect, select, text
 
+from holdfast.store import catalogues  # noqa: F401 - its tables are of the metadata too
 from holdfast.store.database import Database
 from holdfast.store.migrate import HEAD, TABLE, migrate, revision
 from holdfast.store.retention import pruned_before
