@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from holdfast import EventsLost
 from holdfast.client.events import Event, EventFilter
@@ -119,3 +120,28 @@ def test_a_subscription_is_remembered(database: Database, open_database: Callabl
     store.subscribe(database, "billing", 7)
     assert store.subscribed(open_database(), "billing") == 7
     assert store.subscribed(database, "other") is None
+
+
+def test_the_events_of_a_workflow_are_found_among_many_others(database: Database) -> None:
+    for workflow, count in (("rare", 1), ("shop", 300), ("'; DROP", 1), ("rare", 1)):
+        for number in range(count):
+            tell(database, f"step.{number}", payload={"workflow": workflow}, run_id=workflow)
+    long = "w" * 1000
+    tell(database, "step.long", payload={"workflow": long})
+    rare = store.list_events(database, EventFilter(workflows=["rare"]), before=None, limit=100)
+    assert [event.workflow for event in rare] == ["rare", "rare"]
+    assert [event.cursor for event in read_all(database, EventFilter(workflows=["rare"]))] == [
+        event.cursor for event in reversed(rare)
+    ]
+    both = EventFilter(workflows=["rare", "'; DROP", long, long])
+    found = store.list_events(database, both, before=None, limit=3)
+    assert [event.workflow for event in found] == [long, "rare", "'; DROP"]
+    rest = store.list_events(database, both, before=found[-1].cursor, limit=3)
+    assert [event.workflow for event in rest] == ["rare"]
+    assert len(read_all(database, both)) == 4
+    if database.is_sqlite:
+        query = (
+            "EXPLAIN QUERY PLAN SELECT * FROM events WHERE workflow = 'rare' ORDER BY cursor DESC LIMIT 100"
+        )
+        with database.read() as connection:
+            assert "events_workflow" in str(connection.execute(text(query)).all())

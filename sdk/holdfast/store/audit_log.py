@@ -23,10 +23,14 @@ class Action(Jsonable):
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
     who: str
     what: str
-    """`cancel`, `terminate`, `pause`, `resume`, `decide`, `retry`, `fork`, `bulk cancel`, `redrive`, `discard`, ..."""
+    """`cancel`, `terminate`, `pause`, `resume`, `decide`, `retry`, `fork`, `bulk cancel`, `redrive`, `discard`,
+    `create trigger`, `push workflow`, `prune`, ..."""
 
     why: str = ""
     run_id: str | None = None
+    subject: str | None = None
+    """What it was done to where that is no run: `trigger nightly`, `workflow fulfil`, `database`, ..."""
+
     filter: Mapping[str, Any] | None = None
     """Of a bulk operation: which runs."""
 
@@ -59,6 +63,7 @@ def list_actions(
     database: Database,
     *,
     run_id: str | None = None,
+    subject: str | None = None,
     who: str | None = None,
     what: str | None = None,
     limit: int = 100,
@@ -69,6 +74,7 @@ def list_actions(
     Args:
         database: Where from.
         run_id: Only those on this run.
+        subject: Only those on this: `trigger nightly`.
         who: Only those of this person.
         what: Only those of this kind.
         limit: How many at most.
@@ -80,6 +86,8 @@ def list_actions(
     query = select(audit_log).order_by(audit_log.c.id.desc()).limit(limit)
     if run_id is not None:
         query = query.where(audit_log.c.run_id == bounded(run_id, ID_BYTES))
+    if subject is not None:
+        query = query.where(audit_log.c.subject == bounded(subject))
     if who is not None:
         query = query.where(audit_log.c.who == bounded(who))
     if what is not None:
@@ -98,6 +106,7 @@ def action_row(action: Action) -> dict[str, Any]:
         "what": bounded(action.what),
         "why": cut(action.why, MESSAGE_BYTES),
         "run_id": None if action.run_id is None else bounded(action.run_id, ID_BYTES),
+        "subject": None if action.subject is None else bounded(action.subject),
         "filter": None if action.filter is None else dict(action.filter),
         "count": action.count,
         "result": cut(action.result, MESSAGE_BYTES),

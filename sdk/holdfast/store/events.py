@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Connection, Row, Text, cast, delete, func, insert, or_, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Text,
+    cast,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    text,
+)
 
 from holdfast.client.events import Event, EventFilter
 from holdfast.errors import EventsLost
@@ -62,12 +75,15 @@ def read_page(database: Database, wanted: EventFilter, after: int, *, limit: int
         Unavailable: The database does not answer.
     """
     # All up to the highest cursor that is visible are visible, so a bound that is read first leaves nothing out.
+    has_index = len(wanted.workflows) == 1 or bool(
+        wanted.runs
+    )  # of several the database would sort all there are
     near = select(events.c.cursor).where(events.c.cursor > after).order_by(events.c.cursor)
-    if not wanted.runs:  # these have an index
-        near = near.limit(limit if wanted.everything else _WINDOW)
-    window = near.subquery()
+    window = near.limit(limit if wanted.everything else _WINDOW).subquery()
+    newest = select(literal(0), func.max(events.c.cursor)).where(events.c.cursor > after)
+    bound = newest if has_index else select(func.count(), func.max(window.c.cursor))
     with database.read() as connection:
-        count, top = connection.execute(select(func.count(), func.max(window.c.cursor))).one()
+        count, top = connection.execute(bound).one()
         if after:
             _check_kept(connection, after, top)
         if top is None:
@@ -79,7 +95,7 @@ def read_page(database: Database, wanted: EventFilter, after: int, *, limit: int
     return Page(
         events=[event for row in rows if wanted.fits(event := _event(row))],
         position=rows[-1].cursor if full else top,
-        more=full or (not wanted.runs and count == _WINDOW),
+        more=full or count == _WINDOW,
     )
 
 
@@ -95,6 +111,13 @@ def list_events(database: Database, wanted: EventFilter, *, before: int | None, 
     Raises:
         Unavailable: The database does not answer.
     """
+    # Of each workflow by itself, so that the index gives them in their order: one query would sort all there are.
+    parts = [replace(wanted, workflows=[one]) for one in set(wanted.workflows)] or [wanted]
+    found = [event for part in parts for event in _latest(database, part, before, limit)]
+    return sorted(found, key=lambda event: event.cursor or 0, reverse=True)[:limit]
+
+
+def _latest(database: Database, wanted: EventFilter, before: int | None, limit: int) -> list[Event]:
     found: list[Event] = []
     query = select(events).where(*_conditions(wanted), or_(events.c.identity.is_(None), _no_message()))
     with database.read() as connection:
@@ -232,6 +255,8 @@ def _conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:
         found.append(events.c.channel.in_([bounded(channel) for channel in wanted.channels]))
     if wanted.runs:
         found.append(events.c.run_id.in_([bounded(run, ID_BYTES) for run in wanted.runs]))
+    if wanted.workflows:
+        found.append(events.c.workflow.in_([bounded(workflow) for workflow in wanted.workflows]))
     if wanted.kinds:
         found.append(or_(*map(_kind, wanted.kinds)))
     return found

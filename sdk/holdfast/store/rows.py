@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from holdfast.client.description import ErrorInfo, Preview, RunDescription, StepDescription
 from holdfast.states import StepState
@@ -46,6 +46,12 @@ class Event:
     run_id: str | None = None
     identity: str | None = None
     """Events of one identity are kept once; `None` is no identity."""
+
+    @property
+    def workflow(self) -> str | None:
+        """The workflow, or the DAG, of the run."""
+        is_of_run = self.channel == "runs" and isinstance(self.payload, dict)
+        return cast("dict[str, Any]", self.payload).get("workflow") if is_of_run else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -251,11 +251,13 @@ events = Table(
     _time("at", null=False),
     Column("payload", Json),
     Column("identity", String, unique=True),
+    _text("workflow", null=True),
     sqlite_autoincrement=True,
 )
 """`identity` makes a second telling of an event nothing. Cursors become visible in order: see `Database.write`."""
 
 Index("events_run", events.c.run_id, events.c.cursor)
+Index("events_workflow", events.c.workflow, events.c.cursor)
 Index("events_at", events.c.at)
 
 definitions = Table(
@@ -347,11 +349,13 @@ audit_log = Table(
     _number("count"),
     _text("result"),
     Column("details", Json),
+    _text("subject", null=True),
 )
-"""Every action of an operator: who did what to which runs (`run_id`, or `filter` and `count`), why, and what came of
-it."""
+"""Every action of an operator: who did what to which runs (`run_id`, or `filter` and `count`) or to what else
+(`subject`), why, and what came of it."""
 
 Index("audit_log_run", audit_log.c.run_id, audit_log.c.id)
+Index("audit_log_subject", audit_log.c.subject, audit_log.c.id)
 
 unreadable = Table(
     "unreadable",

@@ -327,6 +327,7 @@ def _write_events(connection: Connection, happened: Iterable[Event]) -> None:
             "at": event.at,
             "payload": event.payload,
             "identity": None if event.identity is None else bounded(event.identity, ID_BYTES),
+            "workflow": None if event.workflow is None else bounded(event.workflow),
         }
         for event in happened
     ]

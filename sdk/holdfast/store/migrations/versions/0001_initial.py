@@ -91,9 +91,11 @@ def _tables() -> None:
         sa.Column("count", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("result", sa.Text(), server_default="", nullable=False),
         sa.Column("details", sa.Text(), nullable=True),
+        sa.Column("subject", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("audit_log_run", "audit_log", ["run_id", "id"], unique=False)
+    op.create_index("audit_log_subject", "audit_log", ["subject", "id"], unique=False)
     op.create_table(
         "catalogue_workers",
         sa.Column("identity", sa.Text(), autoincrement=False, nullable=False),
@@ -172,12 +174,14 @@ def _tables() -> None:
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("payload", sa.Text(), nullable=True),
         sa.Column("identity", sa.Text(), nullable=True),
+        sa.Column("workflow", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("cursor"),
         sa.UniqueConstraint("identity"),
         sqlite_autoincrement=True,
     )
     op.create_index("events_at", "events", ["at"], unique=False)
     op.create_index("events_run", "events", ["run_id", "cursor"], unique=False)
+    op.create_index("events_workflow", "events", ["workflow", "cursor"], unique=False)
     op.create_table(
         "executions",
         sa.Column("key", sa.BigInteger(), autoincrement=False, nullable=False),
