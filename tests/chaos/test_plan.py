@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from holdfast import InvalidConfiguration
-from holdfast.chaos.plan import OF_NETWORK, Fault, FaultKind, FaultPlan, Pace
+from holdfast.chaos.plan import OF_NETWORK, Fault, FaultKind, FaultPlan
 from holdfast.chaos.profiles import AGGRESSIVE, GENTLE, MODERATE, PROFILES, Profile
 
 ATTEMPTS = [
@@ -72,12 +72,13 @@ def test_the_network_has_faults_of_each_kind() -> None:
 
 
 def test_no_more_faults_than_the_profile_allows_in_any_interval() -> None:
-    pace = Pace(MODERATE)  # three in five seconds
-    happened = [tick / 10 for tick in range(200) if pace.has_room(tick / 10) and not pace.note(tick / 10)]
+    plan, happened = FaultPlan(MODERATE, 1), list[float]()  # three in five seconds
+    for tick in range(200):
+        if plan.has_room(happened, tick / 10):
+            happened.append(tick / 10)
     assert max(sum(start <= at < start + 5 for at in happened) for start in happened) == 3
     assert len(happened) == 12
-    unbounded = Pace(Profile(max_events=None))
-    assert all(unbounded.has_room(0.0) and unbounded.note(0.0) is None for _ in range(100))
+    assert FaultPlan(Profile(max_events=None), 1).has_room([0.0] * 1000, 0.0)
 
 
 @pytest.mark.parametrize("name", PROFILES)

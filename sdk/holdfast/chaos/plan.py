@@ -1,14 +1,14 @@
 """Which fault an attempt gets: a function of the seed and of what the attempt is, and of nothing else.
 
 So the same seed gives the same faults in whatever order and process the attempts run. How many of them happen is
-bounded by the profile (`Pace`), and that depends on time.
+bounded by the profile, and that depends on time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -44,6 +44,9 @@ class FaultKind(StrEnum):
 
 OF_STEPS: Final = (FaultKind.CRASH, FaultKind.TIMEOUT, FaultKind.ERROR, FaultKind.LATENCY)
 OF_NETWORK: Final = (FaultKind.PARTITION, FaultKind.DELAY, FaultKind.HALF_OPEN, FaultKind.LOST_REPLY)
+
+NETWORK_TIMES: Final = 10
+"""A fault of the network is so much longer than one of latency: connections that last for hours notice nothing else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +114,18 @@ class FaultPlan:
         if self._draw("network", interval) >= self.profile.network:
             return None
         kind = OF_NETWORK[int(self._draw("network kind", interval) * len(OF_NETWORK))]
-        return Fault(kind=kind, duration=self._latency("network", interval))
+        return Fault(kind=kind, duration=self._latency("network", interval) * NETWORK_TIMES)
+
+    def has_room(self, happened: Iterable[float], now: float) -> bool:
+        """Whether the profile allows another fault now.
+
+        Args:
+            happened: When faults happened, in seconds of any one clock; those of the last interval suffice.
+            now: The time now, by that clock.
+        """
+        seconds = self.profile.interval.total_seconds()
+        most = self.profile.max_events
+        return most is None or sum(now - at < seconds for at in happened) < most
 
     def _latency(self, *of: object) -> timedelta:
         least, most = self.profile.min_latency, self.profile.max_latency
@@ -122,31 +136,3 @@ class FaultPlan:
         text = json.dumps([self.seed, *of]).encode()
         digest = hashlib.blake2b(text, digest_size=8).digest()
         return (int.from_bytes(digest, "big") >> 11) / (1 << 53)
-
-
-class Pace:
-    """Bounds how many faults happen in any one interval of a profile.
-
-    Args:
-        profile: Has the bound and the interval.
-    """
-
-    def __init__(self, profile: Profile) -> None:
-        self._profile = profile
-        self._noted: deque[float] = deque(maxlen=profile.max_events or 1)
-
-    def has_room(self, now: float) -> bool:
-        """Whether a fault may happen now.
-
-        Args:
-            now: Seconds of any one clock, never less than before.
-        """
-        if self._profile.max_events is None:
-            return True
-        while self._noted and now - self._noted[0] >= self._profile.interval.total_seconds():
-            self._noted.popleft()
-        return len(self._noted) < self._profile.max_events
-
-    def note(self, at: float) -> None:
-        """A fault has happened."""
-        self._noted.append(at)
