@@ -1,4 +1,7 @@
-"""The record of what operators do, kept in the history where there is one.
+"""The record of what operators do, kept in the history where there is one: `Action` says what is kept of each.
+
+Every method of a client by which an operator changes something passes through `recorded` or `record`; a test calls
+them all. What starts runs, sends them messages, publishes or completes deferred steps is work, and not recorded here.
 
 An action never fails, and is hardly slower, for its record. Where no history is kept (no `holdfast[store]`, a server in
 memory, a home without `history.db`, a history of another namespace) nothing is recorded. Where there is one that does
@@ -14,6 +17,7 @@ import socket
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.errors import HoldfastError
@@ -46,6 +50,7 @@ async def record(
     what: str,
     *,
     run_id: str | None = None,
+    subject: str | None = None,
     why: str = "",
     by: str | None = None,
     result: str = "done",
@@ -57,6 +62,7 @@ async def record(
         client: Whose history it is.
         what: The action, such as `cancel`.
         run_id: The run it was done to.
+        subject: What it was done to where that is no run, such as `trigger nightly`.
         why: The reason that was given.
         by: Who did it. Default: the user of this machine.
         result: `done`, or `failed: ` and why.
@@ -66,7 +72,9 @@ async def record(
         return
     from holdfast.store.audit_log import Action
 
-    action = Action(who=whoever(by), what=what, why=why, run_id=run_id, result=result, details=details)
+    action = Action(
+        who=whoever(by), what=what, why=why, run_id=run_id, subject=subject, result=result, details=details
+    )
     together = _collected.get()
     if together is not None:
         together.append(action)
@@ -76,7 +84,7 @@ async def record(
             await client.store.call(_write, client.namespace, action)
     except (HoldfastError, TimeoutError) as error:
         reason = str(error) or f"the database has not answered within {_PATIENCE_SECONDS:.0f} s"
-        on = f" on run {run_id!r}" if run_id else ""
+        on = f" on run {run_id!r}" if run_id else f" on {subject}" if subject else ""
         logger.warning("%s%s: %s, but it may not be in the record of actions: %s", what, on, result, reason)
 
 
@@ -94,27 +102,29 @@ async def recorded(
     what: str,
     *,
     run_id: str | None = None,
+    subject: str | None = None,
     why: str = "",
     by: str | None = None,
     **details: Any,
-) -> AsyncGenerator[None]:
-    """Record what is done in the block, and how it ends.
+) -> AsyncGenerator[dict[str, Any]]:
+    """Record what is done in the block, and how it ends. Yields the details: the block may add to them.
 
     Args:
         client: Whose history it is.
         what: The action.
         run_id: The run it is done to.
+        subject: What it is done to where that is no run, such as `trigger nightly`.
         why: The reason that was given.
         by: Who does it.
         **details: What else is to be known of it, as JSON values.
     """
+    done = partial(record, client, what, run_id=run_id, subject=subject, why=why, by=by)
     try:
-        yield
+        yield details
     except HoldfastError as error:
-        failed = f"failed: {error}"
-        await record(client, what, run_id=run_id, why=why, by=by, result=failed, details=details or None)
+        await done(result=f"failed: {error}", details=details or None)
         raise
-    await record(client, what, run_id=run_id, why=why, by=by, details=details or None)
+    await done(details=details or None)
 
 
 @contextmanager

@@ -175,6 +175,7 @@ class Runs:
         self,
         run_id: str | None = None,
         *,
+        subject: str | None = None,
         by: str | None = None,
         what: str | None = None,
         limit: int = 100,
@@ -184,6 +185,7 @@ class Runs:
 
         Args:
             run_id: Only what was done to this run.
+            subject: Only what was done to this, such as `"trigger nightly"`, `"workflow fulfil"` or `"database"`.
             by: Only what this person did.
             what: Only actions of this kind, such as `"cancel"`.
             limit: How many at most.
@@ -200,7 +202,7 @@ class Runs:
         from holdfast.store.audit_log import list_actions
 
         return await self._client.store.call(
-            list_actions, run_id=run_id, who=by, what=what, limit=limit, before=before
+            list_actions, run_id=run_id, subject=subject, who=by, what=what, limit=limit, before=before
         )
 
     async def bulk(

@@ -20,12 +20,19 @@ from temporalio.service import RPCError, RPCStatusCode
 from holdfast.client.start import unavailable
 from holdfast.client.trigger_delivery import Listener
 from holdfast.client.trigger_info import TriggeredRun, TriggerInfo
-from holdfast.client.trigger_schedule import OWNER_MEMO, info_of, make_schedule, run_prefix
+from holdfast.client.trigger_schedule import (
+    OWNER_MEMO,
+    info_of,
+    make_schedule,
+    run_prefix,
+    schedule_policy,
+    schedule_spec,
+)
 from holdfast.client.trigger_target import Target, digest, encoded
 from holdfast.engine.start_memo import TRIGGER_MEMO
 from holdfast.errors import Conflict, InvalidInput, NotFound
 from holdfast.settings import load
-from holdfast.triggers.declared import On, Policy
+from holdfast.triggers.declared import On, Policy, kind_of
 from holdfast.triggers.events import OnEvent, OnWebhook, listening_from
 
 if TYPE_CHECKING:
@@ -36,6 +43,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _AT_A_TIME: Final = 16
+_PAGE: Final = 1000
 _SHOWN: Final = 5
 _ID_CHARS: Final = 1000
 
@@ -103,33 +111,33 @@ class Backend:
         found = await self.schedule(name)
         return found or info_of_stored(await self.stored(name), await self._last_runs(name))
 
-    async def all(self, limit: int) -> list[TriggerInfo]:
-        """All triggers by name."""
+    async def page(self, limit: int, after: str | None) -> list[TriggerInfo]:
+        """Triggers by name. The server lists schedules in no order: all names are read, and those of the page looked
+        at."""
         gate = asyncio.Semaphore(_AT_A_TIME)
+        stored = {one.name: one for one in await self.all_stored()}
 
         async def one(name: str) -> TriggerInfo | None:
+            if name in stored:
+                return info_of_stored(stored[name], ())
             async with gate:
                 return await self.schedule(name)  # none, where it was deleted since it was listed
 
-        names = [found async for found, _ in self.listed(limit)]
-        timed = [found for found in await asyncio.gather(*map(one, names)) if found]
-        listeners = [info_of_stored(stored, ()) for stored in await self.all_stored()]
-        return sorted([*timed, *listeners], key=lambda found: found.name)
+        names = sorted({name async for name, _ in self.listed()} | stored.keys())
+        chosen = [name for name in names if after is None or name > after][:limit]
+        return [found for found in await asyncio.gather(*map(one, chosen)) if found]
 
-    async def listed(self, limit: int) -> AsyncIterator[tuple[str, str | None]]:
+    async def listed(self) -> AsyncIterator[tuple[str, str | None]]:
         """The names and owners of timed triggers."""
-        count = 0
         try:
-            async for entry in await self._client.temporal.list_schedules(page_size=min(limit, 1000)):
+            async for entry in await self._client.temporal.list_schedules(page_size=_PAGE):
                 yield entry.id, await entry.memo_value(OWNER_MEMO, default=None)
-                if (count := count + 1) >= limit:
-                    return
         except RPCError as exc:
             raise unavailable(exc) from exc
 
     async def owned(self) -> dict[str, str]:
         """Who declares a trigger, by the names of all that are declared by code."""
-        found = {name: owner async for name, owner in self.listed(100_000) if owner}
+        found = {name: owner async for name, owner in self.listed() if owner}
         return found | {one.name: one.owner for one in await self.all_stored() if one.owner}
 
     async def find_stored(self, name: str) -> StoredTrigger | None:
@@ -246,6 +254,50 @@ class Backend:
             note=state.note,
         )
 
+    async def update(self, name: str, on: On | None, policy: Policy | None) -> None:
+        """Change when or how a trigger starts its runs.
+
+        Raises:
+            InvalidInput: It cannot be changed so.
+        """
+        before = await self.schedule(name)
+        if before is None:
+            await self._update_stored(await self.stored(name), on, policy)
+            return
+        if isinstance(on, OnEvent | OnWebhook):
+            raise _other_kind(name, before.kind)
+
+        async def change(found: ScheduleUpdateInput) -> ScheduleUpdate:
+            schedule = found.description.schedule
+            if on is not None:
+                schedule.spec = schedule_spec(on)
+            if policy is not None:
+                schedule.policy = schedule_policy(policy)
+            action: Any = schedule.action
+            if action.memo and TRIGGER_MEMO in action.memo:
+                # Without the hash, `sync` sees that it is not what was declared.
+                action.memo = {**action.memo, TRIGGER_MEMO: {"name": name, "depth": 0}}
+            return ScheduleUpdate(schedule)
+
+        await self.call(name, self.handle(name).update(change))
+
+    async def _update_stored(self, before: StoredTrigger, on: On | None, policy: Policy | None) -> None:
+        if policy is not None or on is None:
+            raise InvalidInput(f"trigger {before.name!r} is one of kind {before.kind}, which has no policy")
+        if not isinstance(on, OnEvent | OnWebhook) or kind_of(on) != before.kind:
+            raise _other_kind(before.name, before.kind)
+        from holdfast.store.triggers import put_trigger
+
+        await self._client.store.call(
+            put_trigger,
+            before.name,
+            condition=on.to_dict(),
+            target=before.target,
+            content_hash="",
+            owner=before.owner,
+            replace=True,
+        )
+
     async def set_paused(self, name: str, paused: bool, note: str | None) -> None:
         """Pause a trigger, or let it go on."""
         if await self.is_timed(name):
@@ -314,6 +366,10 @@ def info_of_stored(stored: StoredTrigger, last: Sequence[TriggeredRun]) -> Trigg
 
 def _not_found(name: str) -> NotFound:
     return NotFound(f"there is no trigger {name!r}")
+
+
+def _other_kind(name: str, kind: str) -> InvalidInput:
+    return InvalidInput(f"trigger {name!r} is one of kind {kind}; delete it and make another")
 
 
 def _conflict(name: str) -> Conflict:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from temporalio.client import ScheduleState
 from temporalio.service import RPCError
 
+from holdfast.client.actions import record
 from holdfast.client.trigger_backend import Backend, Wanted
 from holdfast.client.trigger_info import SyncReport
 from holdfast.client.trigger_target import target_of
@@ -19,10 +20,14 @@ if TYPE_CHECKING:
     from holdfast.authoring.workflow import Workflow
     from holdfast.client.client import Client
 
+_RECORDED: Final = {"created": "create trigger", "updated": "update trigger"}
+
 log = logging.getLogger("holdfast.triggers")
 
 
-async def sync(client: Client, workflows: Sequence[Workflow[..., Any]], *, prune: bool) -> SyncReport:
+async def sync(
+    client: Client, workflows: Sequence[Workflow[..., Any]], *, prune: bool, by: str | None = None
+) -> SyncReport:
     """See `Triggers.sync`."""
     backend = Backend(client)
     found: dict[str, list[str]] = {"created": [], "updated": [], "unchanged": [], "refused": []}
@@ -31,7 +36,10 @@ async def sync(client: Client, workflows: Sequence[Workflow[..., Any]], *, prune
         if wanted.name in declared:
             raise InvalidInput(f"two workflows declare a trigger {wanted.name!r}")
         declared.add(wanted.name)
-        found[await _sync_one(backend, wanted)].append(wanted.name)
+        came = await _sync_one(backend, wanted)
+        found[came].append(wanted.name)
+        if came in _RECORDED:
+            await _record(client, _RECORDED[came], wanted.name, f"{wanted.owner} declares it", by)
     undeclared = sorted(
         name
         for name, owner in (await backend.owned()).items()
@@ -44,6 +52,7 @@ async def sync(client: Client, workflows: Sequence[Workflow[..., Any]], *, prune
         except NotFound:
             continue  # the server's list lags, or another process was faster
         pruned.append(name)
+        await _record(client, "delete trigger", name, "the code declares it no more", by)
     return SyncReport(**found, undeclared=[] if prune else undeclared, pruned=pruned)
 
 
@@ -106,6 +115,10 @@ async def _sync_one(backend: Backend, wanted: Wanted) -> str:
         except Conflict:  # it goes by time and went by an event, or the other way round
             return "refused"
         return "updated"
+
+
+async def _record(client: Client, what: str, name: str, why: str, by: str | None) -> None:
+    await record(client, what, subject=f"trigger {name}", why=why, by=by)
 
 
 def _same(owner: str, other: Workflow[..., Any] | str, *, module: bool = False) -> bool:

@@ -5,24 +5,20 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from temporalio.client import ScheduleBackfill, ScheduleState, ScheduleUpdate, ScheduleUpdateInput
+from temporalio.client import ScheduleBackfill, ScheduleState
 
+from holdfast.client.actions import recorded
 from holdfast.client.trigger_backend import Backend, Wanted
 from holdfast.client.trigger_delivery import Listener
 from holdfast.client.trigger_info import SyncReport, TriggerInfo
-from holdfast.client.trigger_schedule import (
-    matching_times,
-    overlap_policy,
-    schedule_policy,
-    schedule_spec,
-)
+from holdfast.client.trigger_schedule import matching_times, overlap_policy
 from holdfast.client.trigger_target import digest, target_of
-from holdfast.engine.start_memo import TRIGGER_MEMO
 from holdfast.errors import InvalidInput, NotFound, PayloadTooLarge
-from holdfast.triggers.declared import On, Overlap, Policy, check_name, check_on, kind_of
+from holdfast.triggers.declared import On, Overlap, Policy, check_name, check_on
 from holdfast.triggers.events import OnEvent, OnWebhook
 from holdfast.triggers.webhooks import MAX_BODY_BYTES, verify
 
@@ -37,7 +33,11 @@ MAX_BACKFILL: Final = 1000
 
 class Triggers:
     """`client.triggers`. Timed ones are Temporal's schedules; those of events and webhooks are kept beside the
-    history."""
+    history.
+
+    Who changed what and why is recorded: `by` is who (default: the user of this machine), `reason` why. See
+    `client.runs.actions(subject="trigger nightly")`.
+    """
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -57,7 +57,8 @@ class Triggers:
         paused: bool = False,
         note: str | None = None,
         if_exists: Literal["raise", "replace"] = "raise",
-        owner: str | None = None,
+        by: str | None = None,
+        reason: str = "",
     ) -> TriggerInfo:
         """Make a trigger. What it starts is fixed now: the options, the arguments, of a DAG the document and of a
         stored workflow the version.
@@ -72,7 +73,7 @@ class Triggers:
             paused: Whether it begins paused.
             note: What is shown beside it.
             if_exists: Whether one of this name is replaced; it stays paused if it was.
-            owner: `module:workflow` of the code that declares it; `sync` sets it.
+            by, reason: For the record of actions. Default: the user of this machine; the note.
 
         Raises:
             InvalidInput: The name, an argument or an option does not fit.
@@ -90,9 +91,13 @@ class Triggers:
         target = await target_of(
             self._client, workflow, args, queue=queue, timeout=timeout, priority=priority, listens=listens
         )
-        wanted = Wanted(name=name, on=on, policy=policy or Policy(), target=target, owner=owner)
+        wanted = Wanted(name=name, on=on, policy=policy or Policy(), target=target, owner=None)
         state = ScheduleState(note=note, paused=paused)
-        await self._backend.put(wanted, state, replace=if_exists == "replace")
+        replace = if_exists == "replace"
+        async with self._recorded(
+            "create", name, by, reason or note or "", workflow=target.called, on=str(on), replace=replace
+        ):
+            await self._backend.put(wanted, state, replace=replace)
         return await self.get(name)
 
     async def get(self, name: str) -> TriggerInfo:
@@ -104,19 +109,31 @@ class Triggers:
         """
         return await self._backend.find(name)
 
-    async def list(self, *, limit: int = 1000) -> list[TriggerInfo]:
-        """All triggers by name, schedules that Holdfast did not make included. The server's list lags by a moment
-        (about a second).
+    async def list(self, *, limit: int = 1000, after: str | None = None) -> list[TriggerInfo]:
+        """Triggers by name, schedules that Holdfast did not make included. The server's list lags by a moment (about a
+        second).
 
         Args:
-            limit: At most so many timed ones.
+            limit: At most so many; 1 or more.
+            after: Only names after this one: the last name of the page before.
 
         Raises:
+            InvalidInput: The limit is none.
             Unavailable: The server or the database does not answer.
         """
-        return await self._backend.all(limit)
+        if limit < 1:
+            raise InvalidInput(f"limit={limit}: use 1 or more")
+        return await self._backend.page(limit, after)
 
-    async def update(self, name: str, *, on: On | None = None, policy: Policy | None = None) -> TriggerInfo:
+    async def update(
+        self,
+        name: str,
+        *,
+        on: On | None = None,
+        policy: Policy | None = None,
+        by: str | None = None,
+        reason: str = "",
+    ) -> TriggerInfo:
         """Change when or how a trigger starts its runs; `create(..., if_exists="replace")` changes what it starts.
 
         One that code declares gets back what is declared at the next `sync`.
@@ -125,90 +142,75 @@ class Triggers:
             name: The trigger.
             on: When; timed ones stay timed, and others of their kind. Default: as it is.
             policy: How, of a timed one. Default: as it is.
+            by, reason: For the record of actions.
 
         Raises:
             InvalidInput: It cannot be changed so.
             NotFound: There is none.
             Unavailable: The server or the database does not answer.
         """
-        before = await self.get(name)
-        listens = before.kind in ("event", "webhook")
+        if on is None and policy is None:
+            raise InvalidInput("say what changes: on= or policy=")
         if on is not None:
             check_on(on)
-            other = kind_of(on) != before.kind if listens else isinstance(on, OnEvent | OnWebhook)
-            if other:
-                raise InvalidInput(
-                    f"trigger {name!r} is one of kind {before.kind}; delete it and make another"
-                )
-        if isinstance(on, OnEvent | OnWebhook):
-            from holdfast.store.triggers import put_trigger
-
-            stored = await self._backend.stored(name)
-            await self._client.store.call(
-                put_trigger,
-                name,
-                condition=on.to_dict(),
-                target=stored.target,
-                content_hash="",
-                owner=stored.owner,
-                replace=True,
-            )
-            return await self.get(name)
-        if listens:
-            raise InvalidInput(f"trigger {name!r} is one of kind {before.kind}, which has no policy")
-
-        async def change(found: ScheduleUpdateInput) -> ScheduleUpdate:
-            schedule = found.description.schedule
-            if on is not None:
-                schedule.spec = schedule_spec(on)
-            if policy is not None:
-                schedule.policy = schedule_policy(policy)
-            action: Any = schedule.action
-            if action.memo and TRIGGER_MEMO in action.memo:
-                # Without the hash, `sync` sees that it is not what was declared.
-                action.memo = {**action.memo, TRIGGER_MEMO: {"name": name, "depth": 0}}
-            return ScheduleUpdate(schedule)
-
-        await self._backend.call(name, self._backend.handle(name).update(change))
+        facts = {"on": None if on is None else str(on), "policy": None if policy is None else str(policy)}
+        changed = {key: value for key, value in facts.items() if value is not None}
+        async with self._recorded("update", name, by, reason, **changed):
+            await self._backend.update(name, on, policy)
         return await self.get(name)
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, name: str, *, by: str | None = None, reason: str = "") -> None:
         """Delete a trigger; its runs go on. One that code declares comes back at the next `sync`.
+
+        Args:
+            name: The trigger.
+            by, reason: For the record of actions.
 
         Raises:
             NotFound: There is none.
             Unavailable: The server or the database does not answer.
         """
-        await self._backend.delete(name)
+        async with self._recorded("delete", name, by, reason):
+            await self._backend.delete(name)
 
-    async def pause(self, name: str, note: str | None = None) -> None:
+    async def pause(self, name: str, note: str | None = None, *, by: str | None = None) -> None:
         """Let a trigger start nothing until `resume`. What comes meanwhile is left out.
 
         Args:
             name: The trigger.
-            note: Why.
+            note: Why; shown beside it, and for the record of actions.
+            by: Who does it. Default: the user of this machine.
 
         Raises:
             NotFound: There is none.
             Unavailable: The server or the database does not answer.
         """
-        await self._backend.set_paused(name, True, note)
+        async with self._recorded("pause", name, by, note or ""):
+            await self._backend.set_paused(name, True, note)
 
-    async def resume(self, name: str, note: str | None = None) -> None:
+    async def resume(self, name: str, note: str | None = None, *, by: str | None = None) -> None:
         """Let a paused trigger go on, from now.
 
         Args:
             name: The trigger.
-            note: Shown beside it.
+            note: Why; shown beside it, and for the record of actions.
+            by: Who does it. Default: the user of this machine.
 
         Raises:
             NotFound: There is none.
             Unavailable: The server or the database does not answer.
         """
-        await self._backend.set_paused(name, False, note)
+        async with self._recorded("resume", name, by, note or ""):
+            await self._backend.set_paused(name, False, note)
 
     async def fire(
-        self, name: str, payload: Any = None, *, overlap: Overlap | None = None
+        self,
+        name: str,
+        payload: Any = None,
+        *,
+        overlap: Overlap | None = None,
+        by: str | None = None,
+        reason: str = "",
     ) -> Run[Any] | None:
         """Start a run now, also of a trigger that is paused.
 
@@ -216,15 +218,25 @@ class Triggers:
             name: The trigger.
             payload: For events and webhooks: what stands for `payload`; the condition is not asked.
             overlap: For timed ones: in place of their own.
+            by, reason: For the record of actions.
 
         Returns:
             The run; `None` for timed ones, where Temporal starts it a moment later, if the policy lets it.
 
         Raises:
-            InvalidInput: The input that is made of the payload does not fit.
+            InvalidInput: The input that is made of the payload does not fit; the payload or overlap is not for its
+                kind.
             NotFound: There is none.
             Unavailable: The server or the database does not answer.
         """
+        if overlap is not None:
+            Policy(overlap=overlap)  # it says which there are
+        async with self._recorded("fire", name, by, reason) as facts:
+            run = await self._fire(name, payload, overlap)
+            facts |= {"run": run.id} if run is not None else {}
+        return run
+
+    async def _fire(self, name: str, payload: Any, overlap: Overlap | None) -> Run[Any] | None:
         if await self._backend.is_timed(name):
             if payload is not None:
                 raise InvalidInput(
@@ -233,6 +245,8 @@ class Triggers:
             chosen = overlap_policy(overlap) if overlap else None
             return await self._backend.call(name, self._backend.handle(name).trigger(overlap=chosen))
         listener = Listener(await self._backend.stored(name))
+        if overlap is not None:
+            raise InvalidInput(f"trigger {name!r} does not go by time: its runs are never left out")
         now = datetime.now(UTC).isoformat()
         event = {"kind": "fired", "channel": "", "run_id": None, "at": now, "id": ""}
         return await self._backend.deliver(
@@ -315,6 +329,8 @@ class Triggers:
         *,
         overlap: Overlap = "allow_all",
         max_count: int = MAX_BACKFILL,
+        by: str | None = None,
+        reason: str = "",
     ) -> int:
         """Start the runs of times that have passed, as if they came now; `times` tells beforehand which. Times that
         have had their run get no other while Temporal knows that.
@@ -324,6 +340,7 @@ class Triggers:
             start, end: Both are included; with a time zone.
             overlap: Whether they run beside each other. `buffer_all` starts one after the other.
             max_count: More than so many are refused.
+            by, reason: For the record of actions.
 
         Returns:
             How many times there are.
@@ -342,10 +359,14 @@ class Triggers:
         if count:
             begin = start - timedelta(microseconds=1)  # the server leaves out the start
             asked = ScheduleBackfill(start_at=begin, end_at=end, overlap=overlap_policy(overlap))
-            await self._backend.call(name, self._backend.handle(name).backfill(asked))
+            facts = {"start": start.isoformat(), "end": end.isoformat(), "overlap": overlap, "count": count}
+            async with self._recorded("backfill", name, by, reason, **facts):
+                await self._backend.call(name, self._backend.handle(name).backfill(asked))
         return count
 
-    async def sync(self, workflows: Iterable[Workflow[..., Any]], *, prune: bool = False) -> SyncReport:
+    async def sync(
+        self, workflows: Iterable[Workflow[..., Any]], *, prune: bool = False, by: str | None = None
+    ) -> SyncReport:
         """Make the triggers that workflows declare, or change them to what is declared. Triggers that were made
         otherwise are left as they are. Safe to repeat, and in several processes at once.
 
@@ -353,6 +374,7 @@ class Triggers:
             workflows: With `triggers=` in their declaration.
             prune: Whether triggers are deleted that this code has declared once and declares no more: those of these
                 workflows, and of workflows of the same modules.
+            by: Who does it, for the record of actions: each trigger that is made, changed or deleted is in it.
 
         Raises:
             InvalidInput: A declared trigger cannot be.
@@ -360,7 +382,7 @@ class Triggers:
         """
         from holdfast.client.trigger_sync import sync
 
-        return await sync(self._client, list(workflows), prune=prune)
+        return await sync(self._client, list(workflows), prune=prune, by=by)
 
     async def register(self, workflows: Iterable[Workflow[..., Any]]) -> None:
         """`sync` for a worker that begins: what cannot be made is logged, and keeps no worker from serving.
@@ -371,3 +393,8 @@ class Triggers:
         from holdfast.client.trigger_sync import register
 
         await register(self._client, workflows)
+
+    def _recorded(
+        self, what: str, name: str, by: str | None, why: str, **facts: Any
+    ) -> AbstractAsyncContextManager[dict[str, Any]]:
+        return recorded(self._client, f"{what} trigger", subject=f"trigger {name}", why=why, by=by, **facts)

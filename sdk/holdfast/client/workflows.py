@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from holdfast.client.actions import recorded
 from holdfast.client.start import IfExists
 from holdfast.errors import InvalidInput
 
@@ -55,7 +57,7 @@ class Workflows:
 
         Args:
             source: The DAG.
-            by: Who stores it.
+            by: Who stores it; in the record of actions by default the user of this machine.
             note: What is new in it.
 
         Raises:
@@ -63,7 +65,7 @@ class Workflows:
             Conflict: There is one of this name.
             Unavailable: The database does not answer.
         """
-        return await self._put(source, if_version=0, by=by, note=note)
+        return await self._put("create", source, if_version=0, by=by, note=note)
 
     async def update(
         self,
@@ -78,7 +80,7 @@ class Workflows:
         Args:
             source: The DAG.
             if_version: Only if this is still the latest version.
-            by: Who stores it.
+            by: As for `create`.
             note: What is new in it.
 
         Raises:
@@ -87,7 +89,7 @@ class Workflows:
             Conflict: Another version is the latest.
             Unavailable: The database does not answer.
         """
-        return await self._put(source, if_version=if_version, must_exist=True, by=by, note=note)
+        return await self._put("update", source, if_version=if_version, must_exist=True, by=by, note=note)
 
     async def push(
         self,
@@ -102,7 +104,7 @@ class Workflows:
         Raises:
             InvalidInput, Conflict, Unavailable: As `update`.
         """
-        return await self._put(source, if_version=if_version, by=by, note=note)
+        return await self._put("push", source, if_version=if_version, by=by, note=note)
 
     async def get(self, name: str, version: int | None = None) -> StoredWorkflow:
         """A workflow with its document.
@@ -149,8 +151,16 @@ class Workflows:
 
         return [*await self._client.store.call(list_versions, name, limit=limit)]
 
-    async def delete(self, name: str, *, if_version: int | None = None) -> None:
+    async def delete(
+        self, name: str, *, if_version: int | None = None, by: str | None = None, reason: str = ""
+    ) -> None:
         """Delete a workflow: it is not listed and cannot be started. Its runs go on, and `restore` brings it back.
+
+        Args:
+            name: Its name.
+            if_version: Only if this is still the latest version.
+            by: Who does it. Default: the user of this machine.
+            reason: Why, for the record of actions.
 
         Raises:
             NotFound: There is none.
@@ -159,10 +169,16 @@ class Workflows:
         """
         from holdfast.store.definitions import delete_definition
 
-        await self._client.store.call(delete_definition, name, if_version=if_version)
+        async with self._recorded("delete", name, by, reason):
+            await self._client.store.call(delete_definition, name, if_version=if_version)
 
-    async def restore(self, name: str) -> WorkflowVersion:
+    async def restore(self, name: str, *, by: str | None = None, reason: str = "") -> WorkflowVersion:
         """Bring back a workflow that was deleted.
+
+        Args:
+            name: Its name.
+            by: Who does it. Default: the user of this machine.
+            reason: Why, for the record of actions.
 
         Raises:
             NotFound: There is none.
@@ -170,7 +186,8 @@ class Workflows:
         """
         from holdfast.store.definitions import restore_definition
 
-        return await self._client.store.call(restore_definition, name)
+        async with self._recorded("restore", name, by, reason):
+            return await self._client.store.call(restore_definition, name)
 
     async def start(
         self,
@@ -251,8 +268,14 @@ class Workflows:
 
         return audit_spec((await self.get(name, version)).spec, level=level)
 
+    def _recorded(
+        self, what: str, name: str, by: str | None, why: str
+    ) -> AbstractAsyncContextManager[dict[str, Any]]:
+        return recorded(self._client, f"{what} workflow", subject=f"workflow {name}", why=why, by=by)
+
     async def _put(
         self,
+        what: str,
         source: Source,
         *,
         if_version: int | None,
@@ -265,16 +288,19 @@ class Workflows:
 
         spec = _spec(source)
         ensure_valid_here(spec)
-        return await self._client.store.call(
-            put_definition,
-            spec.name,
-            spec.content_hash,
-            spec.document(),
-            if_version=if_version,
-            must_exist=must_exist,
-            by=by,
-            note=note,
-        )
+        async with self._recorded(what, spec.name, by, note or "") as facts:
+            made = await self._client.store.call(
+                put_definition,
+                spec.name,
+                spec.content_hash,
+                spec.document(),
+                if_version=if_version,
+                must_exist=must_exist,
+                by=by,
+                note=note,
+            )
+            facts |= {"version": made.version, "is_new": made.is_new}
+        return made
 
 
 def _spec(source: Source) -> DagSpec:

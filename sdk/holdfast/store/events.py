@@ -27,7 +27,7 @@ from sqlalchemy import (
 from holdfast.client.events import Event, EventFilter
 from holdfast.errors import EventsLost
 from holdfast.store.columns import ID_BYTES, bounded, instant, microseconds
-from holdfast.store.database import Database
+from holdfast.store.database import Database, shared_now
 from holdfast.store.schema import cursors, events
 from holdfast.store.upsert import upsert
 
@@ -142,8 +142,9 @@ def publish(database: Database, channel: str, payload: Any) -> int:
     Returns:
         Its cursor.
     """
-    row = {"channel": bounded(channel), "kind": "published", "at": datetime.now(UTC), "payload": payload}
+    row = {"channel": bounded(channel), "kind": "published", "payload": payload}
     with database.write() as connection:
+        row["at"] = shared_now(connection)
         made = connection.execute(insert(events).values(row).returning(events.c.cursor)).scalar_one()
         announce(connection)
     return int(made)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, delete, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
 
 from holdfast.errors import Conflict, InvalidInput, NotFound
 from holdfast.store.columns import MESSAGE_BYTES, cut
-from holdfast.store.database import Database
+from holdfast.store.database import Database, shared_now
 from holdfast.store.events import newest_cursor
-from holdfast.store.schema import triggers
+from holdfast.store.schema import cursors, triggers
+from holdfast.store.upsert import upsert
 
 MAX_TRIGGERS: Final = 1000
 """How many are looked at for each event."""
+
+_LOST: Final = "triggers-lost"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +42,8 @@ class StoredTrigger:
     """Only events with a higher cursor count."""
 
     since: datetime
-    """Only events that happened later count."""
+    """Only events of runs that happened later count: by the clock of the database, since those of clients may be
+    wrong."""
 
     created: datetime
     updated: datetime
@@ -77,7 +81,7 @@ def put_trigger(
     """
     newest = newest_cursor(database)
     with database.write() as connection:
-        now = datetime.now(UTC)
+        now = shared_now(connection)
         values = {
             "kind": condition["kind"],
             "condition": dict(condition),
@@ -136,7 +140,7 @@ def set_paused(database: Database, name: str, *, paused: bool, note: str | None)
     """
     newest = newest_cursor(database)
     with database.write() as connection:
-        now = datetime.now(UTC)
+        now = shared_now(connection)
         row = connection.execute(select(triggers).where(triggers.c.name == name)).mappings().first()
         if row is None:
             raise NotFound(f"there is no trigger {name!r}")
@@ -159,6 +163,30 @@ def delete_trigger(database: Database, name: str) -> None:
     with database.write() as connection:
         if not connection.execute(delete(triggers).where(triggers.c.name == name)).rowcount:
             raise NotFound(f"there is no trigger {name!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LostEvents:
+    """Events that were deleted before triggers saw them."""
+
+    after: int
+    """The cursor up to which they had seen all."""
+
+    until: int
+    noticed: datetime
+
+
+def note_lost_events(database: Database, *, after: int, until: int) -> None:
+    """Remember that triggers did not see the events between two cursors; in place of what was lost before."""
+    with database.write() as connection:
+        row = {"name": _LOST, "value": {"after": after, "until": until}, "updated": shared_now(connection)}
+        upsert(connection, cursors, [row])
+
+
+def lost_events(connection: Connection) -> LostEvents | None:
+    """The last events that triggers did not see, if there are any."""
+    row = connection.execute(select(cursors).where(cursors.c.name == _LOST)).mappings().first()
+    return None if row is None else LostEvents(**row["value"], noticed=row["updated"])
 
 
 def _read(row: RowMapping | Mapping[str, Any]) -> StoredTrigger:
