@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from holdfast.indexer.health import Health
 
 _LATE = timedelta(seconds=30)
+_TOLD_OF_LOST = timedelta(days=30)
 
 
 async def examine_store(settings: Settings, *, cluster: bool = False) -> AsyncIterator[Finding]:
@@ -55,6 +56,17 @@ async def examine_store(settings: Settings, *, cluster: bool = False) -> AsyncIt
         found = f"{health.unreadable_count} executions could not be read, such as {'; '.join(health.reasons)}"
         advice = "they are tried again, at last once an hour; a codec's keys, or an upgrade, may be missing"
         yield Finding(check="unread", verdict=Verdict.WARN, found=found, advice=advice)
+    lost = health.lost
+    if lost and datetime.now(UTC) - lost.noticed < _TOLD_OF_LOST:
+        found = (
+            f"events after cursor {lost.after} up to {lost.until} were deleted before triggers saw them, noticed on "
+            f"{lost.noticed:%Y-%m-%d at %H:%M} UTC: the runs that they would have started were not started"
+        )
+        advice = (
+            "look at what happened then, and start what is missing with `holdfast triggers fire`; events are kept for "
+            "14 days, so let an indexer run all the time"
+        )
+        yield Finding(check="triggers", verdict=Verdict.WARN, found=found, advice=advice)
 
 
 def _look(settings: Settings) -> tuple[str, Health]:

@@ -12,7 +12,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final, cast
 from uuid import uuid4
 
@@ -30,11 +30,11 @@ from holdfast.engine.data.adapters import make_adapter
 from holdfast.engine.data.step_data import StepData
 from holdfast.engine.start_memo import TRIGGER_MEMO
 from holdfast.errors import EventsLost, HoldfastError, InvalidInput, TryAgain, Unavailable
-from holdfast.store.database import Database
+from holdfast.store.database import Database, shared_now
 from holdfast.store.dead_letters import add
 from holdfast.store.events import read_page, subscribe, subscribed
 from holdfast.store.schema import leases
-from holdfast.store.triggers import list_triggers
+from holdfast.store.triggers import list_triggers, note_lost_events
 from holdfast.store.upsert import upsert
 from holdfast.triggers.events import OnEvent, input_of
 
@@ -111,7 +111,9 @@ class Firing:
                 page = await asyncio.to_thread(read_page, self._database, _wanted(listeners), position)
             except EventsLost as lost:
                 log.error("events were deleted before triggers saw them: %s", lost.message)
-                await asyncio.to_thread(subscribe, self._database, SUBSCRIPTION, lost.resume_after)
+                until = lost.resume_after
+                await asyncio.to_thread(note_lost_events, self._database, after=position, until=until)
+                await asyncio.to_thread(subscribe, self._database, SUBSCRIPTION, until)
                 continue
             for event in page.events:
                 for listener in listeners:
@@ -259,7 +261,7 @@ class Firing:
     def _hold(self) -> bool:
         """Whether this one fires. That two do at a time does no harm: they start the same runs."""
         with self._database.write(lazy=True) as connection:
-            now = datetime.now(UTC)
+            now = shared_now(connection)
             row = connection.execute(select(leases).where(leases.c.name == _LEASE)).mappings().first()
             if row is not None and row["holder"] != self._holder and row["expires"] > now:
                 return False
@@ -284,10 +286,8 @@ def _concerns(listener: Listener, event: Event) -> bool:
     on, stored = listener.on, listener.stored
     if not isinstance(on, OnEvent) or event.cursor is None or event.cursor <= stored.after:
         return False
-    if event.at <= stored.since:
-        return False  # told late, of a time before the trigger
-    if event.channel == RUNS:
-        return event.kind == on.event
+    if event.channel == RUNS:  # told late, it may be of a time before the trigger
+        return event.kind == on.event and event.at > stored.since
     return not on.of_runs and event.channel == on.event
 
 

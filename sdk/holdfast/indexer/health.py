@@ -13,6 +13,7 @@ from holdfast.indexer.progress import lag_of
 from holdfast.store.database import Database
 from holdfast.store.migrate import revision
 from holdfast.store.schema import runs, unreadable
+from holdfast.store.triggers import LostEvents, lost_events
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,9 @@ class Health:
     reasons: Sequence[str]
     """Why, the latest three."""
 
+    lost: LostEvents | None
+    """Events that triggers did not see."""
+
 
 def health_of(database: Database) -> Health:
     """Look at a database.
@@ -48,8 +52,9 @@ def health_of(database: Database) -> Health:
         return Health(
             revision=revision(connection),
             run_count=connection.execute(select(func.count()).select_from(runs)).scalar_one(),
-            indexer_count=members(connection, database),
+            indexer_count=members(connection),
             lag=lag,
             unreadable_count=connection.execute(select(func.count()).select_from(unreadable)).scalar_one(),
             reasons=[f"{row.run_id}: {row.reason}" for row in connection.execute(latest.limit(3))],
+            lost=lost_events(connection),
         )
