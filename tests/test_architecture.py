@@ -22,6 +22,7 @@ LAYERS = {
 FACES_TEMPORAL = {
     "holdfast.engine": "the Temporal shell",
     "holdfast.client": "speaks to the Temporal server",
+    "holdfast.chaos.interceptor": "stands between the Temporal worker and the steps",
     "holdfast.indexer": "reads the histories of the Temporal server into the store",
     "holdfast.testing": "starts test servers, replays histories",
     "holdfast_server.codec_server": "speaks the codec protocol of Temporal's UI and command line",

@@ -19,6 +19,7 @@ from holdfast.authoring.run_id import check_id
 from holdfast.authoring.workflow import Workflow
 from holdfast.client.analytics import Analytics
 from holdfast.client.approvals import Approvals
+from holdfast.client.chaos import Chaos
 from holdfast.client.connection import Connection, connect_cluster, connect_embedded, connect_wrapped
 from holdfast.client.dead_letters import DeadLetters
 from holdfast.client.events import Events
@@ -65,6 +66,7 @@ class Client:
         analytics: What runs were like: counts, rates, durations, costs; exports.
         store: The history of runs, where the nouns above find it.
     """
+        chaos: Faults on purpose, and what came of them.
 
     def __init__(self, connect: Callable[[], Awaitable[Connection]]) -> None:
         self._connect = connect
@@ -82,6 +84,7 @@ class Client:
         self.store = Store(self)
 
     @classmethod
+        self.chaos = Chaos(self)
     def embedded(
         cls,
         home: str | Path | None = "",
@@ -92,6 +95,7 @@ class Client:
     ) -> Client:
         """A client of the server that comes with the package; it is started when it does not run.
 
+        via: str | None = None,
         Args:
             home: Where its data is kept. Default: `HOLDFAST_HOME`, else `.holdfast` here or in a parent folder, else
                 `.holdfast` here. `None`: in memory, gone with the last client.
@@ -101,7 +105,10 @@ class Client:
         """
         folder = None if home is None else load(home or None).home
         return cls(
-            lambda: connect_embedded(folder, start=start, time_skipping=time_skipping, metrics=metrics)
+            via: `host:port` of a proxy in front of the server, such as one that disturbs connections. Default: none.
+            lambda: connect_embedded(
+                folder, start=start, time_skipping=time_skipping, metrics=metrics, via=via
+            )
         )
 
     @classmethod
@@ -214,6 +221,12 @@ class Client:
     @property
     def in_memory(self) -> bool:
         """Whether the server is one in memory, gone with its last client."""
+    @property
+    def files(self) -> Path | None:
+        """Where the embedded server keeps its files, also one in memory; None for a cluster."""
+        attachment = self._open.attachment
+        return attachment.info.blobs.parent if attachment is not None else None
+
         return self._open.attachment is not None and self._open.home is None
 
     @property

@@ -42,7 +42,7 @@ class Connection:
 
 
 async def connect_embedded(
-    home: Path | None, *, start: bool, time_skipping: bool, metrics: str | None
+    home: Path | None, *, start: bool, time_skipping: bool, metrics: str | None, via: str | None = None
 ) -> Connection:
     """Attach to the server of a home.
 
@@ -52,10 +52,11 @@ async def connect_embedded(
     telemetry = Telemetry.of(load(home).otel, metrics=metrics)
     attachment = await attach(home, start=start, time_skipping=time_skipping)
     info, settings = attachment.info, load(home)
+    address = via or info.address
     converter = data_converter(settings, storage=settings.storage or info.blobs)
     try:
         temporal = await TemporalClient.connect(
-            info.address,
+            address,
             namespace=info.namespace,
             data_converter=converter,
             runtime=telemetry.runtime,
@@ -63,14 +64,14 @@ async def connect_embedded(
         )
     except RuntimeError as exc:
         await attachment.close()
-        raise Unavailable(f"the embedded server at {info.address} does not answer: {exc}") from exc
+        raise Unavailable(f"the embedded server at {address} does not answer: {exc}") from exc
     if time_skipping:
         from holdfast.testing.clock import skipping
 
         temporal = skipping(temporal)
     return Connection(
         temporal=temporal,
-        address=info.address,
+        address=address,
         ui_url=info.ui_url,
         home=info.home,
         searchable=True,

@@ -18,6 +18,7 @@ from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import PollerBehaviorSimpleMaximum, WorkerDeploymentConfig
 from temporalio.worker import Worker as TemporalWorker
 
+from holdfast.chaos.interceptor import chaos_of
 from holdfast.engine.blocked import be_patient
 from holdfast.engine.handover import MAX_LOCAL
 from holdfast.engine.health import HealthServer
@@ -33,6 +34,8 @@ from holdfast.secrets import Given
 if TYPE_CHECKING:
     from holdfast.client.client import Client
 
+    from holdfast.chaos.plan import FaultPlan
+    from holdfast.chaos.profiles import Profile
 logger = logging.getLogger("holdfast.worker")
 
 _CANCEL_SECONDS = 5.0
@@ -63,10 +66,16 @@ class Worker:
             environment (`HOLDFAST_SECRET_<NAME>`), then in the folder that `HOLDFAST_SECRETS_DIR` names.
 
     Raises:
+        chaos: Faults that happen to its steps: `"gentle"`, `"moderate"`, `"aggressive"`, a `Profile` of your own, or a
+            `FaultPlan`. Default: those that `client.chaos` asks for, where the cluster is on this machine.
+        seed: The same one gives the same faults to the same attempts. Default: one that is drawn, and logged.
+        allow_chaos: Also in a cluster that is not on this machine; and a crash may end this process also where the
+            worker is only a part of it, `async with Worker(...)`, rather than all, `run()`.
         InvalidWorkflow, InvalidStep: Something that it serves cannot work.
         InvalidConfiguration: Options clash.
     """
 
+        NotAllowed: Chaos in a cluster that is not on this machine.
     def __init__(
         self,
         client: Client,
@@ -87,6 +96,9 @@ class Worker:
         step_logs: bool | None = None,
     ) -> None:
         if (deployment is None) != (build_id is None):
+        chaos: Profile | FaultPlan | str | None = None,
+        seed: int | None = None,
+        allow_chaos: bool = False,
             raise InvalidConfiguration("deployment= and build_id= go together: name both or neither")
         self._client = client
         self._drain = drain
@@ -116,6 +128,15 @@ class Worker:
         self._heartbeats = self._parts.heartbeats(host)
         self._figures = Figures(max_steps * len(self.queues))
         self._step_logs = step_logs_of(client, step_logs)
+        self._is_process = False
+        disturbing = chaos_of(
+            client,
+            chaos,
+            seed=seed,
+            allow_chaos=allow_chaos,
+            may_crash=lambda: self._is_process or allow_chaos,
+            silence=self._heartbeats.remove,
+        )
         watch = Watch([self._figures, *client.telemetry.observers], client.telemetry.tracing)
         activities = self._parts.activities(host)
         self._health = HealthServer(health_port) if health_port is not None else None
@@ -129,7 +150,7 @@ class Worker:
                 activities=activities,
                 activity_executor=self._threads,
                 workflow_runner=self._parts.runner,
-                interceptors=[self._heartbeats, watch],
+                interceptors=[self._heartbeats, watch, *disturbing],
                 max_concurrent_activities=max_steps,
                 max_concurrent_local_activities=MAX_LOCAL,
                 max_concurrent_workflow_tasks=max_workflow_tasks,
@@ -253,6 +274,7 @@ class Worker:
                     handled.append(name)
             logger.info("serving %s on %s", ", ".join(sorted(self._parts.workflows)), ", ".join(self.queues))
             stopped = asyncio.create_task(self._stop.wait())
+        self._is_process = True
             await asyncio.wait([stopped, self._task], return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
             for name in handled:
