@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import contextlib
 import json
 import logging
-import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Concatenate, Final, Literal, ParamSpec, TypeVar, cast
 
+from holdfast.client.actions import recorded
+from holdfast.client.subscription import Place, check_subscription
 from holdfast.errors import EventsLost, InvalidInput, PayloadTooLarge, Unavailable
 
 if TYPE_CHECKING:
     from holdfast.client.client import Client
-    from holdfast.client.store import Store
+    from holdfast.client.subscription import Subscription
     from holdfast.store.database import Database
     from holdfast.store.push import Push
 
@@ -33,7 +35,6 @@ PAYLOAD_BYTES: Final = 256 * 1024
 """The largest payload that is stored."""
 
 _CHANNEL_CHARS: Final = 100
-_SAVE_SECONDS: Final = 1.0
 _MAX_MESSAGES: Final = 1000
 _DELAYS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 
@@ -154,7 +155,7 @@ class Events:
                 `await client.events.cursor()` first.
             subscription: A name under which the database keeps how far this reader has come: up to the event before
                 the last one taken, or all when it ends. It goes on from there; `after` counts only the first time. One
-                reader at a time.
+                reader at a time. Names that begin with `holdfast.` are Holdfast's own.
             if_lost: What to do when events have been deleted that were not taken: raise `EventsLost`, or go on behind
                 them.
             follow: Whether to wait for what comes; otherwise the iteration ends with the newest event.
@@ -166,6 +167,8 @@ class Events:
                 and no indexer has read any.
         """
         wanted = EventFilter(kinds=kinds, runs=runs, workflows=workflows, channels=channels)
+        if subscription is not None:
+            check_subscription(subscription)
         if after is not None and after < 0:
             raise InvalidInput(f"after={after}: a cursor is 0 or more")
         from holdfast.store import events as store
@@ -176,11 +179,11 @@ class Events:
             position = await self._call(wanted, store.newest_cursor)
             if subscription:
                 await self._call(wanted, store.subscribe, subscription, position)
-        place = _Place(self._client.store, subscription, position)
+        place = Place(self._client.store, subscription, position)
         begun = datetime.now(UTC)
         push = await self._pushed()
         messages: deque[Event] = deque(maxlen=_MAX_MESSAGES)
-        with push.listening(messages.append) as woken:
+        with push.listening(messages.append, to_runs=follow and wanted.of_runs) as woken:
             try:
                 failures = 0
                 while True:
@@ -277,6 +280,36 @@ class Events:
 
         return await self._call(wanted, store.list_events, wanted, before=before, limit=limit)
 
+    async def subscriptions(self) -> builtins.list[Subscription]:
+        """All subscriptions by name, with the cursors that they have come to; those of Holdfast itself included.
+
+        Raises:
+            Unavailable, InvalidConfiguration: The database cannot be reached.
+        """
+        from holdfast.store import events as store
+
+        return await self._client.store.call(store.list_subscriptions)
+
+    async def unsubscribe(self, name: str, *, by: str | None = None, reason: str = "") -> None:
+        """Forget a subscription. A reader that is at work makes it anew.
+
+        Args:
+            name: Its name.
+            by: Who does it, for the record of actions. Default: the user of this machine.
+            reason: Why, for the record of actions.
+
+        Raises:
+            NotFound: There is none of that name.
+            InvalidInput: It is one of Holdfast's own.
+            Unavailable, InvalidConfiguration: The database cannot be reached.
+        """
+        check_subscription(name)
+        from holdfast.store import events as store
+
+        subject = f"subscription {name}"
+        async with recorded(self._client, "delete subscription", subject=subject, why=reason, by=by):
+            await self._client.store.call(store.unsubscribe, name)
+
     async def cursor(self) -> int:
         """The cursor of the newest event, for `after` of a later `listen`; 0 if there was none.
 
@@ -305,36 +338,6 @@ class Events:
 
             self._push = Push(database)
         return self._push
-
-
-class _Place:
-    """How far the consumer of a subscription has come; nothing where there is none."""
-
-    def __init__(self, store: Store, name: str | None, position: int) -> None:
-        self._store = store
-        self._name = name
-        self._taken = self._kept = position
-        self._kept_at = time.monotonic()
-        self.first = True
-        """Whether nothing was read yet."""
-
-    async def taken(self, cursor: int | None) -> None:
-        """The consumer has asked for the next one."""
-        if cursor is not None:
-            self._taken = cursor
-        if time.monotonic() - self._kept_at > _SAVE_SECONDS:
-            await self.keep()
-
-    async def keep(self) -> None:
-        """Write it down, if it has changed. What cannot be written comes again."""
-        self._kept_at = time.monotonic()
-        if self._name is None or self._taken == self._kept:
-            return
-        from holdfast.store.events import subscribe
-
-        with contextlib.suppress(Unavailable):
-            await self._store.call(subscribe, self._name, self._taken)
-            self._kept = self._taken
 
 
 def _matches(kind: str, pattern: str) -> bool:

@@ -25,7 +25,8 @@ from sqlalchemy import (
 )
 
 from holdfast.client.events import Event, EventFilter
-from holdfast.errors import EventsLost
+from holdfast.client.subscription import Subscription
+from holdfast.errors import EventsLost, NotFound
 from holdfast.store.columns import ID_BYTES, bounded, instant, microseconds
 from holdfast.store.database import Database, shared_now
 from holdfast.store.schema import cursors, events
@@ -215,6 +216,31 @@ def subscribe(database: Database, name: str, cursor: int) -> None:
     """Remember how far the consumer of a subscription has come."""
     with database.write() as connection:
         _set(connection, _SUBSCRIPTION + bounded(name), cursor)
+
+
+def list_subscriptions(database: Database) -> list[Subscription]:
+    """All subscriptions by name."""
+    query = select(cursors).where(cursors.c.name.startswith(_SUBSCRIPTION)).order_by(cursors.c.name)
+    with database.read() as connection:
+        return [
+            Subscription(
+                name=row.name.removeprefix(_SUBSCRIPTION), cursor=int(row.value), updated=row.updated
+            )
+            for row in connection.execute(query)
+        ]
+
+
+def unsubscribe(database: Database, name: str) -> None:
+    """Forget a subscription.
+
+    Raises:
+        NotFound: There is none of that name.
+    """
+    with database.write() as connection:
+        if not connection.execute(
+            delete(cursors).where(cursors.c.name == _SUBSCRIPTION + bounded(name))
+        ).rowcount:
+            raise NotFound(f"there is no subscription {name!r}")
 
 
 def _check_kept(connection: Connection, after: int, top: int | None) -> None:
