@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import Annotated
 
 import typer
@@ -12,9 +11,11 @@ from holdfast import Client, InvalidInput
 from holdfast.client.bulk import MAX_RUNS, BulkAction, BulkReport
 from holdfast.run_filter import RunFilter
 from holdfast_server.cli.command import command
+from holdfast_server.cli.confirm import confirm
 from holdfast_server.cli.exits import ExitCode
 from holdfast_server.cli.filters import with_filter
 from holdfast_server.cli.output import busy, note, print_json, say
+from holdfast_server.cli.record import By, Reason
 from holdfast_server.cli.run_list import print_summaries, summary, tell_lag
 from holdfast_server.cli.target import Target
 
@@ -28,10 +29,8 @@ async def bulk(
     target: Target,
     chosen: RunFilter,
     action: Annotated[BulkAction | None, typer.Argument(help="What to do.", show_default=False)] = None,
-    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "",
-    by: Annotated[
-        str | None, typer.Option(help="Who does it, for the record. Default: you, as user@host.")
-    ] = None,
+    reason: Reason = "",
+    by: By = None,
     max_runs: Annotated[int, typer.Option(min=1, help="Where more runs fit, nothing is done.")] = MAX_RUNS,
     concurrency: Annotated[int, typer.Option(min=1, max=100, help="How many at a time.")] = 10,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what it would be done to.")] = False,
@@ -58,8 +57,8 @@ async def bulk(
             if dry_run or not preview.matched:
                 _show(preview, target)
                 return ExitCode.OK
-            if not yes and not _confirmed(preview, target):
-                return ExitCode.USAGE
+            if not yes:
+                _ask(preview, target)
         report = await _do(
             client, action, chosen, resume, reason=reason, by=by, max_runs=max_runs, concurrency=concurrency
         )
@@ -115,11 +114,11 @@ async def _do(
             raise
 
 
-def _confirmed(preview: BulkReport, target: Target) -> bool:
-    if target.json or not sys.stdin.isatty():
-        raise InvalidInput(f"{preview.matched} runs fit; look with --dry-run, then do it with --yes")
-    _show(preview, target)
-    return typer.confirm(f"{preview.action} {preview.matched} runs?", err=True)
+def _ask(preview: BulkReport, target: Target) -> None:
+    if not target.json:
+        _show(preview, target)
+    unasked = f"{preview.matched} runs fit; look with --dry-run, then do it with --yes"
+    confirm(f"{preview.action} {preview.matched} runs?", unasked=unasked, as_json=target.json)
 
 
 def _show(preview: BulkReport, target: Target) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from holdfast import InvalidConfiguration, InvalidInput, NotFound
+from holdfast.client.actions import whoever
 from holdfast.settings import Settings, load
 from holdfast_server.cli.command import command
+from holdfast_server.cli.confirm import confirm
 from holdfast_server.cli.duration import duration
 from holdfast_server.cli.output import busy, note, print_json, say, when
+from holdfast_server.cli.record import By, Reason
 from holdfast_server.cli.target import Target
 
 if TYPE_CHECKING:
@@ -82,24 +84,27 @@ async def upgrade(target: Target) -> None:
 
 @command(app, "reset")
 async def reset(
-    target: Target, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
+    target: Target,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    reason: Reason = "",
+    by: By = None,
 ) -> None:
     """Delete everything in the database. Indexers read again what Temporal still has.
 
-    Stored workflows, event triggers, dead letters and the audit log are lost: they stand nowhere else.
+    Stored workflows, event triggers, dead letters and the record of actions are lost: they stand nowhere else. The
+    first action in the new record is this one.
     """
     from holdfast.store.maintenance import reset_database
 
     database = await _open(target)
     try:
         if not yes:
-            if not sys.stdin.isatty():
-                raise InvalidInput(f"this deletes everything in {database.name}: say so with --yes")
-            note(f"This deletes the history, the stored workflows and the audit log in {database.name}.")
-            if not typer.confirm("Delete everything?", err=True):
-                raise InvalidInput("nothing was deleted")
+            what = f"This deletes the history, the stored workflows and the record of actions in {database.name}."
+            unasked = f"this deletes everything in {database.name}: say so with --yes"
+            confirm(f"{what} Delete everything?", unasked=unasked, as_json=target.json)
         with busy("deleting"):
             await asyncio.to_thread(reset_database, database)
+            await _record(database, "reset", by, reason)
         name = database.name
     finally:
         database.close()
@@ -123,6 +128,8 @@ async def prune_(
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    reason: Reason = "",
+    by: By = None,
 ) -> None:
     """Delete runs that ended long ago, and old events, as indexers do once an hour. Figures by day stay."""
     from holdfast.store.retention import Retention, count_old, prune
@@ -135,6 +142,9 @@ async def prune_(
     try:
         with busy("counting" if dry_run else "deleting"):
             gone = await asyncio.to_thread(count_old if dry_run else prune, database, kept)
+        if not dry_run:
+            older = None if runs is None else str(runs)
+            await _record(database, "prune", by, reason, older_than=older, runs=gone.runs, events=gone.events)
         name = database.name
     finally:
         database.close()
@@ -142,6 +152,14 @@ async def prune_(
         print_json({"database": name, "runs": gone.runs, "events": gone.events, "deleted": not dry_run})
     else:
         say(f"{gone.runs} runs and {gone.events} events {'could be' if dry_run else 'are'} deleted")
+
+
+async def _record(database: Database, what: str, by: str | None, why: str, **details: Any) -> None:
+    """Here there is no client: the command works without a server."""
+    from holdfast.store.audit_log import Action, write_actions
+
+    action = Action(who=whoever(by), what=what, subject="database", why=why, details=details or None)
+    await asyncio.to_thread(write_actions, database, [action])
 
 
 async def _open(target: Target, *, make: bool = False, current: bool = False) -> Database:

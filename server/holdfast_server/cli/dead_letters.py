@@ -12,6 +12,7 @@ from holdfast.options import UNSET
 from holdfast_server.cli.command import command
 from holdfast_server.cli.exits import ExitCode
 from holdfast_server.cli.output import busy, cell, note, print_json, say, stdout, table, when
+from holdfast_server.cli.record import By, Reason
 from holdfast_server.cli.run_list import tell_lag
 from holdfast_server.cli.target import Target
 from holdfast_server.cli.values import read_json
@@ -38,8 +39,6 @@ Kind = Annotated[
 Fingerprint = Annotated[str | None, typer.Option(help="Only those with this error, as `groups` shows it.")]
 Workflow = Annotated[str | None, typer.Option(help="Only those of this workflow or DAG.")]
 Letter = Annotated[int, typer.Argument(metavar="ID", help="The letter's id.", show_default=False)]
-By = Annotated[str | None, typer.Option(help="Who does it, for the record. Default: you, as user@host.")]
-Reason = Annotated[str, typer.Option(help="Why, for the record.")]
 
 
 @command(app, "list")
@@ -168,7 +167,8 @@ async def redrive(
     input: Annotated[
         str | None,
         typer.Option(
-            metavar="JSON|@FILE|-", help="Another input for one letter: a list where it has several."
+            metavar="JSON|@FILE|-",
+            help="Another input for one letter; of several arguments a list, of a trigger an object by name.",
         ),
     ] = None,
     rate: Annotated[float, typer.Option(min=0.01, help="How many a second at most.")] = 10.0,

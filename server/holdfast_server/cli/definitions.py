@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import getpass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from holdfast import NotFound
+from holdfast.client.actions import whoever
 from holdfast.spec.document import dump_yaml
 from holdfast_server.cli.command import command
 from holdfast_server.cli.duration import duration
 from holdfast_server.cli.exits import ExitCode
 from holdfast_server.cli.output import note, print_json, say, stdout, table, when
+from holdfast_server.cli.record import By, Reason
 from holdfast_server.cli.run import see_through, subject_of_dag, tell
 from holdfast_server.cli.target import Target
 from holdfast_server.cli.values import read_json
@@ -65,12 +66,12 @@ async def push(
     target: Target,
     if_version: IfVersion = None,
     message: Annotated[str | None, typer.Option("--note", "-m", help="What is new in it.")] = None,
-    by: Annotated[str | None, typer.Option(help="Who stores it. Default: this user.")] = None,
+    by: By = None,
 ) -> None:
     """Store a workflow, or its next version. What means the same as the latest version makes none."""
     spec = one_spec(source)
     async with target.connect(start=True) as client:
-        made = await client.workflows.push(spec, if_version=if_version, by=by or _user(), note=message)
+        made = await client.workflows.push(spec, if_version=if_version, by=whoever(by), note=message)
     if target.json:
         print_json({**made.to_dict(), "is_new": made.is_new})
     else:
@@ -129,10 +130,12 @@ async def diff(
     return ExitCode.FAILED if text else ExitCode.OK
 
 
-async def delete(name: Name, target: Target, if_version: IfVersion = None) -> None:
+async def delete(
+    name: Name, target: Target, if_version: IfVersion = None, reason: Reason = "", by: By = None
+) -> None:
     """Delete a stored workflow; its runs go on."""
     async with target.connect(start=False) as client:
-        await client.workflows.delete(name, if_version=if_version)
+        await client.workflows.delete(name, if_version=if_version, by=by, reason=reason)
     if target.json:
         print_json({"name": name, "deleted": True})
     else:
@@ -140,10 +143,10 @@ async def delete(name: Name, target: Target, if_version: IfVersion = None) -> No
         note(f"bring it back: holdfast workflows restore {name}")
 
 
-async def restore(name: Name, target: Target) -> None:
+async def restore(name: Name, target: Target, reason: Reason = "", by: By = None) -> None:
     """Bring back a stored workflow that was deleted."""
     async with target.connect(start=False) as client:
-        found = await client.workflows.restore(name)
+        found = await client.workflows.restore(name, by=by, reason=reason)
     if target.json:
         print_json(found.to_dict())
     else:
@@ -195,10 +198,3 @@ def _print(found: list[WorkflowVersion], target: Target, *, none: str) -> None:
         stdout().print(table(["workflow", "version", "stored", "by", "note"], rows))
     else:
         note(none)
-
-
-def _user() -> str | None:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return None

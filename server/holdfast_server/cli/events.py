@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Annotated, Any, TypedDict, cast
 
 import typer
+from rich.text import Text
 
 from holdfast.client.events import RUNS, Event
 from holdfast_server.cli.command import command
-from holdfast_server.cli.output import clean, note, print_json, say, when
+from holdfast_server.cli.output import busy, cell, clean, note, print_json, say, stdout, table, when
+from holdfast_server.cli.record import By, Reason
 from holdfast_server.cli.target import Target
 from holdfast_server.cli.values import read_json
 
@@ -85,6 +87,39 @@ async def publish(
         print_json({"channel": channel, "cursor": cursor})
     else:
         say("sent to those who listen" if cursor is None else f"stored with cursor {cursor}")
+
+
+@command(app, "subscriptions")
+async def subscriptions(target: Target) -> None:
+    """The named readers of events, and how far each has come; those of Holdfast itself included."""
+    async with target.connect(start=False) as client:
+        with busy("reading subscriptions"):
+            found = await client.events.subscriptions()
+    if target.json:
+        print_json([one.to_dict() for one in found])
+    elif found:
+        rows: list[Sequence[Text | str]] = [
+            [cell(one.name), str(one.cursor), when(one.updated)] for one in found
+        ]
+        stdout().print(table(["subscription", "cursor", "last came on"], rows))
+    else:
+        note("no subscriptions")
+
+
+@command(app, "unsubscribe")
+async def unsubscribe(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The subscription.", show_default=False)],
+    target: Target,
+    reason: Reason = "",
+    by: By = None,
+) -> None:
+    """Forget a subscription. A reader that is at work makes it anew."""
+    async with target.connect(start=False) as client:
+        await client.events.unsubscribe(name, by=by, reason=reason)
+    if target.json:
+        print_json({"subscription": name, "done": "forgotten"})
+    else:
+        say(f"{name} forgotten")
 
 
 def _show(event: Event, *, as_json: bool) -> None:

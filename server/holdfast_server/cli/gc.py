@@ -10,12 +10,14 @@ from typing import Annotated
 import typer
 
 from holdfast import Client, InvalidConfiguration
+from holdfast.client.actions import record
 from holdfast.engine.data.gc import collect
 from holdfast.settings import load
 from holdfast_server.cli.command import command
 from holdfast_server.cli.duration import duration
 from holdfast_server.cli.exits import ExitCode
 from holdfast_server.cli.output import busy, note, print_json, say
+from holdfast_server.cli.record import By, Reason
 from holdfast_server.cli.target import Target
 
 
@@ -35,6 +37,8 @@ async def gc(
     storage: Annotated[
         Path | None, typer.Option(help="The directory. Default: HOLDFAST_STORAGE, else blobs under the home.")
     ] = None,
+    reason: Reason = "",
+    by: By = None,
 ) -> int:
     """Find stored payloads that no history refers to, and delete them with --delete.
 
@@ -53,6 +57,9 @@ async def gc(
                 min_age=min_age,
                 progress=lambda what, count: show(f"{count} {what}"),
             )
+        if report.deleted and report.garbage:
+            facts = {"storage": str(folder), "count": len(report.garbage), "bytes": report.garbage_bytes}
+            await record(client, "delete payloads", subject="payloads", why=reason, by=by, details=facts)
     if target.json:
         print_json({"storage": str(folder), **asdict(report), "deleted": report.deleted})
     else:

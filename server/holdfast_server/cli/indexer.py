@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from holdfast import InvalidConfiguration, InvalidInput
+from holdfast.client.actions import recorded
 from holdfast.settings import load
 from holdfast_server.cli.command import command
 from holdfast_server.cli.output import busy, note, print_json, say, span
+from holdfast_server.cli.record import By
 from holdfast_server.cli.target import Target
 
 if TYPE_CHECKING:
     from holdfast.indexer import Counts, Indexer
+    from holdfast.indexer.firing import Firing
     from holdfast.store.database import Database
 
 _REPORT_SECONDS = 10.0
@@ -27,7 +31,9 @@ def add(app: typer.Typer) -> None:
 
 async def indexer(
     target: Target,
-    once: Annotated[bool, typer.Option("--once", help="Read what is new, then end.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Read what is new, start what triggers start for it, then end.")
+    ] = False,
     rebuild: Annotated[
         bool,
         typer.Option("--rebuild", help="Forget all stored runs, read again what Temporal has, then end."),
@@ -35,6 +41,8 @@ async def indexer(
     force: Annotated[
         bool, typer.Option("--force", help="With --rebuild: also where Temporal has deleted some of them.")
     ] = False,
+    reason: Annotated[str, typer.Option(help="With --rebuild: why, for the record.")] = "",
+    by: By = None,
 ) -> None:
     """Keep the history of runs up to date with Temporal, until SIGTERM or Ctrl-C.
 
@@ -43,6 +51,7 @@ async def indexer(
     # Slow to import, and most commands need no database.
     try:
         from holdfast.indexer import Indexer
+        from holdfast.indexer.firing import Firing
         from holdfast.store.database import Database
     except ModuleNotFoundError as error:
         if error.name != "sqlalchemy":
@@ -52,22 +61,33 @@ async def indexer(
     async with target.connect(start=False) as client:
         database = await asyncio.to_thread(Database.of, load(client.home))
         try:
-            made = Indexer(client.temporal, database, retention=load(client.home).retention)
+            made = Indexer(client.temporal, database, retention=load(client.home).retention, home=client.home)
             note(f"database {database.name}", style="dim")
             if rebuild and not force and (count := await made.only_here()):
                 raise InvalidInput(
                     f"{count} executions are stored that Temporal has deleted, and a rebuild would lose them; "
                     "--force rebuilds all the same"
                 )
-            if once or rebuild:
-                await _once(made, database, rebuild=rebuild, as_json=target.json)
+            if rebuild:
+                async with recorded(client, "rebuild", subject="database", why=reason, by=by, force=force):
+                    await _once(made, made.rebuild, database, as_json=target.json)
+            elif once:
+                firing = Firing(client.temporal, database)
+                await _once(made, made.catch_up, database, firing=firing, as_json=target.json)
             else:
                 await _serve(made, as_json=target.json)
         finally:
             database.close()
 
 
-async def _once(made: Indexer, database: Database, *, rebuild: bool, as_json: bool) -> None:
+async def _once(
+    made: Indexer,
+    read: Callable[..., Awaitable[None]],
+    database: Database,
+    *,
+    firing: Firing | None = None,
+    as_json: bool,
+) -> None:
     from holdfast.indexer import lag_of
 
     with busy("reading histories") as show:
@@ -75,13 +95,14 @@ async def _once(made: Indexer, database: Database, *, rebuild: bool, as_json: bo
         def progress(counts: Counts) -> None:
             show(f"reading histories: {counts.stored} stored")
 
-        await (made.rebuild if rebuild else made.catch_up)(show=progress)
+        await read(show=progress)
+        fired = await firing.step() if firing else 0
     lag = await asyncio.to_thread(lag_of, database)
     if as_json:
         seconds = None if lag is None else lag.total_seconds()
-        print_json({**made.counts.to_dict(), "lag_seconds": seconds})
+        print_json({**made.counts.to_dict(), "fired": fired, "lag_seconds": seconds})
     else:
-        say(f"{_told(made.counts)}, up to date")
+        say(f"{_told(made.counts)}, {f'{fired} started by triggers, ' if fired else ''}up to date")
 
 
 async def _serve(made: Indexer, *, as_json: bool) -> None:

@@ -138,6 +138,10 @@ async def actions(
         str | None,
         typer.Argument(metavar="[RUN]", help="Only what was done to this run.", show_default=False),
     ] = None,
+    subject: Annotated[
+        str | None,
+        typer.Option("--on", help="Only what was done to this, such as 'trigger nightly' or database."),
+    ] = None,
     by: Annotated[str | None, typer.Option(help="Only what this person did.")] = None,
     what: Annotated[str | None, typer.Option(help="Only actions of this kind, such as cancel.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
@@ -148,13 +152,23 @@ async def actions(
         raise InvalidInput(f"--before {before}: give the id of an action")
     async with target.connect(start=False) as client:
         with busy("reading the record"):
-            found = await client.runs.actions(run, by=by, what=what, limit=limit, before=before)
+            found = await client.runs.actions(
+                run, subject=subject, by=by, what=what, limit=limit, before=before
+            )
     if target.json:
         print_json([action.to_dict() for action in found])
     elif found:
-        columns = ["id", "when", "who", "what", "run", "result", "why"]
+        columns = ["id", "when", "who", "what", "on", "result", "why"]
         rows: list[list[Text | str]] = [
-            [str(a.id), when(a.at), cell(a.who), a.what, cell(a.run_id), cell(a.result), cell(a.why)]
+            [
+                str(a.id),
+                when(a.at),
+                cell(a.who),
+                cell(a.what),
+                cell(a.run_id or a.subject),
+                cell(a.result),
+                cell(a.why),
+            ]
             for a in found
         ]
         stdout().print(table(columns, rows))

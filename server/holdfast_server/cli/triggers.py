@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal, cast
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Annotated, Any, cast
 
 import typer
 from rich.text import Text
 
 from holdfast import InvalidInput, Workflow
 from holdfast.client.trigger_info import TriggerInfo
-from holdfast.triggers import Cron, Interval, OnEvent, OnWebhook, Policy
-from holdfast.triggers.declared import CATCH_UP, On
+from holdfast.triggers import OnEvent, OnWebhook, Policy
 from holdfast_server.apps import dags_of, load_app, split
 from holdfast_server.cli.command import command
+from holdfast_server.cli.confirm import confirm
 from holdfast_server.cli.duration import duration
 from holdfast_server.cli.exits import ExitCode
 from holdfast_server.cli.output import busy, cell, note, print_json, say, stdout, table, when
+from holdfast_server.cli.record import By, Reason
 from holdfast_server.cli.target import Target
+from holdfast_server.cli.trigger_options import Chosen, Overlap, moment, with_when
 from holdfast_server.cli.values import arguments, read_json
 from holdfast_server.documents import is_document, one_spec
 
@@ -27,17 +29,25 @@ app = typer.Typer(help="What starts runs by itself.", no_args_is_help=True, rich
 
 _SHOWN_TIMES = 5
 
-Overlap = Literal["skip", "buffer_one", "buffer_all", "cancel_other", "terminate_other", "allow_all"]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The trigger.", show_default=False)]
-Note = Annotated[str | None, typer.Option("--note", "-m", help="Why; shown beside it.")]
+
+Note = Annotated[str | None, typer.Option("--note", "-m", help="Why; shown beside it, and for the record.")]
+
+
+def _time(name: str, help: str) -> Any:
+    return typer.Option(name, help=help, parser=moment, metavar="TIME", show_default=False)
 
 
 @command(app, "list")
-async def list_triggers(target: Target) -> None:
-    """All triggers by name, schedules that were not made by Holdfast included."""
+async def list_triggers(
+    target: Target,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 1000,
+    after: Annotated[str | None, typer.Option(metavar="NAME", help="Only names after this one.")] = None,
+) -> None:
+    """Triggers by name, schedules that were not made by Holdfast included."""
     async with target.connect(start=False) as client:
         with busy("reading triggers"):
-            found = await client.triggers.list()
+            found = await client.triggers.list(limit=limit, after=after)
     if target.json:
         print_json([one.to_dict() for one in found])
     elif not found:
@@ -55,6 +65,8 @@ async def list_triggers(target: Target) -> None:
             for one in found
         ]
         stdout().print(table(["trigger", "when", "workflow", "state", "next", "last"], rows))
+        if len(found) == limit:
+            note(f"more: --after {found[-1].name}", style="dim")
 
 
 @command(app, "show")
@@ -69,7 +81,6 @@ async def show(name: Name, target: Target) -> None:
         _print(found)
 
 
-@command(app, "create", imports=True)
 async def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="How it is to be called.", show_default=False)],
     workflow: Annotated[
@@ -81,41 +92,12 @@ async def create(
         ),
     ],
     target: Target,
-    cron: Annotated[str | None, typer.Option(help="A cron expression, such as '0 9 * * 1-5'.")] = None,
-    timezone: Annotated[str, typer.Option(help="The time zone of --cron.")] = "UTC",
-    every: Annotated[
-        timedelta | None, typer.Option(parser=duration, metavar="DURATION", help="The time between two runs.")
-    ] = None,
-    offset: Annotated[
-        timedelta, typer.Option(parser=duration, metavar="DURATION", help="How much later than --every.")
-    ] = timedelta(0),
-    event: Annotated[
-        str | None, typer.Option(help="An event of runs, such as workflow.failed, or a channel.")
-    ] = None,
-    webhook: Annotated[
-        str | None, typer.Option(metavar="SECRET", help="The name of the secret that signs messages.")
-    ] = None,
-    where: Annotated[
-        str | None, typer.Option(metavar="CEL", help="A condition, for events and webhooks.")
-    ] = None,
-    make: Annotated[
-        str | None,
-        typer.Option(metavar="CEL", help="What makes the input of events and webhooks. Default: payload."),
-    ] = None,
+    chosen: Chosen,
     input: Annotated[
         str | None,
-        typer.Option("--input", "-i", metavar="JSON|@FILE|-", help="The input, for --cron and --every."),
-    ] = None,
-    overlap: Annotated[Overlap, typer.Option(help="What happens while the run before is open.")] = "skip",
-    catchup_window: Annotated[
-        timedelta,
-        typer.Option(parser=duration, metavar="DURATION", help="How late a run may start after an outage."),
-    ] = CATCH_UP,
-    pause_on_failure: Annotated[
-        bool, typer.Option("--pause-on-failure", help="Pause it when a run fails.")
-    ] = False,
-    jitter: Annotated[
-        timedelta | None, typer.Option(parser=duration, metavar="DURATION", help="Start up to so much later.")
+        typer.Option(
+            "--input", "-i", metavar="JSON|@FILE|-", help="The input, for --cron, --calendar and --every."
+        ),
     ] = None,
     queue: Annotated[str | None, typer.Option(help="The queue of its runs. Default: the workflow's.")] = None,
     timeout: Annotated[
@@ -125,21 +107,26 @@ async def create(
     priority: Annotated[int | None, typer.Option(help="1 (first) to 5 (last).")] = None,
     paused: Annotated[bool, typer.Option("--paused", help="Begin paused.")] = False,
     note: Note = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace one of this name.")] = False,
+    replacing: Annotated[bool, typer.Option("--replace", help="Replace one of this name.")] = False,
     stored: Annotated[
         bool, typer.Option("--stored", help="WORKFLOW is the name of a stored workflow.")
     ] = False,
+    reason: Reason = "",
+    by: By = None,
 ) -> None:
-    """Make a trigger: one of --cron, --every, --event and --webhook says when."""
-    on = _on(cron, timezone, every, offset, jitter, event, webhook, where, make)
-    timed = isinstance(on, Cron | Interval)
+    """Make a trigger: one of --cron, --calendar, --every, --event and --webhook says when."""
+    on = chosen.on
+    if on is None:
+        raise InvalidInput("say when: one of --cron, --calendar, --every, --event and --webhook")
+    timed = not isinstance(on, OnEvent | OnWebhook)
     if not timed and input is not None:
         raise InvalidInput(
-            "--input is for --cron and --every; --make makes the input of an event or a message"
+            "--input is for --cron, --calendar and --every; --make makes the input of an event or a message"
         )
-    policy = Policy(overlap=overlap, catchup_window=catchup_window, pause_on_failure=pause_on_failure)
-    if not timed and policy != Policy():
-        raise InvalidInput("--overlap, --catchup-window and --pause-on-failure are for --cron and --every")
+    if not timed and chosen.policy:
+        raise InvalidInput(
+            "--overlap, --catchup-window and --pause-on-failure are for --cron, --calendar and --every"
+        )
     subject: Any = workflow if stored else _subject(workflow)
     given: list[Any] = []
     if input is not None:
@@ -152,13 +139,15 @@ async def create(
             subject,
             *given,
             on=on,
-            policy=policy if timed else None,
+            policy=Policy(**chosen.policy) if timed else None,
             queue=queue,
             timeout=timeout,
             priority=priority,
             paused=paused,
             note=note,
-            if_exists="replace" if replace else "raise",
+            if_exists="replace" if replacing else "raise",
+            by=by,
+            reason=reason,
         )
     if target.json:
         print_json(made.to_dict())
@@ -166,19 +155,46 @@ async def create(
         _print(made)
 
 
+async def update(
+    name: Name,
+    target: Target,
+    chosen: Chosen,
+    reason: Reason = "",
+    by: By = None,
+) -> None:
+    """Change when or how a trigger starts its runs; `create --replace` changes what it starts.
+
+    When is replaced as a whole; of how it does so, what is not given stays.
+    """
+    async with target.connect(start=False) as client:
+        policy: Policy | None = None
+        if chosen.policy:
+            before = await client.triggers.get(name)
+            policy = replace(before.policy or Policy(), **chosen.policy)
+        changed = await client.triggers.update(name, on=chosen.on, policy=policy, by=by, reason=reason)
+    if target.json:
+        print_json(changed.to_dict())
+    else:
+        _print(changed)
+
+
+command(app, "create", imports=True)(with_when(create))
+command(app, "update")(with_when(update))
+
+
 @command(app, "pause")
-async def pause(name: Name, target: Target, note: Note = None) -> None:
+async def pause(name: Name, target: Target, note: Note = None, by: By = None) -> None:
     """Let a trigger start nothing until it is resumed; what comes meanwhile is left out."""
     async with target.connect(start=False) as client:
-        await client.triggers.pause(name, note)
+        await client.triggers.pause(name, note, by=by)
     _done(target, name, "paused")
 
 
 @command(app, "resume")
-async def resume(name: Name, target: Target, note: Note = None) -> None:
+async def resume(name: Name, target: Target, note: Note = None, by: By = None) -> None:
     """Let a paused trigger go on, from now."""
     async with target.connect(start=False) as client:
-        await client.triggers.resume(name, note)
+        await client.triggers.resume(name, note, by=by)
     _done(target, name, "resumed")
 
 
@@ -190,11 +206,16 @@ async def fire(
         str | None,
         typer.Option(metavar="JSON|@FILE|-", help="For events and webhooks: what stands for the payload."),
     ] = None,
+    overlap: Annotated[
+        Overlap | None, typer.Option(help="What happens while a run is open. Default: as it is set.")
+    ] = None,
+    reason: Reason = "",
+    by: By = None,
 ) -> None:
     """Start a run now, also of a trigger that is paused."""
     value = read_json(payload, option="--payload") if payload is not None else None
     async with target.connect(start=False) as client:
-        run = await client.triggers.fire(name, value)
+        run = await client.triggers.fire(name, value, overlap=overlap, by=by, reason=reason)
     _done(target, name, "fired", run_id=run.id if run else None)
 
 
@@ -202,46 +223,41 @@ async def fire(
 async def backfill(
     name: Name,
     target: Target,
-    start: Annotated[datetime, typer.Option("--from", help="The first time, in UTC.", show_default=False)],
-    end: Annotated[datetime, typer.Option("--to", help="The last time, in UTC.", show_default=False)],
+    start: Annotated[datetime, _time("--from", "The first time, in UTC unless it names a zone.")],
+    end: Annotated[datetime, _time("--to", "The last time.")],
     overlap: Annotated[Overlap, typer.Option(help="buffer_all runs one after the other.")] = "allow_all",
     max_count: Annotated[int, typer.Option(min=1, help="More than so many are refused.")] = 1000,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> int:
+    reason: Reason = "",
+    by: By = None,
+) -> None:
     """Start the runs of times that have passed. It asks first, with their number."""
-    begin, last = (moment.replace(tzinfo=moment.tzinfo or UTC) for moment in (start, end))
     async with target.connect(start=False) as client:
-        times = await client.triggers.times(name, begin, last, limit=max_count + 1)
+        times = await client.triggers.times(name, start, end, limit=max_count + 1)
         many = f"{len(times)} times" if len(times) <= max_count else f"more than {max_count} times"
         if times:
             note(f"{name}: {many}, from {times[0].isoformat()} to {times[-1].isoformat()}")
-        if (
-            not dry_run
-            and times
-            and len(times) <= max_count
-            and not yes
-            and not _confirmed(len(times), target)
-        ):
-            return ExitCode.FAILED
+        if times and len(times) <= max_count and not (yes or dry_run):
+            unasked = f"{len(times)} runs would be started; look with --dry-run, then do it with --yes"
+            confirm(f"Start {len(times)} runs?", unasked=unasked, as_json=target.json)
         count = 0
         if not dry_run:
             with busy("starting"):
                 count = await client.triggers.backfill(
-                    name, begin, last, overlap=overlap, max_count=max_count
+                    name, start, end, overlap=overlap, max_count=max_count, by=by, reason=reason
                 )
     if target.json:
         print_json({"trigger": name, "times": len(times), "started": count})
     else:
         say(f"{name}: {many}" if dry_run else f"{name}: {count} started")
-    return ExitCode.OK
 
 
 @command(app, "delete")
-async def delete(name: Name, target: Target) -> None:
+async def delete(name: Name, target: Target, reason: Reason = "", by: By = None) -> None:
     """Delete a trigger; its runs go on."""
     async with target.connect(start=False) as client:
-        await client.triggers.delete(name)
+        await client.triggers.delete(name, by=by, reason=reason)
     _done(target, name, "deleted")
 
 
@@ -256,12 +272,13 @@ async def sync(
         bool,
         typer.Option("--prune", help="Delete triggers that this code has declared, and declares no more."),
     ] = False,
+    by: By = None,
 ) -> int:
     """Make or change the triggers that workflows declare. Exit code 1 if one was made otherwise, and is left."""
     workflows = {name: one for given in apps for name, one in load_app(given).workflows.items()}
     async with target.connect(start=True) as client:
         with busy("syncing triggers"):
-            report = await client.triggers.sync(workflows.values(), prune=prune)
+            report = await client.triggers.sync(workflows.values(), prune=prune, by=by)
     if target.json:
         print_json(report.to_dict())
     else:
@@ -271,30 +288,6 @@ async def sync(
         if report.undeclared:
             note("--prune deletes what is declared no more", style="dim")
     return ExitCode.FAILED if report.refused else ExitCode.OK
-
-
-def _on(
-    cron: str | None,
-    timezone: str,
-    every: timedelta | None,
-    offset: timedelta,
-    jitter: timedelta | None,
-    event: str | None,
-    webhook: str | None,
-    where: str | None,
-    make: str | None,
-) -> On:
-    if [cron, every, event, webhook].count(None) != 3:
-        raise InvalidInput("say when: one of --cron, --every, --event and --webhook")
-    if (cron or every) and (where or make):
-        raise InvalidInput("--where and --make are for --event and --webhook")
-    if cron is not None:
-        return Cron(cron, timezone=timezone, jitter=jitter)
-    if every is not None:
-        return Interval(every, offset=offset, jitter=jitter)
-    if event is not None:
-        return OnEvent(event, where=where, input=make or "payload")
-    return OnWebhook(secret=webhook or "", where=where, input=make or "payload")
 
 
 def _subject(source: str) -> Any:
@@ -349,9 +342,3 @@ def _done(target: Target, name: str, what: str, **facts: object) -> None:
         print_json({"trigger": name, "done": what, **facts})
     else:
         say(f"{name} {what}" + "".join(f": {value}" for value in facts.values() if value))
-
-
-def _confirmed(count: int, target: Target) -> bool:
-    if target.json or not sys.stdin.isatty():
-        raise InvalidInput(f"{count} runs would be started; look with --dry-run, then do it with --yes")
-    return typer.confirm(f"Start {count} runs?", err=True)
