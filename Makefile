@@ -6,7 +6,7 @@ PINS := pyproject.toml constraints.txt .ci/setup $(if $(wildcard .venv/bin/pytho
 JOBS ?= 2
 export PYTHON
 
-.PHONY: broken-venv help demo test lint types bench bench-store crash venv install pins clean clean-venv
+.PHONY: broken-venv help demo test lint types bench bench-store crash soak proof venv install pins clean clean-venv
 .DEFAULT_GOAL := help
 
 help: ## List the commands
@@ -41,6 +41,12 @@ bench-store: .venv/.installed-test ## Measure the history with 1,000,000 runs on
 
 crash: .venv/.installed-test ## Kill workers and servers again and again (about half an hour); prints seeds and figures
 	@FAULTS=thorough $(PY) -m pytest -s --timeout 0 tests/faults tests/client/test_exit.py
+
+soak: .venv/.installed-test ## Start, send and cancel for MINUTES=10 while processes are killed; then compare all records
+	@$(PY) -m tests.crash --rate 5 --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
+proof: .venv/.installed-test ## The same with RUNS=10000 and KILLS=120 (about half an hour)
+	@$(PY) -m tests.crash --rate 6 --runs $(or $(RUNS),10000) --kills $(or $(KILLS),120) $(if $(SEED),--seed $(SEED))
 
 venv: .venv/.installed-demo ## Make .venv with the smallest set that runs the demo
 

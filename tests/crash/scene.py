@@ -1,0 +1,189 @@
+"""The processes that are killed: a home's server, supervisor and indexer, and the workers; and who kills them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from holdfast.engine import embedded
+
+from .sink import PORT_VARIABLE
+
+ROOT: Final = Path(__file__).parents[2]
+BACK_SECONDS: Final = 20.0
+
+KINDS: Final = {
+    "worker SIGKILL": 10,
+    "worker SIGTERM": 2,
+    "worker SIGSTOP": 1,
+    "server SIGKILL": 4,
+    "server SIGSTOP": 1,
+    "supervisor SIGKILL": 1,
+    "indexer SIGKILL": 1,
+}
+"""How often each kind of fault comes, relative to the others."""
+
+
+@dataclass(kw_only=True)
+class Fault:
+    """One fault."""
+
+    kind: str
+    pid: int
+    at: float
+    until: float = 0.0
+    """When what it hit served again; wall clock, as the effects'."""
+
+
+class WorkerProcess:
+    """A worker in a process of its own."""
+
+    def __init__(self, folder: Path, number: int, home: Path, sink: int) -> None:
+        self.log = folder / f"worker-{number}.log"
+        options = {"home": str(home), "served": ["tests.crash.work"], "drain": 10.0, "options": {}}
+        with self.log.open("wb") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-u", "-m", "tests.faults.host", json.dumps(options)],
+                cwd=ROOT,
+                env={**os.environ, PORT_VARIABLE: str(sink)},
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+        self.pid = self.process.pid
+
+    async def serving(self) -> None:
+        """Wait until it serves."""
+        await until(lambda: b"serving" in self.log.read_bytes() or self.process.poll() is not None, 60)
+        assert self.process.poll() is None, self.log.read_text("utf-8", errors="replace")
+
+
+class Scene:
+    """One home with its processes.
+
+    Args:
+        folder: Where home, logs and records go.
+        workers: How many worker processes there are.
+    """
+
+    def __init__(self, folder: Path, workers: int) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.effects = folder / "effects.jsonl"
+        self.faults: list[Fault] = []
+        self._made = 0
+        self._sink = subprocess.Popen(
+            [sys.executable, "-m", "tests.crash.sink", str(self.effects)], cwd=ROOT, stdout=subprocess.PIPE
+        )
+        assert self._sink.stdout is not None
+        self._port = int(self._sink.stdout.readline())
+        self.workers = [self._worker() for _ in range(workers)]
+        self.all_workers = list(self.workers)
+
+    def _worker(self) -> WorkerProcess:
+        self._made += 1
+        return WorkerProcess(self.folder, self._made, self.home, self._port)
+
+    async def serving(self) -> None:
+        """Wait until all workers serve."""
+        await asyncio.gather(*(worker.serving() for worker in self.workers))
+
+    async def inject(self, kind: str, dice: random.Random) -> None:
+        """One fault, until what it hit serves again."""
+        victim, what = kind.split()
+        if victim == "worker":
+            await self._hit_worker(kind, what, dice)
+        elif victim == "indexer":
+            if pid := _indexer(self.home):
+                self._note(kind, pid)
+                _signal(pid, signal.SIGKILL)
+                self.faults[-1].until = time.time()  # nobody waits for it
+        else:
+            await self._hit_server(kind, what, dice)
+
+    async def _hit_worker(self, kind: str, what: str, dice: random.Random) -> None:
+        place = dice.randrange(len(self.workers))
+        old = self.workers[place]
+        fault = self._note(kind, old.pid)
+        if what == "SIGSTOP":
+            old.process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(
+                dice.uniform(8, 14)
+            )  # past the heartbeat's timeout: its work is given to others
+            old.process.send_signal(signal.SIGCONT)
+        else:
+            old.process.send_signal(getattr(signal, what))
+            self.workers[place] = self._worker()
+            self.all_workers.append(self.workers[place])
+            await self.workers[place].serving()
+            with suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(old.process.wait, 30)
+        fault.until = time.time()
+
+    async def _hit_server(self, kind: str, what: str, dice: random.Random) -> None:
+        before = embedded.read_info(self.home)
+        assert before is not None
+        pid = before.supervisor_pid if kind.startswith("supervisor") else before.server_pid
+        fault = self._note(kind, pid)
+        _signal(pid, getattr(signal, what))
+        if what == "SIGSTOP":
+            await asyncio.sleep(dice.uniform(1, 6))
+            _signal(pid, signal.SIGCONT)
+        else:
+            await until(lambda: self._moved(before.server_pid), BACK_SECONDS)
+        fault.until = time.time()
+
+    def _moved(self, server_pid: int) -> bool:
+        after = embedded.read_info(self.home)
+        return after is not None and after.server_pid != server_pid
+
+    def _note(self, kind: str, pid: int) -> Fault:
+        self.faults.append(Fault(kind=kind, pid=pid, at=time.time()))
+        return self.faults[-1]
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many faults of each kind there were."""
+        return Counter(fault.kind for fault in self.faults)
+
+    async def close(self) -> None:
+        """End every process."""
+        for worker in self.all_workers:
+            if worker.process.poll() is None:
+                worker.process.send_signal(signal.SIGCONT)
+                worker.process.kill()
+                worker.process.wait()
+        await embedded.stop(self.home)
+        self._sink.kill()
+        self._sink.wait()
+
+
+def _signal(pid: int, what: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, what)
+
+
+def _indexer(home: Path) -> int | None:
+    found = subprocess.run(
+        ["pgrep", "-f", f"holdfast.indexer --home {home}"], capture_output=True, text=True, check=False
+    )
+    return int(found.stdout.split()[0]) if found.stdout else None
+
+
+async def until(condition: Callable[[], object], seconds: float) -> None:
+    """Wait for a condition."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds, f"not after {seconds} s"
+        await asyncio.sleep(0.05)
