@@ -15,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from holdfast import Client, Worker
+from holdfast.chaos.profiles import Profile
 from holdfast.errors import FixInput
 from holdfast_server.apps import App, ImportFailed, users_files
 from holdfast_server.samples import run_command
@@ -32,6 +33,8 @@ class WorkerOptions:
     build_id: str | None = None
     drain: timedelta = timedelta(seconds=30)
     max_steps: int = 100
+    chaos: Profile | str | None = None
+    seed: int | None = None
 
 
 def make_worker(client: Client, apps: Sequence[App], options: WorkerOptions) -> Worker:
@@ -50,6 +53,8 @@ def make_worker(client: Client, apps: Sequence[App], options: WorkerOptions) -> 
         build_id=options.build_id,
         drain=options.drain,
         max_steps=options.max_steps,
+        chaos=options.chaos,
+        seed=options.seed,
     )
 
 

@@ -12,6 +12,7 @@ from holdfast_server.cli import (
     analytics,
     approvals,
     audit,
+    chaos,
     codec,
     db,
     dead_letters,
@@ -99,6 +100,7 @@ app.add_typer(triggers.app, name="triggers")
 app.add_typer(executors.app, name="executors")
 app.add_typer(db.app, name="db")
 app.add_typer(events.app, name="events")
+app.add_typer(chaos.app, name="chaos")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -59,7 +59,7 @@ class Target:
 
     @asynccontextmanager
     async def connect(
-        self, *, start: bool, announce: bool = True, metrics: str | None = None
+        self, *, start: bool, announce: bool = True, metrics: str | None = None, via: str | None = None
     ) -> AsyncGenerator[Client]:
         """Connect, and print where to on stderr.
 
@@ -67,6 +67,7 @@ class Target:
             start: Whether to start the embedded server when it does not run. Commands that only read do not.
             announce: Whether to print where.
             metrics: Where to serve metrics for Prometheus.
+            via: A proxy in front of the embedded server.
 
         Raises:
             Unavailable: It does not run or does not answer.
@@ -76,6 +77,8 @@ class Target:
             raise InvalidConfiguration(
                 "--home names an embedded server, --address a cluster: give one of them"
             )
+        if self.cluster and via is not None:
+            raise InvalidConfiguration("--via is for embedded servers: name the proxy with --address")
         if self.cluster:
             client = Client.connect(
                 self.address, namespace=self.namespace, profile=self.profile, metrics=metrics
@@ -83,7 +86,7 @@ class Target:
         else:
             if announce:
                 self.announce()
-            client = Client.embedded(self.home_folder, start=start, metrics=metrics)
+            client = Client.embedded(self.home_folder, start=start, metrics=metrics, via=via)
         with busy("connecting"):
             await client
         if self.cluster and announce:

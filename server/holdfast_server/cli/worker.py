@@ -11,6 +11,7 @@ import typer
 
 from holdfast.settings import load
 from holdfast_server.apps import load_app
+from holdfast_server.cli.chaos import chosen_profile
 from holdfast_server.cli.command import command
 from holdfast_server.cli.duration import duration
 from holdfast_server.cli.live import live_line
@@ -68,6 +69,20 @@ async def worker(
             show_default=False,
         ),
     ] = None,
+    chaos: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROFILE",
+            help="Let faults happen to steps: gentle, moderate, aggressive, or a profile as JSON or @FILE.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="With --chaos: the same one gives the same faults. Default: one that is drawn."),
+    ] = None,
+    via: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="A proxy in front of the embedded server.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Without the line that tells what it does.")] = False,
     report: Annotated[Path | None, typer.Option(hidden=True)] = None,
     with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
@@ -85,10 +100,12 @@ async def worker(
         build_id=build_id,
         drain=drain,
         max_steps=max_steps,
+        chaos=chosen_profile(chaos) if chaos else None,
+        seed=seed,
     )
     # The workers of `dev` come and go on one machine: a port would be taken whenever two of them overlap.
     served_metrics = metrics or (None if with_parent else load().metrics)
-    async with target.connect(start=True, announce=report is None, metrics=served_metrics) as client:
+    async with target.connect(start=True, announce=report is None, metrics=served_metrics, via=via) as client:
         with reporting(report):
             made = make_worker(client, loaded, options)
 
