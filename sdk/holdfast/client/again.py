@@ -24,7 +24,7 @@ from holdfast.engine.compensation import COMPENSATING_MEMO
 from holdfast.engine.data.adapters import make_adapter
 from holdfast.engine.data.step_data import INLINE_BYTES, LIMIT_BYTES
 from holdfast.engine.data.values import is_object, megabytes
-from holdfast.engine.given import GIVEN_MEMO, ORIGIN_MEMO, REUSED_MEMO, Entry, Kind
+from holdfast.engine.given import GIVEN_MEMO, ORIGIN_MEMO, REUSED_MEMO, Entry, Kind, is_own, label_of
 from holdfast.engine.history.dag_graph import node_of_call
 from holdfast.engine.history.earlier import Earlier, new_mark, read_earlier
 from holdfast.engine.history.fetch import describe_execution
@@ -64,6 +64,10 @@ class RetryPlan:
     compensated: list[str] = field(default_factory=list[str])
     """Steps that were undone, and so run again."""
 
+    not_reached: list[str] = field(default_factory=list[str])
+    """Of those that are reused: steps and child runs to which the latest execution, a retry or a fork itself, did not
+    come any more."""
+
     messages: list[str] = field(default_factory=list[str])
     """The names of the messages and decisions that the run gets at once, in their order."""
 
@@ -75,6 +79,7 @@ class RetryPlan:
             "reused": self.reused,
             "runs_again": self.runs_again,
             "compensated": self.compensated,
+            "not_reached": self.not_reached,
             "messages": self.messages,
         }
 
@@ -147,7 +152,7 @@ async def _to_retry(client: Client, run_id: str) -> Earlier:
         == WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED
     ):
         raise InvalidInput(f"run {run_id!r} has completed: nothing to retry; use `fork` to run it again")
-    if uncertain := earlier.done.uncertain():
+    if uncertain := earlier.uncertain():
         raise InvalidInput(
             f"run {run_id!r} has begun to undo {', '.join(uncertain[:5])}, and how that ended is not known: look "
             "whether it was undone; then `fork` goes on with it as done, and `fork(from_step=...)` does it again"
@@ -259,27 +264,21 @@ def _plan(earlier: Earlier, kind: Kind) -> RetryPlan:
         reused=list(_labels(earlier, lambda entry: entry.result is not None)),
         runs_again=list(_labels(earlier, lambda entry: entry.result is None and not entry.undone)),
         compensated=list(_labels(earlier, lambda entry: entry.undone)),
+        not_reached=[label_of(entry) for entry in earlier.left if not is_own(entry)],
         messages=[message.name for message in earlier.done.messages],
     )
 
 
 def _labels(earlier: Earlier, wanted: Callable[[Entry], bool], prefix: str = "") -> Iterator[str]:
-    for entry in earlier.done.entries.values():
-        if entry.key.startswith("holdfast.") or (entry.name.startswith("holdfast.") and not entry.child):
+    for place, entry in earlier.done.entries.items():
+        if is_own(entry):
             continue
-        label = f"{prefix}{_label(entry)}"
-        within = earlier.within.get(entry.key)
+        label = f"{prefix}{label_of(entry)}"
+        within = earlier.within.get(place)
         if within is not None:
             yield from _labels(within, wanted, f"{label}/")
         elif wanted(entry):
             yield label
-
-
-def _label(entry: Entry) -> str:
-    name, _, number = entry.key.rpartition("-")
-    if entry.child or not number.isdecimal():
-        return entry.key.removeprefix(":")
-    return name if number == "1" else f"{name} #{number}"
 
 
 # What is started

@@ -183,6 +183,10 @@ class RunDescription(Jsonable):
     pending_compensations: list[str] = field(default_factory=list[str])
     """Activity ids of steps that would have to be undone if the run ended now, as far as is known here."""
 
+    not_reached: list[str] = field(default_factory=list[str])
+    """Of a retried run that has ended: steps and child runs that had completed in an earlier execution, that this one
+    did not come to, and that nobody has undone."""
+
     children: list[str] = field(default_factory=list[str])
     """Ids of the runs it started."""
 
@@ -223,8 +227,9 @@ class RunDescription(Jsonable):
             "waits for": None if self.stuck else self.waiting_for,
             "error": self.error,
             "took" if self.state.closed else "for": _span(self.duration),
+            "not reached, done before": ", ".join(self.not_reached),
         }
-        lines = [f"{name:<10}{_line(fact)}" for name, fact in facts.items() if fact]
+        lines = [f"{name:<9} {_line(fact)}" for name, fact in facts.items() if fact]
         if self.steps:
             lines += ["steps", *(f"  {_line(step)}" for step in self.steps)]
         return "\n".join(lines)

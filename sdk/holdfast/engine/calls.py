@@ -25,6 +25,7 @@ from holdfast.engine.data.values import megabytes
 from holdfast.engine.ending import cancels
 from holdfast.engine.failures import outcome_unknown, step_failed
 from holdfast.engine.inbox import PAUSED, searchable
+from holdfast.engine.leftovers import UndoOf, left_to_undo
 from holdfast.engine.payloads import take_usage
 from holdfast.engine.reuse import Reuse
 from holdfast.engine.scheduling import run_local, run_plain
@@ -48,6 +49,7 @@ class Calls:
         ordinals: How often each step, child and approval was called; part of ids, and carried over continue-as-new.
         paused: Why new calls are held, or None.
         usage: What steps and children report to have used up, by unit.
+        undo_of: What undoes calls of nodes that an earlier execution made; see `left_to_undo`.
 
     Args:
         stored: Whether large payloads go to a storage.
@@ -61,8 +63,9 @@ class Calls:
         self.usage: dict[str, float] = {}
         self.compensations = Compensations(self._compensate)
         self._stored = stored
-        self._restart = restart
+        self.restart = restart
         self.reuse = reuse
+        self.undo_of: UndoOf | None = None
         self._budget = TaskBudget(self._close_task)
         self._local = LocalBudget(self._close_task, stored=stored)
 
@@ -89,7 +92,7 @@ class Calls:
 
     def own(self, call_id: str) -> str:
         """The id of a call, made different from that of the same call before the run was started again."""
-        return f"{call_id}@{self._restart}" if self._restart else call_id
+        return f"{call_id}@{self.restart}" if self.restart else call_id
 
     def numbered(self, label: str) -> str:
         """The id of a call of that label; one that is made again is another call than the one that failed."""
@@ -121,11 +124,11 @@ class Calls:
             StepFailed: The attempts are used up, or it failed for good.
         """
         if self.reuse is not None:
-            call_id, given = self.reuse.step(name, call_id, payloads)
+            call_id, given = self.reuse.step(name, call_id, payloads, undo)
             if undo is not None:
                 undo.activity_id = f"{COMPENSATION_PREFIX}{call_id}"
             if given is not None:
-                return self._given(self.reuse, given, undo)
+                return self._given(given, undo)
         before = cancels()
         try:
             payload = await self._schedule(name, call_id, payloads, options, undo)
@@ -147,9 +150,10 @@ class Calls:
             raise asyncio.CancelledError("the step completed after its cancel")
         return payload
 
-    def _given(self, reuse: Reuse, result: Payload, undo: Undo | None) -> Payload:
+    def _given(self, result: Payload, undo: Undo | None) -> Payload:
         """Take a result that the run was given, as if the call had completed now."""
-        undo = undo if reuse.undoes else None
+        if undo is not None and undo.foreign:
+            undo = None
         self._admitted(undo)
         if undo is not None:
             self.compensations.ended(undo)
@@ -226,6 +230,18 @@ class Calls:
             start_to_close_timeout=MINUTE,
         )
 
+    async def undo_all(self) -> list[str]:
+        """Run the open compensations, and those of what an earlier execution has done that this one did not come to.
+
+        Returns:
+            One sentence for each that failed for good, or that nobody here knows.
+        """
+        unknown: list[str] = []
+        if self.reuse is not None and not self.compensations.forgotten:
+            left, unknown = left_to_undo(self.reuse, self.undo_of)
+            self.compensations.adopt(left)
+        return [*await self.compensations.run_all(), *unknown]
+
     async def _compensate(self, undo: Undo) -> None:
         result = undo.result or workflow.payload_converter().to_payload(None)
         if undo.name == MAP_WORKFLOW:
@@ -301,11 +317,11 @@ class Calls:
         Raises:
             RunFailed, AlreadyStarted: As `run_child`.
         """
-        restart, memo = self._restart, dict[str, Any]()
+        restart, memo = self.restart, dict[str, Any]()
         if self.reuse is not None and not compensating:
             restart, inner, given = self.reuse.child(child.name, child_id, payloads, undo)
             if given is not None:
-                return RawValue(self._given(self.reuse, given, undo))
+                return RawValue(self._given(given, undo))
             memo = inner or {}
         if not compensating:
             await self.held()

@@ -38,6 +38,8 @@ class Undo:
     completed_at: int = field(default=0)
     caller: asyncio.Task[Any] | None = None
     """The task that waits for the step, while it is open."""
+    foreign: bool = False
+    """Whether another run did what it undoes, so that it is not for this one to run."""
 
     def options(self) -> StepOptions:
         """In force for it."""
@@ -60,6 +62,7 @@ class Compensations:
         self._open: list[Undo] = []
         self._completed = 0
         self.running = False
+        self.forgotten = False
 
     def __bool__(self) -> bool:
         return bool(self._open)
@@ -84,6 +87,13 @@ class Compensations:
     def forget(self) -> None:
         """Nothing is undone: what has completed stays."""
         self._open.clear()
+        self.forgotten = True
+
+    def adopt(self, undos: Sequence[Undo]) -> None:
+        """Add what undoes calls that completed before all of this execution, in the order in which they did."""
+        for place, undo in enumerate(undos):
+            undo.completed_at = place - len(undos)
+        self._open[:0] = undos
 
     async def run_all(self) -> list[str]:
         """Run each once: unknown outcomes first, then in reverse order of completion. A cancel that arrives

@@ -75,6 +75,17 @@ class Entry:
     child: bool = False
     execution: str = ""
     """Temporal's id of the execution that it ran in."""
+    undoable: bool = False
+    """Whether it has a compensation, as far as its history says."""
+    arguments: list[Payload] = field(default_factory=list[Payload])
+    """With which its compensation is called: of a step its own, of a part of a map those of the run that undoes it.
+    None where the history does not tell them."""
+    open: bool = False
+    """Whether it may have had an effect without having completed."""
+    done_at: int = 0
+    """Its place among all that completed, in their order, from 1."""
+    foreign: bool = False
+    """Whether another run did it, from which this one was forked: nothing here undoes it."""
 
     @property
     def group(self) -> tuple[bool, str, str]:
@@ -85,8 +96,10 @@ class Entry:
         """As it travels."""
         found: dict[str, Any] = {"key": self.key, "name": self.name, "digest": self.digest}
         if self.result is not None:
-            found["result"] = base64.b64encode(self.result.SerializeToString()).decode()
-        for name in ("ran_as", "undone", "inner", "child", "execution"):
+            found["result"] = _written(self.result)
+        if self.arguments:
+            found["arguments"] = [_written(payload) for payload in self.arguments]
+        for name in _PLAIN_FIELDS:
             if value := getattr(self, name):
                 found[name] = value
         return found
@@ -96,8 +109,43 @@ class Entry:
         """What `to_json` wrote."""
         result = document.get("result")
         fields: dict[str, Any] = {**document}
-        fields["result"] = Payload.FromString(base64.b64decode(result)) if result is not None else None
+        fields["result"] = _read(result) if result is not None else None
+        fields["arguments"] = [_read(text) for text in document.get("arguments", [])]
         return cls(**fields)
+
+
+_PLAIN_FIELDS: Final = (
+    "ran_as",
+    "undone",
+    "inner",
+    "child",
+    "execution",
+    "undoable",
+    "open",
+    "done_at",
+    "foreign",
+)
+
+
+def _written(payload: Payload) -> str:
+    return base64.b64encode(payload.SerializeToString()).decode()
+
+
+def _read(text: str) -> Payload:
+    return Payload.FromString(base64.b64decode(text))
+
+
+def label_of(entry: Entry) -> str:
+    """A call as people name it: `charge`, `charge #2`, `enrich[7]`, `pay-child:1`."""
+    name, _, number = entry.key.rpartition("-")
+    if entry.child or not number.isdecimal():
+        return entry.key.removeprefix(":")
+    return name if number == "1" else f"{name} #{number}"
+
+
+def is_own(entry: Entry) -> bool:
+    """Whether Holdfast made the call for itself."""
+    return entry.key.startswith("holdfast.") or (entry.name.startswith("holdfast.") and not entry.child)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +163,11 @@ class Found:
     def result(self) -> Payload | None:
         """What it gives without running."""
         return None if self.entry is None or self.fresh else self.entry.result
+
+    @property
+    def foreign(self) -> bool:
+        """Whether another run has done it, which alone may undo it."""
+        return self.result is not None and self.entry is not None and self.entry.foreign
 
 
 @dataclass(kw_only=True)
@@ -136,6 +189,9 @@ class Given:
     spoken_for: set[str] = field(default_factory=set[str])
 
     def __post_init__(self) -> None:
+        if self.kind == "fork":
+            for entry in self.entries:
+                entry.foreign, entry.undoable, entry.arguments = True, False, []
         # Of several with one key, the first had it last.
         self._by_key = {entry.key: index for index, entry in reversed(list(enumerate(self.entries)))}
         self._left = set(range(len(self.entries)))
@@ -177,16 +233,23 @@ class Given:
         same_arguments = self._same.get((asked.group, asked.digest), [])
         while same_arguments:
             index = same_arguments[-1]
-            # Of a child run that did not complete, what it is given is bound to its own id.
-            if index in self._left and self.entries[index].inner is None:
+            entry = self.entries[index]
+            # Of a child run that did not complete, what it has done is bound to its own id.
+            if index in self._left and (entry.result is not None or not entry.child):
                 return index
             same_arguments.pop()
         return None
 
+    @property
+    def left(self) -> list[Entry]:
+        """What no call has got."""
+        return [self.entries[index] for index in sorted(self._left)]
+
     def to_json(self) -> dict[str, Any]:
         """What is left, as it travels."""
-        left = [self.entries[index] for index in sorted(self._left)]
-        refs = {sha256 for entry in left if entry.result is not None for sha256 in genuine_refs(entry.result)}
+        left = self.left
+        payloads = [payload for entry in left for payload in (entry.result, *entry.arguments) if payload]
+        refs = {sha256 for payload in payloads for sha256 in genuine_refs(payload)}
         return {
             "kind": self.kind,
             "mark": self.mark,

@@ -36,6 +36,11 @@ def child_digest(name: str, payloads: Sequence[Payload]) -> str:
     return digest([mode, bare, *rest])
 
 
+def marked(undo_id: str, restart: str | None) -> str:
+    """The id of what undoes a child whose calls' ids do not end as those of its parent."""
+    return f"{undo_id}@{restart}"
+
+
 class Reuse:
     """What one run was given, and how it uses it.
 
@@ -46,23 +51,22 @@ class Reuse:
 
     def __init__(self, given: Given, *, restart: str | None) -> None:
         self.given = given
-        self._restart = restart
+        self.restart = restart
         self._taken: list[int] = []
         self._changed: list[str] = []
         self._idle: int | None = None
 
-    @property
-    def undoes(self) -> bool:
-        """Whether the run undoes what it was given, if it fails: a fork leaves the steps of the other run alone."""
-        return self.given.kind == "retry"
-
-    def step(self, name: str, call_id: str, payloads: Sequence[Payload]) -> tuple[str, Payload | None]:
-        """The id under which a step runs, and its result if it need not."""
+    def step(
+        self, name: str, call_id: str, payloads: Sequence[Payload], undo: Undo | None = None
+    ) -> tuple[str, Payload | None]:
+        """The id under which a step runs, and its result if it need not. What undoes it gets to know who did it."""
         if name in NOT_GIVEN:
             return call_id, None
         key = plain_id(call_id)
         asked = Entry(key=key, name=name, digest=digest(payloads))
         found = self._take(asked)
+        if undo is not None:
+            undo.foreign = found.foreign
         if self.given.kind == "fork":
             return call_id, found.result
         if found.fresh:
@@ -78,25 +82,32 @@ class Reuse:
         key = plain_id(relative(child_id, own))
         asked = Entry(key=key, name=name, digest=child_digest(name, payloads), child=True)
         found = self._take(asked, undo=relative(undo.activity_id, own) if undo else None)
+        if undo is not None:
+            undo.foreign = found.foreign
         if self.given.kind == "fork":
             # What undoes a child as a whole would undo what the other run did in it: so it does all of it itself. One
             # with an id of its own has, unlike others, the keys of the other run's child, but for the mark.
             inner = found.entry.inner if found.entry and not found.fresh and undo is None else None
             return None if key.startswith(":") else self.given.mark, inner, found.result
+        entry = None if found.fresh else found.entry
+        inner = entry.inner if entry is not None else None
         if found.fresh:
             restart: str | None = self.given.mark
+        elif entry is not None and entry.foreign and entry.result is None:
+            restart = self.restart if key.startswith(":") else self.given.mark
+            inner = inner if undo is None else None  # as in the fork itself
         else:
-            restart = found.entry.ran_as or None if found.entry is not None else self._restart
-        if undo is not None and restart != self._restart:
-            undo.activity_id = f"{undo.activity_id}@{restart}"
-        return restart, found.entry.inner if found.entry and not found.fresh else None, found.result
+            restart = entry.ran_as or None if entry is not None else self.restart
+        if undo is not None and restart != self.restart:
+            undo.activity_id = marked(undo.activity_id, restart)
+        return restart, inner, found.result
 
     def _take(self, asked: Entry, *, undo: str | None = None) -> Found:
         undone = False
         if undo is not None:
             exact = self.given.entry(asked.key)
             mark = exact.ran_as if exact is not None else ""
-            undone = (undo if mark == (self._restart or "") else f"{undo}@{mark}") in self.given.undone
+            undone = (undo if mark == (self.restart or "") else f"{undo}@{mark}") in self.given.undone
         index, found = self.given.take(asked, undone=undone)
         if found.result is not None and index is not None:
             self._taken.append(index)

@@ -68,7 +68,7 @@ class Run:
             return RawValue(payload)
         except (Exception, SystemExit, asyncio.CancelledError) as exc:
             self._note_reuse()
-            failed = await self.calls.compensations.run_all()
+            failed = await self.calls.undo_all()
             if isinstance(exc, asyncio.CancelledError) and not failed:
                 raise
             failure = run_failure(exc, failed)

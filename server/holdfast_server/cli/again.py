@@ -111,6 +111,7 @@ def _print(plan: RetryPlan, target: Target) -> None:
         "reused": plan.reused,
         "runs again": plan.runs_again,
         "was compensated, runs again": plan.compensated,
+        "completed earlier, not reached by the latest execution": plan.not_reached,
         "messages given at once": plan.messages,
     }
     for title, names in parts.items():

@@ -84,6 +84,7 @@ def _head(run: RunDescription, ui_url: str | None) -> Table:
     line("input", ", ".join(preview.text for preview in run.input))
     line("result", run.result.text if run.result else None)
     line("to undo", ", ".join(_undo(run)))
+    line("not reached", ", ".join(run.not_reached) + " (done before)" if run.not_reached else None, "yellow")
     line("Temporal", link(run, ui_url) if ui_url else None)
     return grid
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
@@ -26,15 +27,21 @@ from holdfast.engine.dag.subflow import call_workflow
 from holdfast.engine.dag.tools import Suspended as Suspended
 from holdfast.engine.dag.tools import Tools
 from holdfast.engine.evaluation import Evaluation
+from holdfast.engine.given import Entry
 from holdfast.engine.maps.data import KEEP, KEPT_BYTES
 from holdfast.engine.maps.plan import node_call
 from holdfast.engine.payloads import NULL, attempts_of, list_of, take_usage
+from holdfast.engine.reuse import marked
 from holdfast.engine.slots import Slots
 from holdfast.errors import StepFailed
 from holdfast.options import StepOptions
 from holdfast.spec.model import DagSpec, NodeSpec
 from holdfast.spec.names import STEP_TYPE
+from holdfast.spec.templates import names as template_names
 from holdfast.states import StepState
+
+_NODE_ID = re.compile(r"\w+")
+_TOOL = re.compile(r"\[[^\]\d]")
 
 
 class NodeCalls:
@@ -246,6 +253,34 @@ class NodeCalls:
             queue=None,
             caller=asyncio.current_task(),
         )
+
+    def undo_of(self, entry: Entry, scope: Mapping[str, Payload]) -> Undo | None:
+        """What undoes a call that an earlier execution has made and this one did not come to.
+
+        Args:
+            entry: The call.
+            scope: The outputs that are there.
+
+        Raises:
+            LookupError: It is one of many of its node, or names outputs that are not there.
+        """
+        label = entry.key.removeprefix(":")
+        named = _NODE_ID.match(label)
+        node = self._spec.by_id.get(named[0]) if named else None
+        if node is None or node.compensate is None:
+            if entry.undoable and (node is None or _TOOL.search(label)):
+                raise LookupError(label)
+            return None
+        undo = node.compensate
+        names = template_names(sent_config(undo.type, undo.config)) - {node.id}
+        if label != node.id or node.loop or any(not scope.get(name, NULL).metadata for name in names):
+            raise LookupError(label)
+        if not entry.child:
+            return self._undo(node, entry.ran_as, scope)
+        found, mark = self._undo(node, self._calls.own(label), scope), entry.ran_as or None
+        if found is not None and mark != self._calls.restart:
+            found.activity_id = marked(found.activity_id, mark)
+        return found
 
 
 def _kind(node: NodeSpec) -> str:

@@ -54,6 +54,7 @@ class Interpreter:
             self.progress = Progress(view=DagView(dag=spec.name, nodes=nodes))
         self._limits = Limits()
         self._work = Work(spec, self._graph, input, calls, waiting, self.progress, self._limits)
+        calls.undo_of = self._work.undo_of
         self._left = {node.id: len(spec.dependencies[node.id]) for node in spec.nodes}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._failure: BaseException | None = None

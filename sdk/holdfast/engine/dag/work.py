@@ -14,6 +14,7 @@ from temporalio.api.common.v1 import Payload
 from holdfast.authoring.waits import Decision
 from holdfast.engine.budget import Budget
 from holdfast.engine.calls import Calls
+from holdfast.engine.compensation import Undo
 from holdfast.engine.dag.calling import NodeCalls, Suspended, activity_of, sent_config
 from holdfast.engine.dag.carry import Progress
 from holdfast.engine.dag.config import map_items, schema_type, switch_ids, timer_duration
@@ -24,6 +25,7 @@ from holdfast.engine.data.in_workflow import encode_argument
 from holdfast.engine.data.refs import Ref
 from holdfast.engine.ending import ended
 from holdfast.engine.evaluation import Evaluation
+from holdfast.engine.given import Entry
 from holdfast.engine.maps.data import CUT
 from holdfast.engine.maps.mapper import Mapper
 from holdfast.engine.maps.plan import MapPlan
@@ -117,6 +119,10 @@ class Work:
         if node.loop is not None:
             return await self._loop(node, node.loop, view)
         return await self._node_calls.call(node, node.id, self._scope({}), view)
+
+    def undo_of(self, entry: Entry) -> Undo | None:
+        """What undoes a call of an earlier execution; see `NodeCalls.undo_of`."""
+        return self._node_calls.undo_of(entry, self._scope({}))
 
     def _scope(self, local: dict[str, Payload]) -> ChainMap[str, Payload]:
         return ChainMap(local, self._progress.outputs, self._values)

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pydantic_core import from_json
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
 from holdfast.engine.children import MAP_WORKFLOW
+from holdfast.engine.compensation import UNDOABLE
+from holdfast.engine.dag.nodes import NODE
 from holdfast.engine.data.values import is_object
+from holdfast.engine.failures import NOTHING_DONE
 from holdfast.engine.given import ARGUMENTS, GIVEN_MEMO, Entry, Given, digest, plain_id, relative
+from holdfast.engine.history.done_payloads import (
+    UNDO_PART,
+    envelope,
+    first,
+    is_partial,
+    json_of,
+    type_of,
+    undoing_part,
+)
 from holdfast.engine.history.facts import COMPENSATION_PREFIX
 from holdfast.engine.history.local import read_marker
 from holdfast.engine.payloads import NULL
@@ -22,8 +33,6 @@ from holdfast.engine.runtime import CARRY_MEMO
 from holdfast.engine.start_memo import SPEC_MEMO
 
 _CHECKPOINT: Final = "holdfast.checkpoint"
-_UNDO: Final = b'"undo"'
-
 CLOSED_CHILD: Final = frozenset(
     {
         EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED,
@@ -33,31 +42,6 @@ CLOSED_CHILD: Final = frozenset(
         EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED,
     }
 )
-
-
-def payloads_of(event: HistoryEvent) -> Iterator[Payload]:
-    """The payloads of an event that `Done` reads, to be opened in place."""
-    match event.WhichOneof("attributes"):
-        case "activity_task_scheduled_event_attributes":
-            yield from event.activity_task_scheduled_event_attributes.input.payloads
-        case "activity_task_completed_event_attributes":
-            yield from event.activity_task_completed_event_attributes.result.payloads
-        case "marker_recorded_event_attributes":
-            for held in event.marker_recorded_event_attributes.details.values():
-                yield from held.payloads
-        case "start_child_workflow_execution_initiated_event_attributes":
-            child = event.start_child_workflow_execution_initiated_event_attributes
-            yield from child.input.payloads
-            yield from (value for key, value in child.memo.fields.items() if key == SPEC_MEMO)
-        case "child_workflow_execution_completed_event_attributes":
-            yield from event.child_workflow_execution_completed_event_attributes.result.payloads
-        case "workflow_execution_signaled_event_attributes":
-            yield from event.workflow_execution_signaled_event_attributes.input.payloads
-        case "workflow_execution_update_accepted_event_attributes":
-            update = event.workflow_execution_update_accepted_event_attributes
-            yield from update.accepted_request.input.args.payloads
-        case _:
-            return
 
 
 @dataclass(kw_only=True)
@@ -88,6 +72,8 @@ class Done:
     """
 
     run_id: str
+    restart: str = ""
+    """What the ids of all its calls end in, if it was started again; see `spec_memo`."""
     entries: dict[str, Entry] = field(default_factory=dict[str, Entry])
     """By key, in the order of their first calls; then those whose keys other calls have taken since, see `_keep`."""
     begun_after: dict[str, int] = field(default_factory=dict[str, int])
@@ -100,6 +86,8 @@ class Done:
     """Ids of messages."""
     children: dict[str, Child] = field(default_factory=dict[str, Child])
     """By the keys of their entries: those that this run itself started."""
+    completed: int = 0
+    """How many calls have completed so far."""
     _calls: int = 0
 
     def start_with(self, memo: Mapping[str, Any]) -> None:
@@ -108,11 +96,13 @@ class Done:
         Args:
             memo: Its memo at the start, decoded.
         """
-        given = memo.get(GIVEN_MEMO)
+        spec, given = memo.get(SPEC_MEMO), memo.get(GIVEN_MEMO)
+        self.restart = spec.get("restart") or "" if is_object(spec) else ""
         if is_object(given):
             before = Given.of_json(given)
             for entry in before.entries:
                 self.entries[entry.key if entry.key not in self.entries else _beside(entry)] = entry
+                self.completed = max(self.completed, entry.done_at)
             self.undone.update(before.undone)
         carried = memo.get(CARRY_MEMO)
         inbox = carried.get("inbox") if is_object(carried) else None
@@ -141,25 +131,62 @@ class Done:
         """Keep what ran under a key that another call has now: that call went by a number which was given to one
         with other arguments, and what that one did is still done."""
         old = self.entries.get(entry.key)
-        if old is not None and not old.child and not old.undone and old.ran_as != entry.ran_as:
+        if old is None or old.undone:
+            return
+        # In a fork the ids of the other run's calls are used anew: of what is open there, nothing is known here.
+        kept = old.result is not None if old.foreign else old.ran_as != entry.ran_as
+        if kept:
             self.entries[_beside(old)] = old
 
+    def complete(self, entry: Entry, result: Payload) -> None:
+        """A call has completed."""
+        self.completed += 1
+        entry.result, entry.open, entry.done_at = result, False, self.completed
+
     def ran_as(self, call_id: str) -> Entry | None:
-        """The call that ran under an id."""
+        """The call of this run that ran under an id."""
         key = plain_id(call_id)
-        found = (self.entries.get(place) for place in (key, f"{key}~{call_id}"))
-        return next((entry for entry in found if entry is not None and entry.ran_as == call_id), None)
+        return self._at(key, call_id)
+
+    def _at(self, key: str, ran_as: str) -> Entry | None:
+        found = (self.entries.get(place) for place in (key, f"{key}~{ran_as}"))
+        return next(
+            (one for one in found if one is not None and one.ran_as == ran_as and not one.foreign), None
+        )
+
+    def undone_by(self, undo: str) -> Entry | None:
+        """The call that a compensation undoes, by the activity id or the relative run id of that.
+
+        A child is undone by an activity, `compensate:label`, or by a run, `:label:undo`; both end in what the ids of
+        its calls end in, unless that is so in all of its parent.
+        """
+        if undo.startswith(COMPENSATION_PREFIX):
+            call_id = undo.removeprefix(COMPENSATION_PREFIX)
+            if (entry := self.ran_as(call_id)) is not None:
+                return entry
+            key = f":{plain_id(call_id)}"
+        else:
+            key = plain_id(plain_id(undo).removesuffix(":undo"))
+        mark = undo.rpartition("@")[2] if "@" in undo else ""
+        for ran_as in dict.fromkeys((mark, self.restart)):
+            if (entry := self._at(key, ran_as)) is not None and entry.child:
+                return entry
+        return None
+
+    def is_undone(self, given: Entry) -> bool:
+        """Whether an entry that some execution was given has been undone since."""
+        now = self._at(given.key, given.ran_as)
+        return now is not None and now.undone
 
     def uncertain(self) -> list[str]:
-        """Completed steps whose compensation has begun, and nobody knows whether it did anything."""
-        begun = (undo.removeprefix(COMPENSATION_PREFIX) for undo in sorted(self.undo_begun - self.undone))
-        found = (self.ran_as(call_id) for call_id in begun)
+        """Completed calls whose compensation has begun, and nobody knows whether it did anything."""
+        found = (self.undone_by(undo) for undo in sorted(self.undo_begun - self.undone))
         return [entry.key for entry in found if entry is not None and entry.result is not None]
 
     def message(self, name: str, payloads: Payloads) -> None:
         """A message came, unless it is one that came before."""
         args = payloads.payloads
-        message_id = _envelope(args[1]) if len(args) > 1 else None
+        message_id = envelope(args[1]) if len(args) > 1 else None
         if message_id is not None:
             if message_id in self.seen:
                 return
@@ -168,13 +195,14 @@ class Done:
 
 
 def _beside(entry: Entry) -> str:
-    return f"{entry.key}~{entry.ran_as}"
+    return f"{entry.key}~{entry.ran_as}{'~' if entry.foreign else ''}"
 
 
 class _Reader:
     def __init__(self, done: Done, execution_id: str) -> None:
         self._done, self._execution = done, execution_id
         self._steps: dict[int, Entry] = {}
+        self._attempts: dict[int, int] = {}
         self._undoing: dict[int, str] = {}
         self._children: dict[int, Entry] = {}
         self._undoing_children: dict[int, str] = {}
@@ -184,8 +212,13 @@ class _Reader:
             match event.event_type:
                 case EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
                     self._scheduled(event)
+                case EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+                    started_step = event.activity_task_started_event_attributes
+                    self._attempts[started_step.scheduled_event_id] = started_step.attempt
                 case EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
                     self._completed(event)
+                case EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED:
+                    self._failed(event)
                 case EventType.EVENT_TYPE_MARKER_RECORDED:
                     self._marker(event)
                 case EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED:
@@ -202,7 +235,7 @@ class _Reader:
                         self._done.message(signal.signal_name, signal.input)
                 case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED:
                     update = event.workflow_execution_update_accepted_event_attributes.accepted_request.input
-                    if len(update.args.payloads) == 2 and _envelope(update.args.payloads[1]) is not None:
+                    if len(update.args.payloads) == 2 and envelope(update.args.payloads[1]) is not None:
                         self._done.message(update.name, update.args)
                 case _:
                     pass
@@ -216,6 +249,7 @@ class _Reader:
             self._undoing[event.event_id] = call_id
             self._done.undo_begun.add(call_id)
             return
+        undoable = UNDOABLE in asked.header.fields
         self._steps[event.event_id] = self._done.begin(
             Entry(
                 key=plain_id(call_id),
@@ -223,30 +257,40 @@ class _Reader:
                 digest=digest(asked.input.payloads),
                 ran_as=call_id,
                 execution=self._execution,
+                undoable=undoable,
+                # What undoes a node has a config of its own.
+                arguments=list(asked.input.payloads) if undoable and not name.startswith(NODE) else [],
+                open=undoable,
             )
         )
 
     def _completed(self, event: HistoryEvent) -> None:
         completed = event.activity_task_completed_event_attributes
         if entry := self._steps.get(completed.scheduled_event_id):
-            entry.result = _first(completed.result)
+            self._done.complete(entry, first(completed.result))
         elif undo := self._undoing.get(completed.scheduled_event_id):
             self._undone(undo)
 
-    def _undone(self, undo: str) -> None:
-        self._done.undone.add(undo)
-        call_id = undo.removeprefix(COMPENSATION_PREFIX)
-        entry = self._done.ran_as(call_id)
-        if entry is not None:
-            entry.result, entry.undone = None, True
-        elif plain_id(call_id) not in self._done.entries:  # perhaps of a node whose work is a child run
-            self._undone_child(f":{plain_id(call_id)}")
+    def _failed(self, event: HistoryEvent) -> None:
+        failed = event.activity_task_failed_event_attributes
+        entry = self._steps.get(failed.scheduled_event_id)
+        application = failed.failure.application_failure_info
+        if (
+            entry is None
+            or not application.non_retryable
+            or self._attempts.get(failed.scheduled_event_id) != 1
+        ):
+            return
+        details = [json_of(payload) for payload in application.details.payloads]
+        if any(is_object(detail) and detail.get(NOTHING_DONE) for detail in details):
+            entry.open = False
 
-    def _undone_child(self, key: str) -> None:
-        # One with an id of its own is found by `undone` when its node comes to it.
-        entry = self._done.entries.get(key)
-        if entry is not None and entry.child:
-            entry.result, entry.undone = None, True
+    def _undone(self, undo: str) -> None:
+        # A child with an id of its own is found by `undone` when its node comes to it.
+        self._done.undone.add(undo)
+        entry = self._done.undone_by(undo)
+        if entry is not None:
+            entry.result, entry.undone, entry.open = None, True, False
 
     def _marker(self, event: HistoryEvent) -> None:
         attributes = event.marker_recorded_event_attributes
@@ -256,7 +300,7 @@ class _Reader:
         entry = self._done.begin(
             Entry(
                 key=plain_id(marker.activity_id),
-                name=_type_of(attributes.details["data"]) or marker.name,
+                name=type_of(attributes.details["data"]) or marker.name,
                 digest=None,
                 ran_as=marker.activity_id,
                 execution=self._execution,
@@ -264,21 +308,23 @@ class _Reader:
         )
         if marker.backoff is not None or attributes.HasField("failure") or "result" not in attributes.details:
             return
-        result = _first(attributes.details["result"])
+        result = first(attributes.details["result"])
         noted = result.metadata.get(ARGUMENTS)
         if (
             noted is not None
         ):  # a step of an older worker runs again: nobody knows with which arguments it ran
-            entry.result, entry.digest = result, noted.decode()
+            entry.digest = noted.decode()
+            self._done.complete(entry, result)
 
     def _child(self, event: HistoryEvent) -> None:
         asked = event.start_child_workflow_execution_initiated_event_attributes
         key, name = relative(asked.workflow_id, self._done.run_id), asked.workflow_type.name
         payloads = list(asked.input.payloads)
-        if name == MAP_WORKFLOW and payloads and payloads[0].data == _UNDO:
+        if name == MAP_WORKFLOW and payloads and payloads[0].data == UNDO_PART:
             self._undoing_children[event.event_id] = key
+            self._done.undo_begun.add(key)
             return
-        spec = _json(asked.memo.fields[SPEC_MEMO]) if SPEC_MEMO in asked.memo.fields else None
+        spec = json_of(asked.memo.fields[SPEC_MEMO]) if SPEC_MEMO in asked.memo.fields else None
         key = plain_id(key)
         self._children[event.event_id] = self._done.begin(
             Entry(
@@ -288,6 +334,7 @@ class _Reader:
                 ran_as=spec.get("restart", "") if is_object(spec) else "",
                 child=True,
                 execution=self._execution,
+                **undoing_part(name, payloads),
             )
         )
         self._done.children[key] = Child(run_id=asked.workflow_id)
@@ -298,38 +345,8 @@ class _Reader:
         completed = event.event_type == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED
         if entry := self._children.get(initiated):
             self._done.children[entry.key].is_open = False
-            result = _first(closed.result) if completed else None
-            if result is not None and not (entry.name == MAP_WORKFLOW and _is_partial(result)):
-                entry.result = result
+            result = first(closed.result) if completed else None
+            if result is not None and not (entry.name == MAP_WORKFLOW and is_partial(result)):
+                self._done.complete(entry, result)
         elif completed and (undo := self._undoing_children.get(initiated)):
-            self._done.undone.add(undo)
-            self._undone_child(plain_id(plain_id(undo).removesuffix(":undo")))
-
-
-def _is_partial(result: Payload) -> bool:
-    """Whether the run of a part of a map has left out or failed some of its items."""
-    found = _json(result)
-    return is_object(found) and bool(found.get("failed") or found.get("rest"))
-
-
-def _type_of(data: Payloads) -> str | None:
-    found = _json(_first(data))
-    name = found.get("activity_type") if is_object(found) else None
-    return name if isinstance(name, str) else None
-
-
-def _first(payloads: Payloads) -> Payload:
-    return payloads.payloads[0] if payloads.payloads else NULL
-
-
-def _json(payload: Payload) -> Any:
-    try:
-        return from_json(payload.data)
-    except ValueError:
-        return None
-
-
-def _envelope(payload: Payload) -> str | None:
-    found = _json(payload)
-    message_id = found.get("id") if is_object(found) else None
-    return message_id if isinstance(message_id, str) else None
+            self._undone(undo)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from temporalio.api.common.v1 import Payload
@@ -15,10 +15,12 @@ from temporalio.client import Client
 from temporalio.common import RawValue
 from temporalio.service import RPCError, RPCStatusCode
 
-from holdfast.engine.given import GIVEN_MEMO, ORIGIN_MEMO, Entry, Given, Kind
-from holdfast.engine.history.done import Child, Done, payloads_of
+from holdfast.engine.given import GIVEN_MEMO, ORIGIN_MEMO, REUSED_MEMO, Entry, Given, Kind, positions
+from holdfast.engine.history.done import Child, Done
+from holdfast.engine.history.done_payloads import payloads_of
 from holdfast.engine.history.fetch import describe_execution
 from holdfast.engine.runtime import CARRY_MEMO
+from holdfast.engine.start_memo import SPEC_MEMO
 from holdfast.errors import InvalidInput, NotFound, Unavailable
 
 _CHUNK = 200
@@ -35,6 +37,7 @@ class Earlier:
         is_open: Whether it has not ended.
         done: What it has done.
         within: What its children have done that did not complete, by the keys of their entries.
+        left: What the latest execution was given itself and did not come to, completed calls only.
     """
 
     run_id: str
@@ -43,6 +46,15 @@ class Earlier:
     is_open: bool
     done: Done
     within: dict[str, Earlier]
+    left: list[Entry] = field(default_factory=list[Entry])
+
+    def uncertain(self) -> list[str]:
+        """Completed calls whose compensation has begun, and nobody knows whether it did anything; `child/charge-1` of
+        a child."""
+        found = self.done.uncertain()
+        for place, child in self.within.items():
+            found += [f"{place.removeprefix(':')}/{call}" for call in child.uncertain()]
+        return found
 
     def open_children(self) -> list[str]:
         """The ids of the child runs that have not ended, those of children included."""
@@ -51,10 +63,12 @@ class Earlier:
 
     def memo(self, kind: Kind, mark: str, *, by: str = "", reason: str = "") -> dict[str, Any]:
         """What a run is given that goes on from here, as its memo."""
-        entries = list(self.done.entries.values())
-        for entry in entries:
-            if (child := self.within.get(entry.key)) is not None:
+        for place, entry in self.done.entries.items():
+            if (child := self.within.get(place)) is not None:
                 entry.inner = child.memo(kind, mark)
+            elif entry.inner is not None:
+                entry.inner = _given_on(entry.inner, kind, mark)
+        entries = list(self.done.entries.values())
         given = Given(kind=kind, mark=mark, entries=entries, undone=frozenset(self.done.undone))
         origin = {"kind": kind, "run": self.run_id, "execution": self.execution_id, "mark": mark}
         notes = {name: text for name, text in (("by", by), ("reason", reason)) if text}
@@ -65,6 +79,21 @@ class Earlier:
                 messages.setdefault(message.name, []).append(message.payload.SerializeToString().hex())
             memo[CARRY_MEMO] = {"inbox": {"messages": messages, "seen": list(self.done.seen)}}
         return memo
+
+
+def _given_on(memo: Mapping[str, Any], kind: Kind, mark: str) -> dict[str, Any]:
+    """What a child run would have been given that the last execution did not come to, as it is given to the next."""
+    given = Given.of_json(memo[GIVEN_MEMO])
+    given.entries = [
+        replace(entry, inner=_given_on(entry.inner, kind, mark)) if entry.inner is not None else entry
+        for entry in given.entries
+    ]
+    onward = replace(given, kind=kind, mark=mark)
+    return {
+        **memo,
+        GIVEN_MEMO: onward.to_json(),
+        ORIGIN_MEMO: {**memo[ORIGIN_MEMO], "kind": kind, "mark": mark},
+    }
 
 
 def new_mark() -> str:
@@ -96,16 +125,18 @@ async def _read(
     """What some executions have done: those, and the ones that the last of them names as next."""
     done = Done(run_id=run_id)
     start: HistoryEvent | None = None
-    latest, is_open = executions[0], True
+    latest, is_open, given, taken = executions[0], True, None, set[int]()
     left = deque(executions)
     while left:
         execution_id = left.popleft()
         events = known.get(execution_id) or await _events(client, run_id, execution_id)
         await _open(client, [payload for event in events for payload in payloads_of(event)])
+        memo = await _memo(client, events[0])
+        given, taken = memo.get(GIVEN_MEMO), await _taken(client, events)
         if start is None:
             start = events[0]
-            done.start_with(await _memo(client, start))
-        elif await _forgot(client, events[0]):
+            done.start_with(memo)
+        elif _forgot(events[0], memo):
             raise InvalidInput(
                 f"run {run_id!r} continued itself with Temporal's own continue_as_new, which counts its steps from 1 "
                 "again: what it has done cannot be told apart. Use `holdfast.continue_as_new`."
@@ -121,14 +152,41 @@ async def _read(
     for key, child in done.children.items():
         if _is_unfinished(done.entries.get(key)) and (found := await _child(client, child)):
             within[key] = found
-    return Earlier(run_id=run_id, execution_id=latest, start=start, is_open=is_open, done=done, within=within)
+    return Earlier(
+        run_id=run_id,
+        execution_id=latest,
+        start=start,
+        is_open=is_open,
+        done=done,
+        within=within,
+        left=[] if is_open or given is None else _left(done, Given.of_json(given), taken),
+    )
 
 
-async def _forgot(client: Client, start: HistoryEvent) -> bool:
+def _forgot(start: HistoryEvent, memo: Mapping[str, Any]) -> bool:
     """Whether an execution continues another one without what that carried over."""
     started = start.workflow_execution_started_event_attributes
     by_code = started.initiator == ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_WORKFLOW
-    return by_code and "ordinals" not in ((await _memo(client, start)).get(CARRY_MEMO) or {})
+    return by_code and "ordinals" not in (memo.get(CARRY_MEMO) or {})
+
+
+async def _taken(client: Client, events: Sequence[HistoryEvent]) -> set[int]:
+    """The positions of what an execution took of that which it was given, as its notes say."""
+    notes = [
+        fields[REUSED_MEMO]
+        for event in events
+        if REUSED_MEMO in (fields := event.workflow_properties_modified_event_attributes.upserted_memo.fields)
+    ]
+    decoded = await _decoded(client, notes) if notes else []
+    return {place for note in decoded for place in positions(note["given"])}
+
+
+def _left(done: Done, given: Given, taken: Collection[int]) -> list[Entry]:
+    return [
+        entry
+        for place, entry in enumerate(given.entries)
+        if place not in taken and entry.result is not None and not done.is_undone(entry)
+    ]
 
 
 _ENDS = (
@@ -175,7 +233,7 @@ async def _open(client: Client, payloads: Sequence[Payload]) -> None:
 
 async def _memo(client: Client, start: HistoryEvent) -> dict[str, Any]:
     fields = start.workflow_execution_started_event_attributes.memo.fields
-    found = {key: fields[key] for key in (GIVEN_MEMO, CARRY_MEMO) if key in fields}
+    found = {key: fields[key] for key in (GIVEN_MEMO, CARRY_MEMO, SPEC_MEMO) if key in fields}
     return dict(zip(found, await _decoded(client, list(found.values())), strict=True)) if found else {}
 
 

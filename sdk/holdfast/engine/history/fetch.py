@@ -28,7 +28,7 @@ from holdfast.engine.history.facts import Timeline
 from holdfast.engine.history.off_loop import off_loop
 from holdfast.engine.history.open_events import open_events
 from holdfast.engine.history.payloads import Opened, failure_payloads, open_payloads
-from holdfast.engine.history.reused import with_reused
+from holdfast.engine.history.reused import with_left, with_reused
 from holdfast.engine.history.sentences import asks_to_decide
 from holdfast.engine.history.stuck import reason
 from holdfast.engine.history.timeline import read_events
@@ -80,20 +80,24 @@ async def describe_events(
         events: All events of the execution.
         line: What `read_events` made of them, where that is there already.
         compensable: Names of steps that are known to have a compensation.
-        reused: Whether steps that the run was given are told too; those of a long run are fetched from the storage.
+        reused: Whether steps that the run was given are told too; those of a long run are fetched from the storage. Of
+            a retried run that has ended otherwise than it should, what of them is still to be undone is always told.
     """
     workflow_id = description.workflow_execution_info.execution.workflow_id
     if line is None:
         line = await off_loop(len(events), partial(read_events, events))
     now = datetime.now(UTC)
     stuck = await reason(client, description, line.task_failure, now=now) if line.end is None else None
-    opened = await _open(client, workflow_id, line, description, reused=reused)
+    left = GIVEN_MEMO in line.memo and line.end not in (None, RunState.COMPLETED)
+    opened = await _open(client, workflow_id, line, description, reused=reused or left)
     build = partial(
         describe_timeline, line, description, opened, now=now, stuck=stuck, compensable=compensable
     )
     described = await off_loop(len(events), build)
     if reused:
         described = with_reused(described, line, opened, compensable=compensable)
+    elif left:
+        described = with_left(described, line, opened, compensable=compensable)
     if described.state not in (RunState.RUNNING, RunState.WAITING) or not _is_dag(line):
         return described
     return await _with_decisions(client, described, line, events, opened)

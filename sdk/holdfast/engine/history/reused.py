@@ -11,9 +11,20 @@ from pydantic import JsonValue
 
 from holdfast.client.description import Origin, RunDescription, StepDescription
 from holdfast.engine.dag.nodes import NODE
-from holdfast.engine.given import GIVEN_MEMO, ORIGIN_MEMO, Given, Kind, plain_id, positions
+from holdfast.engine.given import (
+    GIVEN_MEMO,
+    ORIGIN_MEMO,
+    Entry,
+    Given,
+    Kind,
+    is_own,
+    label_of,
+    plain_id,
+    positions,
+)
 from holdfast.engine.history.facts import COMPENSATION_PREFIX, INTERNAL_PREFIXES, Timeline
 from holdfast.engine.history.payloads import Opened
+from holdfast.engine.leftovers import undoable_of
 from holdfast.states import RunState, StepState
 
 CHANGED: Final = "its arguments changed"
@@ -28,6 +39,9 @@ class Reused:
     children: list[str]
     changed: frozenset[str]
     """Calls that ran again since their arguments are others."""
+    left: list[Entry]
+    """What was done before, and it did not come to so far; of a fork nothing, as another run did it."""
+    taken: list[Entry]
 
 
 def read_reused(line: Timeline, opened: Opened, run: RunDescription | None = None) -> Reused | None:
@@ -48,7 +62,8 @@ def read_reused(line: Timeline, opened: Opened, run: RunDescription | None = Non
     numbers = Counter[str]()
     steps: list[StepDescription] = []
     children: list[str] = []
-    for entry in (given.entries[at] for note in notes for at in positions(_rows(note.get("given")))):
+    places = [place for note in notes for place in positions(_rows(note.get("given")))]
+    for entry in (given.entries[place] for place in places):
         if entry.child:
             parent = run.id if run is not None else ""
             if run is not None and run.origin is not None and given.kind == "fork":
@@ -70,7 +85,15 @@ def read_reused(line: Timeline, opened: Opened, run: RunDescription | None = Non
                 )
             )
     changed = frozenset(key for note in notes for key in _texts(note.get("changed")))
-    return Reused(kind=given.kind, steps=steps, children=children, changed=changed)
+    others = set(range(len(given.entries))).difference(places)
+    return Reused(
+        kind=given.kind,
+        steps=steps,
+        children=children,
+        changed=changed,
+        left=[given.entries[place] for place in sorted(others) if not given.entries[place].foreign],
+        taken=[given.entries[place] for place in places if not given.entries[place].foreign],
+    )
 
 
 def with_reused(
@@ -94,18 +117,48 @@ def with_reused(
         if not step.compensates and call_id != f"{step.name}-{step.ordinal}":
             step = replace(step, ordinal=step.ordinal + numbers[step.name])
         own.append(replace(step, rerun=CHANGED) if call_id in reused.changed else step)
-    pending = run.pending_compensations
-    if reused.kind == "retry" and run.state is not RunState.COMPLETED:
-        done = {item.removeprefix(COMPENSATION_PREFIX) for item in pending} | {
-            step.compensates for step in run.steps if step.state is StepState.COMPLETED
-        }
-        wanted = [step for step in reused.steps if step.name in compensable]
-        pending = [step.activity_id for step in wanted if step.activity_id not in done] + pending
     return replace(
-        run,
+        _with_left(run, reused, compensable),
         steps=[*reused.steps, *own],
         children=[*reused.children, *run.children],
+    )
+
+
+def with_left(
+    run: RunDescription, line: Timeline, opened: Opened, *, compensable: Collection[str] = ()
+) -> RunDescription:
+    """As `with_reused`, without the steps themselves: only what is still to be undone, and what was not come to."""
+    reused = read_reused(line, opened, run)
+    return run if reused is None else _with_left(run, reused, compensable)
+
+
+def _with_left(run: RunDescription, reused: Reused, compensable: Collection[str]) -> RunDescription:
+    undone = {step.compensates for step in run.steps if step.state is StepState.COMPLETED}
+    # Calls that began again under the id that they had are among the run's own.
+    undone |= {step.activity_id for step in run.steps}
+    parts = {child for child in run.children if plain_id(child).endswith(":undo")}
+    left = [
+        entry
+        for entry in reused.left
+        if entry.ran_as not in undone and not (entry.child and any(entry.key in part for part in parts))
+    ]
+    pending = run.pending_compensations
+    if run.state is not RunState.COMPLETED:
+        given = [*reused.taken, *left]
+        ids = list(undoable_of(given))
+        ids += [
+            entry.ran_as
+            for entry in given
+            if entry.name.removeprefix(NODE) in compensable and entry.result is not None
+        ]
+        known = undone.union(item.removeprefix(COMPENSATION_PREFIX) for item in pending)
+        pending = [one for one in dict.fromkeys(ids) if one not in known] + pending
+    return replace(
+        run,
         pending_compensations=pending,
+        not_reached=[label_of(entry) for entry in left if entry.result is not None and not is_own(entry)]
+        if run.state.closed
+        else [],
     )
 
 
