@@ -24,7 +24,9 @@ from holdfast.engine.handover import MAX_LOCAL
 from holdfast.engine.health import HealthServer
 from holdfast.engine.keyed_limits import KeyedLimits
 from holdfast.engine.parts import Parts
+from holdfast.engine.publishing import Who, publishing_of
 from holdfast.engine.telemetry.figures import Figures, WorkerFigures
+from holdfast.engine.telemetry.hints import hints_of
 from holdfast.engine.telemetry.step_logs import step_logs_of
 from holdfast.engine.telemetry.watch import Watch
 from holdfast.errors import InvalidConfiguration, Unavailable
@@ -32,10 +34,10 @@ from holdfast.options import DEFAULT_QUEUE, check_duration
 from holdfast.secrets import Given
 
 if TYPE_CHECKING:
-    from holdfast.client.client import Client
-
     from holdfast.chaos.plan import FaultPlan
     from holdfast.chaos.profiles import Profile
+    from holdfast.client.client import Client
+
 logger = logging.getLogger("holdfast.worker")
 
 _CANCEL_SECONDS = 5.0
@@ -64,18 +66,18 @@ class Worker:
         step_logs: Whether what steps log is kept with their runs. Default: where a history of runs is kept.
         secrets: Secrets by name, or a `SecretSource` such as a vault. Executors look here first, then in the
             environment (`HOLDFAST_SECRET_<NAME>`), then in the folder that `HOLDFAST_SECRETS_DIR` names.
-
-    Raises:
         chaos: Faults that happen to its steps: `"gentle"`, `"moderate"`, `"aggressive"`, a `Profile` of your own, or a
             `FaultPlan`. Default: those that `client.chaos` asks for, where the cluster is on this machine.
         seed: The same one gives the same faults to the same attempts. Default: one that is drawn, and logged.
         allow_chaos: Also in a cluster that is not on this machine; and a crash may end this process also where the
             worker is only a part of it, `async with Worker(...)`, rather than all, `run()`.
+
+    Raises:
         InvalidWorkflow, InvalidStep: Something that it serves cannot work.
         InvalidConfiguration: Options clash.
+        NotAllowed: Chaos in a cluster that is not on this machine.
     """
 
-        NotAllowed: Chaos in a cluster that is not on this machine.
     def __init__(
         self,
         client: Client,
@@ -94,11 +96,11 @@ class Worker:
         overrides: Mapping[Callable[[], Any], Any] | None = None,
         secrets: Given | None = None,
         step_logs: bool | None = None,
-    ) -> None:
-        if (deployment is None) != (build_id is None):
         chaos: Profile | FaultPlan | str | None = None,
         seed: int | None = None,
         allow_chaos: bool = False,
+    ) -> None:
+        if (deployment is None) != (build_id is None):
             raise InvalidConfiguration("deployment= and build_id= go together: name both or neither")
         self._client = client
         self._drain = drain
@@ -126,8 +128,6 @@ class Worker:
         host = self._parts.host(client.temporal.data_converter)
         host.limits = self._limits = KeyedLimits(client.temporal)
         self._heartbeats = self._parts.heartbeats(host)
-        self._figures = Figures(max_steps * len(self.queues))
-        self._step_logs = step_logs_of(client, step_logs)
         self._is_process = False
         disturbing = chaos_of(
             client,
@@ -137,9 +137,17 @@ class Worker:
             may_crash=lambda: self._is_process or allow_chaos,
             silence=self._heartbeats.remove,
         )
-        watch = Watch([self._figures, *client.telemetry.observers], client.telemetry.tracing)
+        self._figures = Figures(max_steps * len(self.queues))
+        self._step_logs = step_logs_of(client, step_logs)
+        self._hints = hints_of(client)
+        observers = [self._figures, *client.telemetry.observers]
+        watch = Watch(observers, client.telemetry.tracing, hints=self._hints)
         activities = self._parts.activities(host)
         self._health = HealthServer(health_port) if health_port is not None else None
+        identity = f"{os.getpid()}@{socket.gethostname()}"
+        build = build_id or self._parts.code_id()
+        who = Who(identity=identity, queues=self.queues, build_id=build, deployment=deployment)
+        self._publishing = publishing_of(client, self._parts, who)
         self._stop: asyncio.Event | None = None
         self._task: asyncio.Task[None] | None = None
         self._workers = [
@@ -162,10 +170,10 @@ class Worker:
                 sticky_queue_schedule_to_start_timeout=timedelta(seconds=5),
                 # A cancel reaches a step with the answer to a beat, so beats may leave this often.
                 max_heartbeat_throttle_interval=timedelta(seconds=1),
-                identity=f"{os.getpid()}@{socket.gethostname()}",
+                identity=identity,
                 deployment_config=_deployment(deployment, build_id),
                 # Temporal's own default reads the code of every loaded module, which takes a second.
-                build_id=None if deployment else self._parts.code_id(),
+                build_id=None if deployment else build,
             )
             for queue in self.queues
         ]
@@ -198,8 +206,9 @@ class Worker:
         if self._health:  # first, since a port may be taken
             await self._health.start(lambda: self.polling)
         self._heartbeats.start()
-        if self._step_logs is not None:
-            self._step_logs.start()
+        for background in (self._step_logs, self._publishing):
+            if background is not None:
+                background.start()
         for worker in self._workers:
             self._heartbeats.stand_by_worker(worker)
         for queue in self.queues:
@@ -235,8 +244,9 @@ class Worker:
             await self._drained(asyncio.gather(*(worker.shutdown() for worker in self._workers)))
             results = await asyncio.gather(*runs, return_exceptions=True)
             self._heartbeats.stop()
-            if self._step_logs is not None:
-                await asyncio.to_thread(self._step_logs.stop)
+            for told in (self._step_logs, self._hints, self._publishing):
+                if told is not None:
+                    await asyncio.to_thread(told.stop)
             await self._limits.close()
             try:
                 await self._parts.close()
@@ -264,6 +274,7 @@ class Worker:
         A second signal ends the process at once; another worker then runs its steps again.
         """
         loop = asyncio.get_running_loop()
+        self._is_process = True
         async with self:
             assert self._stop is not None
             assert self._task is not None
@@ -274,7 +285,6 @@ class Worker:
                     handled.append(name)
             logger.info("serving %s on %s", ", ".join(sorted(self._parts.workflows)), ", ".join(self.queues))
             stopped = asyncio.create_task(self._stop.wait())
-        self._is_process = True
             await asyncio.wait([stopped, self._task], return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
             for name in handled:

@@ -30,7 +30,7 @@ async def _index(home: Path, address: str) -> None:
     converter = data_converter(settings, storage=settings.storage or Home(home).blobs)
     client = await Client.connect(address, data_converter=converter)
     database = await asyncio.to_thread(Database.of, settings)
-    await Indexer(client, database, retention=settings.retention).run()
+    await Indexer(client, database, retention=settings.retention, home=home).run()
 
 
 async def _until_input_ends(home: Path, address: str) -> int:

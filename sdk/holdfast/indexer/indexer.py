@@ -8,13 +8,16 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy import delete
 from temporalio.client import Client
 
+from holdfast.engine.embedded.home import Home
 from holdfast.errors import HoldfastError
 from holdfast.indexer import progress
+from holdfast.indexer.eager import Eager
 from holdfast.indexer.firing import Firing
 from holdfast.indexer.leases import RENEW, SHARDS, TERM, Leases
 from holdfast.indexer.outages import note_outage
@@ -69,10 +72,17 @@ class Indexer:
         client: Temporal's own client; its converter opens what a codec has encoded.
         database: The store.
         retention: How long runs are kept after their end; what is older is deleted once an hour. `None`: for ever.
+        home: The home of an embedded server, where workers tell of runs as it happens. Default: there is none, and
+            PostgreSQL passes it on.
     """
 
     def __init__(
-        self, client: Client, database: Database, *, retention: timedelta | None = DEFAULT_RETENTION
+        self,
+        client: Client,
+        database: Database,
+        *,
+        retention: timedelta | None = DEFAULT_RETENTION,
+        home: Path | None = None,
     ) -> None:
         self._client = client
         self._database = database
@@ -81,6 +91,8 @@ class Indexer:
         self._thorough_at: float | None = None
         self._up_to_date_at: float | None = None
         self.counts = Counts()
+        hints = None if home is None else Home(home).hints
+        self._eager = Eager(client, database, counts=self.counts, folder=hints)
         self.problem: str | None = None
         """Why it does not come on at the moment, if it does not."""
 
@@ -108,9 +120,9 @@ class Indexer:
                     self._away(error)
                 await asyncio.sleep(RENEW.total_seconds())
 
+        pruning = keep_pruned(self._database, self._retention)
         helpers = [
-            asyncio.create_task(work)
-            for work in (keep(), self._firing.run(), keep_pruned(self._database, self._retention))
+            asyncio.create_task(work) for work in (keep(), self._firing.run(), self._eager.run(), pruning)
         ]
         try:
             while True:
@@ -118,7 +130,9 @@ class Indexer:
                 try:
                     if held and time.monotonic() < lease_until:
                         begun = time.monotonic()
-                        quiet = 0 if await self._round(held) else quiet + 1
+                        one = await self._round(held)
+                        await self._eager.serve(held, wanted=one.heard)
+                        quiet = 0 if one.found else quiet + 1
                         took = time.monotonic() - begun
                         shortest = POLL if quiet <= _QUIET_ROUNDS else QUIET_POLL
                         longest = LONGEST_POLL.total_seconds()
@@ -154,7 +168,7 @@ class Indexer:
         # A busy namespace always has something new; what was there at the start is stored after the first round.
         for _ in range(_ROUNDS):
             self._thorough_at = None
-            if not await self._round(everything, settle=timedelta(), show=show):
+            if not (await self._round(everything, settle=timedelta(), show=show)).found:
                 return
 
     async def rebuild(self, *, show: Callable[[Counts], None] | None = None) -> None:
@@ -198,7 +212,7 @@ class Indexer:
         *,
         settle: timedelta = SETTLE,
         show: Callable[[Counts], None] | None = None,
-    ) -> int:
+    ) -> Round:
         begun = time.monotonic()
         if self._up_to_date_at is None or begun - self._up_to_date_at > _PAUSE.total_seconds():
             await note_outage(self._client, self._database)
@@ -216,4 +230,4 @@ class Indexer:
         if thorough:
             self._thorough_at = begun
         self._up_to_date_at = begun
-        return one.found
+        return one

@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import uuid4
 
-from sqlalchemy import Connection, delete, func, select, text, update
+from sqlalchemy import Connection, delete, func, select, update
 
-from holdfast.store.database import Database
+from holdfast.store.database import Database, shared_now
 from holdfast.store.schema import leases
 from holdfast.store.upsert import upsert
 
@@ -49,7 +49,7 @@ class Leases:
             Unavailable: The database does not answer.
         """
         with self._database.write(lazy=True) as connection:
-            now = shared_now(connection, self._database)
+            now = shared_now(connection)
             connection.execute(
                 delete(leases).where(leases.c.name.startswith(_MEMBER), leases.c.expires < now)
             )
@@ -94,9 +94,9 @@ class Leases:
         return {"name": name, "holder": self._holder, "expires": now + TERM, "term": term}
 
 
-def members(connection: Connection, database: Database) -> int:
+def members(connection: Connection) -> int:
     """How many indexers are at work."""
-    alive = leases.c.name.startswith(_MEMBER) & (leases.c.expires >= shared_now(connection, database))
+    alive = leases.c.name.startswith(_MEMBER) & (leases.c.expires >= shared_now(connection))
     return connection.execute(select(func.count()).select_from(leases).where(alive)).scalar_one()
 
 
@@ -108,12 +108,3 @@ def _expiry(row: dict[str, object]) -> datetime:
 
 def _term(row: dict[str, object] | None) -> int:
     return int(str(row["term"])) if row is not None else 0
-
-
-def shared_now(connection: Connection, database: Database) -> datetime:
-    """The time that all indexers share: the clocks of their machines differ."""
-    if database.is_sqlite:
-        return datetime.now(UTC)
-    now = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
-    assert isinstance(now, datetime)
-    return now

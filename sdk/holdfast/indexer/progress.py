@@ -14,6 +14,7 @@ from holdfast.errors import InvalidConfiguration
 from holdfast.indexer.leases import shard_of
 from holdfast.store.columns import ID_BYTES, bounded, instant, microseconds
 from holdfast.store.database import Database
+from holdfast.store.listeners import anybody_listens
 from holdfast.store.schema import cursors, executions, runs, unreadable
 from holdfast.store.upsert import upsert
 from holdfast.store.writer import PRUNED
@@ -42,6 +43,9 @@ class Cursor:
     rebuilds: int = 0
     """How often everything was forgotten. What an indexer has read before says nothing of what is stored after."""
 
+    heard: bool = False
+    """Whether anybody listens to events."""
+
 
 def load_cursor(database: Database, shards: Collection[int], namespace: str) -> Cursor:
     """How far all of some shards have come. Nothing is looked for before the time up to which runs were deleted.
@@ -55,11 +59,12 @@ def load_cursor(database: Database, shards: Collection[int], namespace: str) -> 
     with database.read() as connection:
         found = connection.execute(select(cursors.c.value).where(cursors.c.name.in_(names))).scalars().all()
         pruned = connection.execute(select(cursors.c.value).where(cursors.c.name == PRUNED)).scalar() or 0
-        rebuilds = _rebuilds(connection)
+        rebuilds, heard = _rebuilds(connection), anybody_listens(connection)
     if len(found) < len(names):
-        return Cursor(closed=instant(pruned), rebuilds=rebuilds)
+        return Cursor(closed=instant(pruned), rebuilds=rebuilds, heard=heard)
     return Cursor(
         rebuilds=rebuilds,
+        heard=heard,
         closed=instant(max(min((value["closed"] for value in found), default=0), pruned)),
         opened=instant(min((value["opened"] for value in found), default=0)),
     )

@@ -11,8 +11,7 @@ from typing import Final, ParamSpec, TypeVar
 from sqlalchemy import delete, select
 
 from holdfast.errors import HoldfastError
-from holdfast.indexer.leases import shared_now
-from holdfast.store.database import Database
+from holdfast.store.database import Database, shared_now
 from holdfast.store.retention import BATCH, Retention, prune
 from holdfast.store.schema import leases
 from holdfast.store.upsert import upsert
@@ -87,7 +86,7 @@ async def _to_its_end(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
 def _take(database: Database, every: timedelta) -> datetime | None:
     """The time, if it is this one's turn; then it is nobody's until `every` has passed."""
     with database.write() as connection:
-        now = shared_now(connection, database)
+        now = shared_now(connection)
         until = connection.execute(select(leases.c.expires).where(leases.c.name == LEASE)).scalar()
         # A clock that was wrong must not keep everything for ever.
         if until is not None and now < until <= now + every:

@@ -96,6 +96,9 @@ class Round:
         self.found = 0
         """How many executions were stored that were not stored, or not as closed."""
 
+        self.heard = False
+        """Whether anybody listens to events."""
+
     async def run(self) -> None:
         """Look once for all that is new.
 
@@ -105,6 +108,7 @@ class Round:
         """
         namespace = self._client.namespace
         cursor = await self._db(progress.load_cursor, self._database, self._shards, namespace)
+        self.heard = cursor.heard
         opened = await self._new_open(cursor.opened)
         await self._look_again()
         await self._try_again()
@@ -113,6 +117,15 @@ class Round:
         reached = progress.Cursor(closed=closed, opened=opened, rebuilds=cursor.rebuilds)
         await self._db(progress.save_cursor, self._database, self._shards, namespace, reached)
         self._counts.rounds += 1
+
+    async def read(self, reads: Collection[Callable[[], Awaitable[IndexedRun | None]]]) -> None:
+        """Read and store some executions, and nothing else.
+
+        Raises:
+            Unavailable: Temporal or the database does not answer.
+        """
+        await self._keep(await self._read(reads))
+        await self._look_for_beginnings()
 
     async def _new_open(self, since: datetime) -> datetime:
         """Read open executions that are not known. Returns up to when."""

@@ -10,6 +10,7 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Generator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -119,6 +120,15 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def shared_now(connection: Connection) -> datetime:
+    """The time that all who use a database share: the clocks of their machines differ."""
+    if connection.dialect.name == "sqlite":
+        return datetime.now(UTC)
+    now = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    assert isinstance(now, datetime)
+    return now
 
 
 def _url(where: str | Path) -> URL:

@@ -7,19 +7,31 @@ import contextlib
 import json
 import logging
 import sqlite3
-from collections.abc import Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final, LiteralString
+from uuid import uuid4
+
+from sqlalchemy import func, select, text
 
 from holdfast.client.events import Event
+from holdfast.errors import HoldfastError
 from holdfast.store.database import Database
 from holdfast.store.events import CHANGED, MESSAGES
+from holdfast.store.listeners import HEARD, anybody_listens, hear
+
+if TYPE_CHECKING:
+    import psycopg
 
 log = logging.getLogger("holdfast.events")
 
 LOOK_SECONDS: Final = 0.04
 """How often a SQLite file is looked at. A look takes some microseconds, and reads no table."""
 
+HINTS_BYTES: Final = 7500
+"""The largest message that PostgreSQL carries, and some room."""
+
+_HINTS: Final = "holdfast_hints"
 _SAFETY_SECONDS: Final = 5.0
 """How often listeners read without being woken: a network may lose a connection and not say so."""
 
@@ -32,7 +44,9 @@ class Push:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._woken: dict[asyncio.Event, Callable[[Event], object]] = {}
+        self._to_runs: set[asyncio.Event] = set()
         self._task: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
         self._watching = False
 
     @property
@@ -41,14 +55,21 @@ class Push:
         return _SAFETY_SECONDS if self._watching else 0.1
 
     @contextlib.contextmanager
-    def listening(self, on_message: Callable[[Event], object]) -> Generator[asyncio.Event]:
+    def listening(
+        self, on_message: Callable[[Event], object], *, to_runs: bool = True
+    ) -> Generator[asyncio.Event]:
         """Be woken as long as the block lasts.
 
         Args:
             on_message: Called with each message that is not stored.
+            to_runs: Whether events of runs are wanted: indexers are then told to hurry.
         """
         woken = asyncio.Event()
         self._woken[woken] = on_message
+        if to_runs:
+            self._to_runs.add(woken)
+            if self._telling is None:
+                self._telling = asyncio.create_task(self._tell(), name="holdfast-listener")
         if self._task is None:
             watch = self._look if self.database.is_sqlite else self._hear
             self._task = asyncio.create_task(watch(), name="holdfast-events")
@@ -56,9 +77,21 @@ class Push:
             yield woken
         finally:
             del self._woken[woken]
+            self._to_runs.discard(woken)
+            if self._telling is not None and not self._to_runs:
+                self._telling.cancel()
+                self._telling = None
             if not self._woken:
                 self._task.cancel()
                 self._task, self._watching = None, False
+
+    async def _tell(self) -> None:
+        """Say that somebody listens. Who cannot say so hears of runs later."""
+        name = uuid4().hex
+        while True:
+            with contextlib.suppress(HoldfastError):
+                await asyncio.to_thread(hear, self.database, name)
+            await asyncio.sleep(HEARD.total_seconds() / 3)
 
     def _wake(self) -> None:
         for woken in self._woken:
@@ -87,13 +120,9 @@ class Push:
     async def _hear(self) -> None:
         import psycopg  # an extra
 
-        args, options = self.database.engine.dialect.create_connect_args(self.database.engine.url)
         while True:
             try:
-                connection = await psycopg.AsyncConnection.connect(*args, **options, autocommit=True)
-                async with connection:
-                    for channel in (CHANGED, MESSAGES):
-                        await connection.execute(f"LISTEN {channel}")
+                async with _listening(self.database, CHANGED, MESSAGES) as connection:
                     self._watching = True
                     self._wake()  # for what came before
                     async for told in connection.notifies():
@@ -122,5 +151,53 @@ class Push:
         except (ValueError, KeyError, TypeError):  # anybody may notify this channel
             log.warning("a message that is none was ignored")
             return
-        for hear in self._woken.values():
-            hear(event)
+        for pass_on in self._woken.values():
+            pass_on(event)
+
+
+def pass_hints(database: Database, message: str) -> bool:
+    """Tell indexers on PostgreSQL that runs have something new.
+
+    Args:
+        database: Their database.
+        message: Up to `HINTS_BYTES`.
+
+    Returns:
+        Whether anybody listens to events; otherwise nothing was sent.
+
+    Raises:
+        Unavailable: The database does not answer.
+    """
+    with database.read() as connection:
+        if not anybody_listens(connection):
+            return False
+        connection.execute(text("SET LOCAL synchronous_commit = off"))  # nothing is kept
+        connection.execute(select(func.pg_notify(_HINTS, message)))
+        connection.commit()
+        return True
+
+
+async def hear_hints(database: Database, on_message: Callable[[bytes], object]) -> None:
+    """Hear what `pass_hints` tells, until cancelled."""
+    import psycopg  # an extra
+
+    while True:
+        with contextlib.suppress(psycopg.Error):  # it comes back, and hints are not needed
+            async with _listening(database, _HINTS) as connection:
+                async for told in connection.notifies():
+                    on_message(told.payload.encode())
+        await asyncio.sleep(_RETURN_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def _listening(
+    database: Database, *channels: LiteralString
+) -> AsyncGenerator[psycopg.AsyncConnection[tuple[object, ...]]]:
+    import psycopg
+
+    args, options = database.engine.dialect.create_connect_args(database.engine.url)
+    connection = await psycopg.AsyncConnection.connect(*args, **options, autocommit=True)
+    async with connection:
+        for channel in channels:
+            await connection.execute(f"LISTEN {channel}")
+        yield connection

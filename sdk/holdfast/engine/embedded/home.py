@@ -65,6 +65,11 @@ class Home:
         return self.root / "indexer.log"
 
     @property
+    def hints(self) -> Path:
+        """A folder with a socket of each indexer that wants to be told of runs at once."""
+        return self.root / "hints"
+
+    @property
     def start_lock(self) -> Path:
         """Held by the client that is starting a supervisor: it keeps a crowd from starting one each."""
         return self.root / "start.lock"

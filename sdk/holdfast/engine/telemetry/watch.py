@@ -19,6 +19,8 @@ from temporalio.worker import (
     ContinueAsNewInput,
     ExecuteActivityInput,
     ExecuteWorkflowInput,
+    HandleSignalInput,
+    HandleUpdateInput,
     Interceptor,
     StartActivityInput,
     StartChildWorkflowInput,
@@ -39,11 +41,13 @@ from holdfast.engine.telemetry.observing import Observer, RunEnd, RunOutcome, St
 from holdfast.engine.telemetry.trace_ids import HEADER, RunTrace, run_trace
 
 if TYPE_CHECKING:
+    from holdfast.engine.telemetry.hints import Hints
     from holdfast.engine.telemetry.tracing import Tracing
 
 logger = logging.getLogger("holdfast.telemetry")
 
 _RUN_ENDED: Final = "holdfast_run_ended"
+_HAPPENED: Final = "holdfast_happened"
 _IS_SAMPLED: Final = "holdfast_is_sampled"
 """Names under which workflow code reaches the worker's functions from inside the sandbox."""
 
@@ -59,11 +63,15 @@ class Watch(Interceptor):
     Args:
         observers: Who is told.
         tracing: Makes spans. Default: none are made, and headers stay as they are.
+        hints: Tells the indexers of a home in which runs something happens. Default: nobody does.
     """
 
-    def __init__(self, observers: Sequence[Observer], tracing: Tracing | None = None) -> None:
+    def __init__(
+        self, observers: Sequence[Observer], tracing: Tracing | None = None, *, hints: Hints | None = None
+    ) -> None:
         self.observers = observers
         self.tracing = tracing
+        self.hints = hints
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         """See base class."""
@@ -75,6 +83,7 @@ class Watch(Interceptor):
         """See base class."""
         externs = cast("Any", input).unsafe_extern_functions
         externs[_RUN_ENDED] = self._run_ended
+        externs[_HAPPENED] = self._happened
         if self.tracing is None:
             return _WatchedRun
         externs[_IS_SAMPLED] = self._is_sampled
@@ -88,7 +97,13 @@ class Watch(Interceptor):
             logger.warning("a sampler failed: the run is not traced", exc_info=True)
             return False
 
+    def _happened(self, run_id: str, execution_id: str) -> None:
+        if self.hints is not None:
+            with workflow.unsafe.sandbox_unrestricted():
+                self.hints.note(run_id, execution_id)
+
     def _run_ended(self, end: RunEnd) -> None:
+        self._happened(end.run_id, end.execution_id)
         with workflow.unsafe.sandbox_unrestricted():
             for observer in self.observers:
                 observer.run_ended(end)
@@ -111,6 +126,7 @@ class _WatchedAttempt(ActivityInboundInterceptor):
         if step is None:
             return await super().execute_activity(input)
         tracing, observers = self._watch.tracing, self._watch.observers
+        self._happened(info)
         for observer in observers:
             observer.step_began(info.task_queue)
         outcome: StepOutcome = "failed"
@@ -143,6 +159,12 @@ class _WatchedAttempt(ActivityInboundInterceptor):
             )
             for observer in observers:
                 observer.step_ended(end)
+            self._happened(info)
+
+    def _happened(self, info: activity.Info) -> None:
+        hints = self._watch.hints
+        if hints is not None and info.workflow_id is not None and info.workflow_run_id is not None:
+            hints.note(info.workflow_id, info.workflow_run_id)
 
 
 def outcome_of(error: BaseException) -> StepOutcome:
@@ -161,6 +183,7 @@ class _WatchedRun(WorkflowInboundInterceptor):
         super().init(_Noting(outbound))
 
     async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
+        self._happened()
         try:
             result = await super().execute_workflow(input)
         except ContinueAsNewError:
@@ -174,6 +197,19 @@ class _WatchedRun(WorkflowInboundInterceptor):
             raise
         self._ended("completed")
         return result
+
+    async def handle_signal(self, input: HandleSignalInput) -> None:
+        self._happened()
+        await super().handle_signal(input)
+
+    async def handle_update_handler(self, input: HandleUpdateInput) -> Any:
+        self._happened()
+        return await super().handle_update_handler(input)
+
+    def _happened(self) -> None:
+        info = workflow.info()
+        if not workflow.unsafe.is_replaying() and _is_watched(info.workflow_type):
+            _extern(_HAPPENED)(info.workflow_id, info.run_id)
 
     def _ended(self, outcome: RunOutcome, error: BaseException | None = None) -> None:
         # A run that is dropped from memory ends here too; Temporal calls that a replay.
