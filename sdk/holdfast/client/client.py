@@ -64,9 +64,9 @@ class Client:
         triggers: What starts runs by itself: times, events, webhooks.
         events: What happens to runs, and what is published, as it comes.
         analytics: What runs were like: counts, rates, durations, costs; exports.
+        chaos: Faults on purpose, and what came of them.
         store: The history of runs, where the nouns above find it.
     """
-        chaos: Faults on purpose, and what came of them.
 
     def __init__(self, connect: Callable[[], Awaitable[Connection]]) -> None:
         self._connect = connect
@@ -81,10 +81,10 @@ class Client:
         self.triggers = Triggers(self)
         self.events = Events(self)
         self.analytics = Analytics(self)
+        self.chaos = Chaos(self)
         self.store = Store(self)
 
     @classmethod
-        self.chaos = Chaos(self)
     def embedded(
         cls,
         home: str | Path | None = "",
@@ -92,20 +92,20 @@ class Client:
         start: bool = True,
         time_skipping: bool = False,
         metrics: str | None = None,
+        via: str | None = None,
     ) -> Client:
         """A client of the server that comes with the package; it is started when it does not run.
 
-        via: str | None = None,
         Args:
             home: Where its data is kept. Default: `HOLDFAST_HOME`, else `.holdfast` here or in a parent folder, else
                 `.holdfast` here. `None`: in memory, gone with the last client.
             start: Whether to start the server. Without, connecting raises `Unavailable` when none runs.
             time_skipping: For tests, in memory only: long waits pass at once.
             metrics: Where this process serves metrics for Prometheus, such as `127.0.0.1:9464`. Default: nowhere.
+            via: `host:port` of a proxy in front of the server, such as one that disturbs connections. Default: none.
         """
         folder = None if home is None else load(home or None).home
         return cls(
-            via: `host:port` of a proxy in front of the server, such as one that disturbs connections. Default: none.
             lambda: connect_embedded(
                 folder, start=start, time_skipping=time_skipping, metrics=metrics, via=via
             )
@@ -219,14 +219,14 @@ class Client:
         return self._open.home
 
     @property
-    def in_memory(self) -> bool:
-        """Whether the server is one in memory, gone with its last client."""
-    @property
     def files(self) -> Path | None:
         """Where the embedded server keeps its files, also one in memory; None for a cluster."""
         attachment = self._open.attachment
         return attachment.info.blobs.parent if attachment is not None else None
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether the server is one in memory, gone with its last client."""
         return self._open.attachment is not None and self._open.home is None
 
     @property

@@ -44,7 +44,7 @@ class Connection:
 async def connect_embedded(
     home: Path | None, *, start: bool, time_skipping: bool, metrics: str | None, via: str | None = None
 ) -> Connection:
-    """Attach to the server of a home.
+    """Attach to the server of a home, and connect to it or to a proxy in front of it.
 
     Raises:
         Unavailable, InvalidConfiguration: It does not run and may not or cannot be started.
