@@ -203,11 +203,11 @@ def test_documents_are_stored_in_versions_and_run(dags: Cli) -> None:
         assert dags.json("workflows", "run", name, "--input", "41")["result"] == 42
         me = [
             one
-            for one in dags.json("workers")
+            for one in dags.json("workers", "list")
             if one["queue"] == "default" and one["pid"] == worker.process.pid
         ]
         assert len(me) == 1
-        assert "default" in dags("workers").stdout
+        assert "default" in dags("workers", "list").stdout
 
     assert dags("workflows", "delete", name).returncode == 0
     assert dags("workflows", "show", name).returncode == 3

@@ -23,6 +23,7 @@ from holdfast.client.chaos import Chaos
 from holdfast.client.connection import Connection, connect_cluster, connect_embedded, connect_wrapped
 from holdfast.client.dead_letters import DeadLetters
 from holdfast.client.events import Events
+from holdfast.client.executors import Executors
 from holdfast.client.quiet_exit import mark_use
 from holdfast.client.run import Run
 from holdfast.client.runs import Runs
@@ -60,7 +61,8 @@ class Client:
         dead_letters: What has failed for good.
         steps: Deferred steps.
         workflows: Stored workflows: documents in versions.
-        workers: The processes that do the work.
+        workers: The processes that do the work, and what they serve.
+        executors: What the type of a node may name.
         triggers: What starts runs by itself: times, events, webhooks.
         events: What happens to runs, and what is published, as it comes.
         analytics: What runs were like: counts, rates, durations, costs; exports.
@@ -78,6 +80,7 @@ class Client:
         self.steps = Steps(self)
         self.workflows = Workflows(self)
         self.workers = Workers(self)
+        self.executors = Executors(self)
         self.triggers = Triggers(self)
         self.events = Events(self)
         self.analytics = Analytics(self)

@@ -20,6 +20,7 @@ from holdfast.client.start import unavailable
 from holdfast.options import DEFAULT_QUEUE
 
 if TYPE_CHECKING:
+    from holdfast.catalogue import Catalogue
     from holdfast.client.client import Client
 
 _SILENT_FOR: Final = timedelta(seconds=135)
@@ -127,6 +128,37 @@ class Workers:
             and found[key].last_seen >= oldest
             and may_live(found[key].identity)
         ]
+
+    async def catalogue(self, *, queue: str | None = None) -> Catalogue:
+        """What workers serve: workflows, steps and executors with their JSON Schemas, options and builds.
+
+        Workers publish it to the history of runs within some seconds of their start: to that of their home, or where
+        `HOLDFAST_DATABASE_URL` says. It stays for 30 days after the last of them is gone, so that runs can be started
+        that wait for a worker. Of a queue with workers it is what they serve; of another one, what the last one did.
+
+        Args:
+            queue: Only what is served at this queue.
+
+        Raises:
+            Unavailable: The server or the database does not answer, or no history is kept.
+            InvalidConfiguration: The database keeps the runs of another namespace.
+        """
+        from holdfast.catalogue import current, merge
+        from holdfast.indexer.progress import check_namespace
+        from holdfast.store.catalogues import queue_key, read_documents, read_workers
+
+        store = self._client.store
+        await store.call(check_namespace, self._client.namespace)
+        known = await store.call(read_workers)
+        if queue is not None:
+            known = [one for one in known if one.queue == queue_key(queue)]
+        latest = {one.queue: one.started for one in sorted(known, key=lambda one: one.started)}
+        asked = sorted(latest, key=lambda name: latest[name], reverse=True)[:_QUEUES]
+        there = await self.list(queues=asked) if asked else []
+        live = {(queue_key(worker.identity), worker.queue) for worker in there}
+        counted = current(known, live)
+        documents = await store.call(read_documents, sorted({one.hash for one in counted}))
+        return merge(counted, documents, live)
 
     async def _heartbeats(self) -> builtins.list[WorkerHeartbeat]:
         found: list[WorkerHeartbeat] = []

@@ -75,7 +75,6 @@ for module in (
     dev,
     run_command,
     worker,
-    workers,
     indexer,
     stuck,
     audit,
@@ -97,6 +96,7 @@ app.add_typer(approvals.app, name="approvals")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(workflows.app, name="workflows")
 app.add_typer(triggers.app, name="triggers")
+app.add_typer(workers.app, name="workers")
 app.add_typer(executors.app, name="executors")
 app.add_typer(db.app, name="db")
 app.add_typer(events.app, name="events")

@@ -98,21 +98,19 @@ def _tables() -> None:
     op.create_index("audit_log_subject", "audit_log", ["subject", "id"], unique=False)
     op.create_table(
         "catalogue_workers",
-        sa.Column("identity", sa.Text(), autoincrement=False, nullable=False),
-        sa.Column("queue", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("identity", sa.Text(), autoincrement=False, primary_key=True),
+        sa.Column("queue", sa.Text(), autoincrement=False, primary_key=True),
         sa.Column("hash", sa.Text(), server_default="", nullable=False),
         sa.Column("build_id", sa.Text(), nullable=True),
         sa.Column("deployment", sa.Text(), nullable=True),
         sa.Column("holdfast", sa.Text(), server_default="", nullable=False),
         sa.Column("started", sa.BigInteger(), nullable=False),
         sa.Column("seen", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("identity", "queue"),
     )
     op.create_table(
         "catalogues",
-        sa.Column("hash", sa.Text(), autoincrement=False, nullable=False),
+        sa.Column("hash", sa.Text(), autoincrement=False, primary_key=True),
         sa.Column("document", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("hash"),
     )
     op.create_table(
         "cursors",
