@@ -3,6 +3,10 @@
 from holdfast.authoring.depends import override as override
 from holdfast.authoring.registry import fresh_registry as fresh_registry
 from holdfast.testing.clock import fast_forward as fast_forward
+from holdfast.testing.crash_everywhere import CrashDifference as CrashDifference
+from holdfast.testing.crash_everywhere import CrashReport as CrashReport
+from holdfast.testing.crash_everywhere import crash_everywhere as crash_everywhere
+from holdfast.testing.crashes import CrashPoint as CrashPoint
 from holdfast.testing.debug import debug_run as debug_run
 from holdfast.testing.executor_contract import ContractCheck as ContractCheck
 from holdfast.testing.executor_contract import ExecutorCase as ExecutorCase
@@ -35,6 +39,9 @@ from holdfast.testing.replay_runs import replay_runs as replay_runs
 
 __all__ = [
     "ContractCheck",
+    "CrashDifference",
+    "CrashPoint",
+    "CrashReport",
     "ExecutorCase",
     "FakeLLM",
     "LLMAnswer",
@@ -53,6 +60,7 @@ __all__ = [
     "StepMocks",
     "check_idempotent",
     "check_recorded",
+    "crash_everywhere",
     "debug_run",
     "executor_contract",
     "fast_forward",
