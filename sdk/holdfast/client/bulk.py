@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
-from holdfast.client.actions import together, whoever
+from holdfast.client.actions import recorded, together, whoever
 from holdfast.client.start import unavailable
 from holdfast.errors import AlreadyStarted, HoldfastError, InvalidInput, NotFound, RunClosed, Unavailable
 from holdfast.jsonable import Jsonable
@@ -101,12 +101,18 @@ async def begin(
 
 
 async def resume(
-    client: Client, bulk_id: int, *, concurrency: int, progress: Callable[[BulkReport], None] | None
+    client: Client,
+    bulk_id: int,
+    *,
+    by: str | None,
+    concurrency: int,
+    progress: Callable[[BulkReport], None] | None,
 ) -> BulkReport:
-    """Go on with what was interrupted."""
+    """Go on with what was interrupted; what is done to runs is recorded as of whoever began it."""
     from holdfast.store.bulks import take_bulk
 
-    bulk = await client.store.read(take_bulk, bulk_id)
+    async with recorded(client, "continue bulk", subject=f"bulk {bulk_id}", by=by):
+        bulk = await client.store.read(take_bulk, bulk_id)
     return await _Work(client, bulk, concurrency, progress).run()
 
 

@@ -51,6 +51,9 @@ _UPDATE_PATIENCE = timedelta(seconds=2)
 _STUCK_AFTER = 5.0
 """Seconds after which `result` looks whether the run is stuck, and says so once."""
 
+_STEPPING_IN = ("skip_node", "retry_node")
+"""Updates of a DAG by which an operator steps in."""
+
 Sent = Literal["delivered", "queued"]
 
 
@@ -229,9 +232,23 @@ class Run(GoesOn[R]):
         return "queued"
 
     async def update(
-        self, name: str, *args: Any, result: type[Any] = object, timeout: timedelta | None = None
+        self,
+        name: str,
+        *args: Any,
+        result: type[Any] = object,
+        timeout: timedelta | None = None,
+        by: str | None = None,
+        reason: str = "",
     ) -> Any:
-        """Call an update that the workflow declares with `@workflow.update`.
+        """Call an update that the workflow declares with `@workflow.update`; of a DAG `skip_node` or `retry_node`.
+
+        Args:
+            name: The update's name.
+            *args: Its arguments.
+            result: What it answers. Default: plain JSON values.
+            timeout: How long to wait for an answer. Default: for ever.
+            by, reason: Of the two of a DAG, for the record of actions: who does it (default: the user of this machine)
+                and why. Others are not recorded.
 
         Raises:
             InvalidInput: The update refuses the arguments.
@@ -240,6 +257,15 @@ class Run(GoesOn[R]):
             WaitTimeout: No worker answered in time.
         """
         _check_name("an update", name)
+        if name not in _STEPPING_IN:
+            return await self._updated(name, args, result, timeout)
+        what = name.replace("_", " ")
+        async with recorded(self._client, what, run_id=self.id, why=reason, by=by, node=str(args[:1])):
+            return await self._updated(name, args, result, timeout)
+
+    async def _updated(
+        self, name: str, args: tuple[Any, ...], result: type[Any], timeout: timedelta | None
+    ) -> Any:
         try:
             payload = await self._update(name, args, timeout=timeout)
         except (WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError) as exc:

@@ -256,6 +256,7 @@ class Runs:
         self,
         bulk_id: int,
         *,
+        by: str | None = None,
         concurrency: int = 10,
         progress: Callable[[BulkReport], None] | None = None,
     ) -> BulkReport:
@@ -265,6 +266,7 @@ class Runs:
 
         Args:
             bulk_id: `id` of its report, also in the record of actions.
+            by: Who goes on with it. Default: the user of this machine.
             concurrency: How many at a time, 1 to 100.
             progress: Called now and then.
 
@@ -274,7 +276,7 @@ class Runs:
         """
         from holdfast.client import bulk
 
-        return await bulk.resume(self._client, bulk_id, concurrency=concurrency, progress=progress)
+        return await bulk.resume(self._client, bulk_id, by=by, concurrency=concurrency, progress=progress)
 
     async def retry(self, run_id: str, *, by: str = "", reason: str = "") -> Run[Any]:
         """As `Run.retry`."""

@@ -97,7 +97,7 @@ async def _do(
         try:
             if action is None:
                 return await client.runs.continue_bulk(
-                    resume or 0, concurrency=concurrency, progress=progress
+                    resume or 0, by=by, concurrency=concurrency, progress=progress
                 )
             return await client.runs.bulk(
                 action,

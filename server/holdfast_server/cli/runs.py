@@ -151,12 +151,14 @@ async def update(
         list[str] | None,
         typer.Argument(metavar="[JSON|@FILE|-]...", help="Its arguments.", show_default=False),
     ] = None,
+    reason: Reason = "",
+    by: By = "",
 ) -> None:
     """Call an update of a run and print its answer: of a DAG skip_node or retry_node with the node's id."""
     arguments = [read_json(value, option="the argument") for value in values or []]
     async with target.connect(start=False) as client:
         with busy("waiting for the run"):
-            answer = await client.get(run).update(name, *arguments, timeout=_PATIENCE)
+            answer = await client.get(run).update(name, *arguments, timeout=_PATIENCE, by=by, reason=reason)
     if answer is None:
         _done(run, f"{name} done", target)
     else:
