@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -61,9 +62,12 @@ class Outside:
                 port = int(os.environ[PORT_VARIABLE])
                 self._streams = await asyncio.open_connection("127.0.0.1", port)
             reader, writer = self._streams
+            # A step that is cancelled here leaves an answer behind, which the next must not take for its own.
+            self._streams = None
             writer.write(json.dumps(asdict(effect)).encode() + b"\n")
             if await reader.readline() != b"noted\n":
                 raise AssertionError("the sink is gone: the record of effects is not whole")
+            self._streams = reader, writer
 
 
 def read_effects(file: Path) -> Iterator[Effect]:
@@ -77,12 +81,11 @@ async def _serve(file: Path) -> None:
     out = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while line := await reader.readline():
-            if not line.endswith(b"\n"):
-                break  # its sender was killed while it told; nothing was answered
-            effect = {**json.loads(line), "at": time.time()}
-            os.write(out, json.dumps(effect).encode() + b"\n")
-            writer.write(b"noted\n")
+        with suppress(ConnectionError):  # its sender was killed
+            while (line := await reader.readline()).endswith(b"\n"):
+                effect = {**json.loads(line), "at": time.time()}
+                os.write(out, json.dumps(effect).encode() + b"\n")
+                writer.write(b"noted\n")
         writer.close()
 
     server = await asyncio.start_server(take, "127.0.0.1", 0)
