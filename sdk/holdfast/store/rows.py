@@ -50,8 +50,10 @@ class Event:
     @property
     def workflow(self) -> str | None:
         """The workflow, or the DAG, of the run."""
-        is_of_run = self.channel == "runs" and isinstance(self.payload, dict)
-        return cast("dict[str, Any]", self.payload).get("workflow") if is_of_run else None
+        payload: object = self.payload
+        if self.channel != "runs" or not isinstance(payload, dict):
+            return None
+        return cast("dict[str, Any]", payload).get("workflow")
 
 
 @dataclass(frozen=True, kw_only=True)
