@@ -250,6 +250,7 @@ def summary(runs: Sequence[SlowRun]) -> dict[str, Any]:
         "cost_usd": sum(step.micros for step in steps) / 1e6,
         "quantiles": "exact",
         "queue_wait_quantiles": "exact",
+        "sampled": None,
     }
 
 

@@ -11,9 +11,9 @@ import pytest
 from tests.store.made import START, a_step, by_chance, failed, made
 
 from holdfast.states import RunState, StepState
-from holdfast.store import analytics, durations, step_sums
+from holdfast.store import analytics, durations, step_sums, sums
 from holdfast.store.database import Database
-from holdfast.store.figures import Interval
+from holdfast.store.figures import By, Interval
 from holdfast.store.filters import RunFilter
 from holdfast.store.quantiles import ERROR, bucket, from_buckets, from_values, middle, rank
 from holdfast.store.runs import StoredRun, get_steps, list_runs
@@ -99,9 +99,12 @@ def _check_trends(database: Database, chosen: RunFilter, interval: Interval) -> 
 
 def test_groups_equal_slow_ones(database: Database) -> None:
     write_runs(database, by_chance(23, 150))
-    for by in ("workflow", "version"):
-        slow = Counter(getattr(run, by) for run in every(database, RunFilter()))
-        assert {group.value: group.total for group in analytics.by_value(database, RunFilter(), by)} == slow
+    groups: tuple[By, ...] = ("workflow", "version", "queue", "error_type")
+    for by in groups:
+        slow = Counter((getattr(run, by) or "", run.state) for run in every(database, RunFilter()))
+        told = analytics.by_value(database, RunFilter(), by)
+        assert {(group.value, state): n for group in told for state, n in group.by_state.items()} == slow
+        assert all(group.total == sum(group.by_state.values()) for group in told)
 
 
 def test_figures_of_steps_equal_slow_ones(database: Database) -> None:
@@ -154,6 +157,30 @@ def test_a_sample_says_so_and_is_fair(database: Database, monkeypatch: pytest.Mo
     assert 200 < told[0].count < 400
 
 
+def test_a_text_that_no_index_finds_is_looked_for_in_a_part_of_many_runs(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_runs(database, [made(f"run-{n}", started=START + timedelta(hours=n % 48)) for n in range(1500)])
+    chosen = RunFilter(text="-1")
+    exact = analytics.summary(database, chosen)
+    assert (exact.total, exact.sampled, exact.quantiles) == (
+        sum("-1" in f"run-{n}" for n in range(1500)), None, "exact",
+    )  # fmt: skip
+    monkeypatch.setattr(sums, "SEARCHED_RUNS", 500)
+    told = analytics.summary(database, chosen)
+    assert told.sampled == pytest.approx(1 / 3, abs=0.01)
+    assert told.total / (told.sampled or 1) == pytest.approx(exact.total, rel=0.3)
+    assert (told.quantiles, told.p50_seconds) == ("sampled", 3.0)
+    points = analytics.trends(database, chosen)
+    (group,) = analytics.by_value(database, chosen)
+    assert sum(point.total for point in points) == group.total == told.total
+    assert {points[0].sampled, group.sampled, analytics.steps(database, chosen)[0].sampled} == {told.sampled}
+    assert analytics.compare(database, RunFilter(), chosen).change["total"] == pytest.approx(
+        exact.total / 1500 - 1, abs=0.2
+    )
+    assert analytics.summary(database, RunFilter(text="-1", workflows=["none"])).sampled is None
+
+
 def test_two_versions_are_compared(database: Database) -> None:
     write_runs(database, [made(f"a{n}", build_id="v1") for n in range(4)])
     write_runs(database, [failed(f"b{n}", "no", build_id="v2") for n in range(3)])
@@ -197,10 +224,3 @@ def test_quantiles_of_very_many_steps_are_of_a_sample_of_those_asked_for(
         "charge": 1.0,
         "ship": 10.0,
     }
-
-
-def test_a_queue_has_its_figures_too(database: Database) -> None:
-    write_runs(database, by_chance(26, 150))
-    slow = Counter(run.queue for run in every(database, RunFilter()))
-    assert {group.value: group.total for group in analytics.by_value(database, RunFilter(), "queue")} == slow
-    assert len(slow) > 1

@@ -1,25 +1,30 @@
 """What runs were like: counts, rates, durations, costs; over time, by step, by workflow, against another time.
 
-Counts and sums are exact. Quantiles say how they were found: exact from up to 10,000 runs or 20,000 steps; beyond that
-from the figures by day, each within 2 % of the value; of steps, and where a filter does not allow that, from a sample.
+Counts and sums are exact, but where a text is searched without an index in more than 100,000 runs: `sampled` says so.
+Quantiles say how they were found: exact from up to 10,000 runs or 20,000 steps; beyond that from the figures by day,
+each within 2 % of the value; of steps, and where a filter does not allow that, from a sample.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from holdfast.states import RunState, StepState
 from holdfast.store.columns import instant
 from holdfast.store.database import Database
 from holdfast.store.durations import Quantiles, run_quantiles, step_quantiles
 from holdfast.store.figures import By, Comparison, Group, Interval, Point, StepFigures, Summary
-from holdfast.store.filters import RunFilter
+from holdfast.store.filters import ALL, RunFilter
 from holdfast.store.rollup import DAY, HOUR
 from holdfast.store.step_sums import step_figures
-from holdfast.store.sums import Dimension, Sums, sums_of
+from holdfast.store.sums import Dimension, RunSums, Sums, sums_of, text_sample
+
+_ADDED_UP: Final = frozenset(
+    {"total", "open", "retries", "failed_steps", "throughput_per_hour", "tokens", "cost_usd"}
+)
 
 
 def summary(database: Database, chosen: RunFilter) -> Summary:
@@ -29,12 +34,9 @@ def summary(database: Database, chosen: RunFilter) -> Summary:
         Unavailable: The database does not answer.
     """
     with database.read() as connection:
-        by_state = {
-            group[0]: sums for group, sums in sums_of(connection, database, chosen, ["state"]).groups.items()
-        }
-        total = _total(by_state.values())
-        took = run_quantiles(connection, database, chosen, "duration", total.count)
-        waited = run_quantiles(connection, database, chosen, "queue_wait", total.count)
+        sample = text_sample(connection, database, chosen)
+        total = sums_of(connection, database, chosen, sample=sample).get(None, RunSums())
+        took, waited = run_quantiles(connection, database, chosen, total.count, sample)
     hours = None
     if chosen.started_from is not None:
         hours = ((chosen.started_to or datetime.now(UTC)) - chosen.started_from) / timedelta(hours=1)
@@ -42,9 +44,9 @@ def summary(database: Database, chosen: RunFilter) -> Summary:
     wait50, wait95, wait99 = _seconds_of(waited)
     return Summary(
         total=total.count,
-        by_state=_counts(by_state),
-        open=_open(by_state),
-        success_rate=_success(by_state),
+        by_state=_by_state(total),
+        open=_open(total),
+        success_rate=_success(total),
         retry_rate=_share(total.retried, total.count),
         retries=total.retries,
         failed_steps=total.failed_steps,
@@ -60,6 +62,7 @@ def summary(database: Database, chosen: RunFilter) -> Summary:
         cost_usd=total.cost_micros / 1e6,
         quantiles=took.how,
         queue_wait_quantiles=waited.how,
+        sampled=_part(sample),
     )
 
 
@@ -74,13 +77,17 @@ def trends(database: Database, chosen: RunFilter, interval: Interval = "day") ->
     Raises:
         Unavailable: The database does not answer.
     """
-    dimension: Dimension = "week_hour" if interval == "heatmap" else interval
-    points: dict[int, dict[str, Sums]] = {}
     with database.read() as connection:
-        for (at, state), sums in sums_of(connection, database, chosen, [dimension, "state"]).groups.items():
-            points.setdefault(at, {})[state] = sums
-    told = [_point(at, by_state, interval) for at, by_state in sorted(points.items())]
-    return told if interval != "heatmap" else sorted(told, key=lambda point: (point.weekday, point.hour))
+        sample = text_sample(connection, database, chosen)
+        by: Dimension = "hour" if interval == "heatmap" else interval
+        found = sums_of(connection, database, chosen, by, sample=sample)
+    if interval != "heatmap":
+        return [_point(total, sample, start=instant(at)) for at, total in sorted(found.items())]
+    week: dict[tuple[int, int], RunSums] = {}
+    for at, total in found.items():
+        # 1970 began on a Thursday.
+        week.setdefault(((at // DAY + 3) % 7, at % DAY // HOUR), RunSums()).include(total)
+    return [_point(total, sample, weekday=day, hour=hour) for (day, hour), total in sorted(week.items())]
 
 
 def by_value(database: Database, chosen: RunFilter, by: By = "workflow") -> list[Group]:
@@ -89,11 +96,10 @@ def by_value(database: Database, chosen: RunFilter, by: By = "workflow") -> list
     Raises:
         Unavailable: The database does not answer.
     """
-    groups: dict[str, dict[str, Sums]] = {}
     with database.read() as connection:
-        for (value, state), sums in sums_of(connection, database, chosen, [by, "state"]).groups.items():
-            groups.setdefault(value, {})[state] = sums
-    told = [_group(value, by_state) for value, by_state in groups.items()]
+        sample = text_sample(connection, database, chosen)
+        found = sums_of(connection, database, chosen, by, sample=sample)
+    told = [_group(value, total, sample) for value, total in found.items()]
     return sorted(told, key=lambda group: (-group.total, group.value))
 
 
@@ -157,45 +163,58 @@ def compare(database: Database, before: RunFilter, after: RunFilter) -> Comparis
     """
     first, second = summary(database, before), summary(database, after)
     old, new = asdict(first), asdict(second)
+    # What is added up of a part of the runs stands for so many more.
+    scale = (first.sampled or 1) / (second.sampled or 1)
     change = {
-        name: _change(value, new[name]) for name, value in old.items() if isinstance(value, int | float)
+        name: _change(value, new[name], scale if name in _ADDED_UP else 1)
+        for name, value in old.items()
+        if isinstance(value, int | float) and name != "sampled"
     }
     return Comparison(before=first, after=second, change=change)
 
 
-def _point(at: int, by_state: Mapping[str, Sums], interval: Interval) -> Point:
-    total = _total(by_state.values())
-    heat = interval == "heatmap"
+def _point(
+    total: RunSums,
+    sample: int | None,
+    *,
+    start: datetime | None = None,
+    weekday: int | None = None,
+    hour: int | None = None,
+) -> Point:
     return Point(
-        start=None if heat else instant(at),
-        # 1970 began on a Thursday.
-        weekday=(at // DAY + 3) % 7 if heat else None,
-        hour=at % DAY // HOUR if heat else None,
+        start=start,
+        weekday=weekday,
+        hour=hour,
         total=total.count,
-        by_state=_counts(by_state),
-        success_rate=_success(by_state),
+        by_state=_by_state(total),
+        success_rate=_success(total),
         retries=total.retries,
         mean_seconds=_mean(total),
         tokens=total.tokens,
         cost_usd=total.cost_micros / 1e6,
+        sampled=_part(sample),
     )
 
 
-def _group(value: str, by_state: Mapping[str, Sums]) -> Group:
-    total = _total(by_state.values())
+def _group(value: str, total: RunSums, sample: int | None) -> Group:
     return Group(
         value=value,
         total=total.count,
-        by_state=_counts(by_state),
-        open=_open(by_state),
-        success_rate=_success(by_state),
+        by_state=_by_state(total),
+        open=_open(total),
+        success_rate=_success(total),
         retry_rate=_share(total.retried, total.count),
         retries=total.retries,
         failed_steps=total.failed_steps,
         mean_seconds=_mean(total),
         tokens=total.tokens,
         cost_usd=total.cost_micros / 1e6,
+        sampled=_part(sample),
     )
+
+
+def _part(sample: int | None) -> float | None:
+    return None if sample is None else sample / ALL
 
 
 def _total(every: Iterable[Sums]) -> Sums:
@@ -205,17 +224,16 @@ def _total(every: Iterable[Sums]) -> Sums:
     return total
 
 
-def _counts(by_state: Mapping[str, Sums]) -> dict[str, int]:
-    return {state: sums.count for state, sums in sorted(by_state.items())}
+def _by_state(total: RunSums) -> dict[str, int]:
+    return dict(sorted(total.by_state.items()))
 
 
-def _open(by_state: Mapping[str, Sums]) -> int:
-    return sum(sums.count for state, sums in by_state.items() if not RunState(state).closed)
+def _open(total: RunSums) -> int:
+    return sum(count for state, count in total.by_state.items() if not RunState(state).closed)
 
 
-def _success(by_state: Mapping[str, Sums]) -> float | None:
-    completed = by_state.get(RunState.COMPLETED.value, Sums()).count
-    return _share(completed, sum(sums.closed for sums in by_state.values()))
+def _success(total: RunSums) -> float | None:
+    return _share(total.by_state.get(RunState.COMPLETED.value, 0), total.count - _open(total))
 
 
 def _share(part: int, of: int) -> float | None:
@@ -230,5 +248,5 @@ def _seconds_of(quantiles: Quantiles) -> Sequence[float | None]:
     return [None if value is None else value / 1e6 for value in (quantiles.p50, quantiles.p95, quantiles.p99)]
 
 
-def _change(before: float, after: Any) -> float | None:
-    return (after - before) / before if before and after is not None else None
+def _change(before: float, after: Any, scale: float) -> float | None:
+    return (after * scale - before) / before if before and after is not None else None

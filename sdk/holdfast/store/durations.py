@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from holdfast.store.columns import microseconds
 from holdfast.store.database import Database
 from holdfast.store.figures import How
-from holdfast.store.filters import RunFilter, filtered
+from holdfast.store.filters import ALL, RunFilter, filtered, low_bits, smaller
 from holdfast.store.quantiles import bucket, from_buckets, from_values
 from holdfast.store.rollup import BLOCK
-from holdfast.store.schema import KEY_BITS, executions, histograms, runs, steps
+from holdfast.store.schema import executions, histograms, runs, steps
 from holdfast.store.step_sums import StepGroups, chosen_steps
 from holdfast.store.sums import allows_rollups, inner, keys_between, named
 
 Measure: TypeAlias = Literal["duration", "queue_wait"]
+_MEASURES: Final[tuple[Measure, Measure]] = ("duration", "queue_wait")
 
 EXACT_ROWS: Final = 10_000
-SAMPLE_ROWS: Final = 100_000
+SAMPLE_ROWS: Final = 20_000
 SAMPLE_STEPS: Final = 20_000
 _KEYS_AT_A_TIME: Final = 500
 _WANTED: Final = (0.5, 0.95, 0.99)
@@ -38,30 +39,34 @@ class Quantiles:
 
 
 def run_quantiles(
-    connection: Connection, database: Database, chosen: RunFilter, measure: Measure, count: int
-) -> Quantiles:
-    """Of runs.
+    connection: Connection, database: Database, chosen: RunFilter, count: int, sample: int | None = None
+) -> tuple[Quantiles, Quantiles]:
+    """Of runs: of durations, and of queue waits.
 
     Args:
         connection: To read with.
         database: Tells how texts are searched.
         chosen: Which runs.
-        measure: Of what.
         count: How many runs there are. Fewer rows mean that some were pruned, and the figures by day are asked.
+        sample: Of which part of the runs, and `count` with it; see `filtered`.
     """
-    column = runs.c[f"{measure}_us"]
-    query = filtered(database, select(column).select_from(runs), chosen)
+    columns = [runs.c[f"{measure}_us"] for measure in _MEASURES]
     if count <= EXACT_ROWS:
-        values = list(connection.execute(query).scalars())
-        if len(values) == count:
-            return _told(_of_values(values), "exact")
+        query = filtered(database, select(*columns).select_from(runs), chosen, sample=sample)
+        rows = connection.execute(query).all()
+        if len(rows) == count:
+            return _of_rows(rows, "exact" if sample is None else "sampled")
     if allows_rollups(chosen) and not chosen.states and chosen.open is None and chosen.error_type is None:
-        found = _run_buckets(connection, chosen, measure)
-        return _told(from_buckets(found, _WANTED), "within 2 %")
+        took, waited = (
+            _told(from_buckets(_run_buckets(connection, chosen, measure), _WANTED), "within 2 %")
+            for measure in _MEASURES
+        )
+        return took, waited
     if count > SAMPLE_ROWS:
-        query = query.where(_sample(count))
-    values = list(connection.execute(query).scalars())
-    return _told(_of_values(values), "exact" if len(values) == count else "sampled")
+        sample = smaller(sample, SAMPLE_ROWS, count)
+    query = filtered(database, select(*columns).select_from(runs), chosen, sample=sample)
+    rows = connection.execute(query).all()
+    return _of_rows(rows, "exact" if sample is None and len(rows) == count else "sampled")
 
 
 def step_quantiles(
@@ -74,7 +79,7 @@ def step_quantiles(
     total = sum(sums.count for outcomes in figures.groups.values() for sums in outcomes.values())
     queries = [chosen_steps(database, chosen, figures, *names)]
     if figures.sampled is None and total > SAMPLE_STEPS:
-        bits = max(round(SAMPLE_STEPS / total * (1 << KEY_BITS)), 1)
+        bits = max(round(SAMPLE_STEPS / total * ALL), 1)
         keys = _sampled_executions(connection, chosen, bits)
         # Given by their keys, so that no database takes them for many and reads all steps.
         queries = [
@@ -94,10 +99,15 @@ def step_quantiles(
 
 
 def _sampled_executions(connection: Connection, chosen: RunFilter, bits: int) -> list[int]:
-    query = select(executions.c.key).where(_low_bits(executions.c.key) < bits, *named(executions.c, chosen))
+    query = select(executions.c.key).where(low_bits(executions.c.key) < bits, *named(executions.c, chosen))
     start = None if chosen.started_from is None else microseconds(chosen.started_from)
     end = None if chosen.started_to is None else microseconds(chosen.started_to)
     return list(connection.execute(query.where(*keys_between(executions.c.key, start, end))).scalars())
+
+
+def _of_rows(rows: Sequence[Sequence[int | None]], how: How) -> tuple[Quantiles, Quantiles]:
+    took, waited = (_told(_of_values(row[place] for row in rows), how) for place in range(2))
+    return took, waited
 
 
 def _of_values(values: Iterable[int | None]) -> list[int | None]:
@@ -107,15 +117,6 @@ def _of_values(values: Iterable[int | None]) -> list[int | None]:
 def _told(values: Iterable[int | None], how: How) -> Quantiles:
     p50, p95, p99 = values
     return Quantiles(p50=p50, p95=p95, p99=p99, how=how)
-
-
-def _sample(total: int) -> Any:
-    """Of so many runs, a part that is large enough: the last bits of a key are those of a hash."""
-    return _low_bits(runs.c.key) < max((SAMPLE_ROWS << KEY_BITS) // total, 1)
-
-
-def _low_bits(key: ColumnElement[int]) -> ColumnElement[int]:
-    return key % (1 << KEY_BITS)
 
 
 def _run_buckets(connection: Connection, chosen: RunFilter, measure: Measure) -> Mapping[int, int]:

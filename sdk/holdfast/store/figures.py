@@ -63,6 +63,9 @@ class Summary(Jsonable):
     """How the quantiles of durations were found."""
 
     queue_wait_quantiles: How
+    sampled: float | None
+    """The part of the runs that was looked at, from 0 to 1: all numbers are those of that part. `None` for all, as it
+    is but for a text that is searched without an index in more than 100,000 runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +85,7 @@ class Group(Jsonable):
     mean_seconds: float | None
     tokens: int
     cost_usd: float
+    sampled: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +108,7 @@ class Point(Jsonable):
     mean_seconds: float | None
     tokens: int
     cost_usd: float
+    sampled: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +156,7 @@ class StepFigures(Jsonable):
     tokens: int
     cost_usd: float
     sampled: float | None
-    """The part of the runs that was looked at, from 0 to 1: all numbers are those of that part. `None` for all."""
+    """As of `Summary`; also with filters other than workflow, version and start, where more than 2,000 runs fit."""
 
     quantiles: How
 

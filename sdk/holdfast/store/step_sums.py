@@ -6,14 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, case, func, select
+from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from holdfast.store.columns import microseconds
 from holdfast.store.database import Database
-from holdfast.store.filters import RunFilter, filtered
+from holdfast.store.filters import ALL, RunFilter, filtered, smaller
 from holdfast.store.rollup import DAY
-from holdfast.store.schema import KEY_BITS, executions, runs, steps
-from holdfast.store.sums import Sums, add_rollups, allows_rollups, inner, keys_between, named
+from holdfast.store.schema import executions, rollups, runs, steps
+from holdfast.store.sums import (
+    SUMMED,
+    Sums,
+    allows_rollups,
+    figures_of,
+    inner,
+    keys_between,
+    named,
+    text_sample,
+    total,
+)
 
 SAMPLE_RUNS: Final = 2_000
 """With a filter that the figures do not know, the steps of about so many runs are looked at."""
@@ -29,8 +39,8 @@ class StepGroups:
         default_factory=dict[tuple[str, str], dict[tuple[str, str], Sums]]
     )
     from_rollups: bool
-    sampled: float | None = None
-    """The part of the runs that was looked at; `None` for all of them."""
+    sample: int | None = None
+    """Of which part of the runs; see `filtered`. `None`: of all."""
 
     def add(self, group: tuple[Any, ...], values: Sequence[Any]) -> None:
         """Add values to a group."""
@@ -38,9 +48,9 @@ class StepGroups:
         outcomes.setdefault((group[2], group[3]), Sums()).add(values)
 
     @property
-    def key_limit(self) -> int | None:
-        """Which of the last bits of a run's key are below it, if only a part was looked at."""
-        return None if self.sampled is None else round(self.sampled * (1 << KEY_BITS))
+    def sampled(self) -> float | None:
+        """The part of the runs that was looked at; `None` for all of them."""
+        return None if self.sample is None else self.sample / ALL
 
 
 def step_figures(connection: Connection, database: Database, chosen: RunFilter) -> StepGroups:
@@ -55,17 +65,20 @@ def step_figures(connection: Connection, database: Database, chosen: RunFilter) 
         end_us = None if chosen.started_to is None else microseconds(chosen.started_to)
         outside, days = inner((start_us, end_us), DAY)
         if days is not None:
-            add_rollups(connection, chosen, _GROUPS, found, "day", days, of_steps=True)
+            groups = [rollups.c[name] for name in _GROUPS]
+            query = select(*groups, *(total(rollups.c[name]) for name in SUMMED)).group_by(*groups)
+            _add(connection, query.where(*figures_of(chosen, "day", days, of_steps=True)), found)
         for start, end in outside:
             query = _over_steps().where(
                 *keys_between(executions.c.key, start, end), *named(executions.c, chosen)
             )
             _add(connection, query, found)
         return found
-    count = filtered(database, select(func.count()).select_from(runs), chosen)
-    total = connection.execute(count).scalar_one()
-    if total > SAMPLE_RUNS:
-        found.sampled = max((SAMPLE_RUNS << KEY_BITS) // total, 1) / (1 << KEY_BITS)
+    found.sample = text_sample(connection, database, chosen)
+    query = filtered(database, select(func.count()).select_from(runs), chosen, sample=found.sample)
+    count = connection.execute(query).scalar_one()
+    if count > SAMPLE_RUNS:
+        found.sample = smaller(found.sample, SAMPLE_RUNS, count)
     _add(connection, _over_steps().where(executions.c.run_key.in_(_runs(database, chosen, found))), found)
     return found
 
@@ -91,21 +104,18 @@ _OF: Final[ColumnElement[bool]] = (steps.c.run_key == executions.c.run_key) & (
 
 
 def _runs(database: Database, chosen: RunFilter, figures: StepGroups) -> Select[*tuple[Any, ...]]:
-    query: Select[*tuple[Any, ...]] = filtered(database, select(runs.c.key), chosen)
-    if figures.key_limit is not None:
-        query = query.where(runs.c.key % (1 << KEY_BITS) < figures.key_limit)
-    return query
+    return filtered(database, select(runs.c.key), chosen, sample=figures.sample)
 
 
 def _over_steps() -> Select[*tuple[Any, ...]]:
     groups = (executions.c.workflow, steps.c.name, steps.c.state, func.coalesce(steps.c.error_type, ""))
     sums = (
         func.count(),
-        func.sum(case((steps.c.attempt > 1, 1), else_=0)),
-        func.sum(steps.c.attempt - 1),
-        func.sum(case((steps.c.state == "failed", 1), else_=0)),
+        func.count().filter(steps.c.attempt > 1),
+        total(steps.c.attempt - 1),
+        func.count().filter(steps.c.state == "failed"),
         func.count(steps.c.duration_us),
-        *(func.sum(steps.c[name]) for name in ("duration_us", "queue_wait_us", "tokens", "cost_micros")),
+        *(total(steps.c[name]) for name in ("duration_us", "tokens", "cost_micros")),
     )
     return select(*groups, *sums).join_from(executions, steps, _OF).group_by(*groups)
 

@@ -4,23 +4,25 @@ and for all other filters. Both give the same numbers."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final, Literal, TypeAlias
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, case, cast, false, func, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, cast, false, func, null, select
 
+from holdfast.states import RunState
 from holdfast.store.columns import bounded, microseconds
 from holdfast.store.database import Database
-from holdfast.store.filters import RunFilter, filtered, wanted_states
+from holdfast.store.filters import RunFilter, filtered, looks_at_all, smaller, wanted_states
 from holdfast.store.rollup import DAY, HOUR
 from holdfast.store.schema import KEY_BITS, rollups, runs
 
-Dimension: TypeAlias = Literal[
-    "workflow", "version", "queue", "step", "state", "error_type", "hour", "day", "week_hour"
-]
+SEARCHED_RUNS: Final = 100_000
+"""A text that no index finds is looked for in so many runs at most."""
+
+Dimension: TypeAlias = Literal["workflow", "version", "queue", "error_type", "hour", "day"]
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Sums:
     """What is added up. Spans are in microseconds."""
 
@@ -34,23 +36,35 @@ class Sums:
     """How many have a duration: all that have ended, but for steps that were never started."""
 
     duration_us: int = 0
-    queue_wait_us: int = 0
     tokens: int = 0
     cost_micros: int = 0
 
     def add(self, values: Iterable[int | None]) -> None:
         """Add values, in the order of the fields."""
-        for name, value in zip(_NAMES, values, strict=True):
+        for name, value in zip(SUMMED, values, strict=True):
             if value:
                 setattr(self, name, getattr(self, name) + int(value))
 
     @property
     def values(self) -> list[int]:
         """In the order of the fields."""
-        return [getattr(self, name) for name in _NAMES]
+        return [getattr(self, name) for name in SUMMED]
 
 
-_NAMES: Final = [entry.name for entry in fields(Sums)]
+SUMMED: Final = tuple(entry.name for entry in fields(Sums))
+
+
+@dataclass
+class RunSums(Sums):
+    """Sums over runs, and how many are in which state; states that none has are left out."""
+
+    by_state: dict[str, int] = field(default_factory=dict[str, int], kw_only=True)
+
+    def include(self, other: RunSums) -> None:
+        """Add other sums."""
+        self.add(other.values)
+        for state, count in other.by_state.items():
+            self.by_state[state] = self.by_state.get(state, 0) + count
 
 
 @dataclass(frozen=True)
@@ -62,32 +76,20 @@ class Ranges:
     rows: Sequence[tuple[int | None, int | None]] = ()
 
 
-class Adds(Protocol):
-    """Takes sums by group."""
-
-    def add(self, group: tuple[Any, ...], values: Sequence[Any]) -> None:
-        """Add values, in the order of the fields of `Sums`."""
-        ...
-
-
-@dataclass(kw_only=True)
-class Grouped:
-    """Sums by group."""
-
-    groups: dict[tuple[Any, ...], Sums] = field(default_factory=dict[tuple[Any, ...], Sums])
-
-    def add(self, group: tuple[Any, ...], values: Sequence[Any]) -> None:
-        """Add values to a group."""
-        known = self.groups.get(group)
-        if known is None:
-            known = self.groups[group] = Sums()
-        known.add(values)
-
-
 def allows_rollups(chosen: RunFilter) -> bool:
     """Whether the figures by hour know all that a filter asks for."""
     asked = (chosen.dag, chosen.closed_from, chosen.closed_to, chosen.fingerprint, chosen.parent)
     return all(value is None for value in asked) and not chosen.queues and not chosen.text
+
+
+def text_sample(connection: Connection, database: Database, chosen: RunFilter) -> int | None:
+    """Of which part of the runs a filter's text is looked at; `None` for all: where an index finds it, or up to
+    100,000 runs."""
+    if not looks_at_all(database, chosen):
+        return None
+    query = filtered(database, select(func.count()).select_from(runs), replace(chosen, text=None))
+    count = connection.execute(query).scalar_one()
+    return smaller(None, SEARCHED_RUNS, count) if count > SEARCHED_RUNS else None
 
 
 def ranges_of(chosen: RunFilter, *, fine: bool) -> Ranges:
@@ -109,21 +111,48 @@ def ranges_of(chosen: RunFilter, *, fine: bool) -> Ranges:
 
 
 def sums_of(
-    connection: Connection, database: Database, chosen: RunFilter, by: Sequence[Dimension] = ()
-) -> Grouped:
-    """Sums over the runs that fit a filter, by group."""
-    grouped = Grouped()
-    if not allows_rollups(chosen) or "queue" in by:
-        _add_rows(connection, database, chosen, by, grouped)
-        return grouped
-    parts = ranges_of(chosen, fine="hour" in by or "week_hour" in by)
-    rolled = [("day", part) for part in parts.days] + [("hour", part) for part in parts.hours]
-    for span, part in rolled:
-        add_rollups(connection, chosen, by, grouped, span, part)
+    connection: Connection,
+    database: Database,
+    chosen: RunFilter,
+    by: Dimension | None = None,
+    *,
+    sample: int | None = None,
+) -> dict[Any, RunSums]:
+    """Sums over the runs that fit a filter, by group; by `None` where there is one group of all.
+
+    Args:
+        connection: To read with.
+        database: Tells how texts are searched.
+        chosen: Which runs.
+        by: What makes a group. Hours and days are told by their start, in microseconds.
+        sample: Of which part of the runs; see `filtered`. Only for filters that the figures do not know.
+    """
+    found: dict[Any, RunSums] = {}
+    if not allows_rollups(chosen) or by == "queue":
+        _add(connection, _over_runs(database, chosen, by, sample), chosen, found)
+        return found
+    parts = ranges_of(chosen, fine=by == "hour")
+    for span, ranges in (("day", parts.days), ("hour", parts.hours)):
+        for part in ranges:
+            _add(connection, _over_rollups(chosen, by, span, part), chosen, found)
     for start, end in parts.rows:
         within = keys_between(runs.c.key, start, end)
-        _add_rows(connection, database, chosen, by, grouped, within)
-    return grouped
+        _add(connection, _over_runs(database, chosen, by).where(*within), chosen, found)
+    return found
+
+
+def _add(
+    connection: Connection, query: Select[*tuple[Any, ...]], chosen: RunFilter, found: dict[Any, RunSums]
+) -> None:
+    states, end = _states(chosen), 1 + len(SUMMED)
+    for row in connection.execute(query):
+        if not row[1]:
+            continue
+        by_state = {state: int(count) for state, count in zip(states, row[end:], strict=True) if count}
+        sums = RunSums(*(int(value or 0) for value in row[1:end]), by_state=by_state)
+        known = found.setdefault(row[0], sums)
+        if known is not sums:
+            known.include(sums)
 
 
 def inner(
@@ -153,71 +182,75 @@ def keys_between(key: ColumnElement[int], start: int | None, end: int | None) ->
     return found
 
 
-def add_rollups(
-    connection: Connection,
-    chosen: RunFilter,
-    by: Sequence[Dimension],
-    grouped: Adds,
-    span: str,
-    part: tuple[int | None, int | None],
-    *,
-    of_steps: bool = False,
-) -> None:
-    """Add the figures of a time range, of runs or of steps."""
+def figures_of(
+    chosen: RunFilter, span: str, part: tuple[int | None, int | None], *, of_steps: bool = False
+) -> list[ColumnElement[bool]]:
+    """The conditions of the figures of a time range, of runs or of steps, by hour or by day."""
     wanted = [rollups.c.span == span, (rollups.c.step != "") if of_steps else (rollups.c.step == "")]
     wanted += named(rollups.c, chosen)
-    if not of_steps:
-        wanted += _outcomes(rollups.c, chosen)
     if part[0] is not None:
         wanted.append(rollups.c.start >= part[0])
     if part[1] is not None:
         wanted.append(rollups.c.start < part[1])
-    groups = [_group(name, rollups.c.start, rollups.c) for name in by]
-    query = select(*groups, *(func.sum(rollups.c[name]) for name in _NAMES)).where(*wanted)
-    for row in connection.execute(query.group_by(*groups) if groups else query):
-        if row[len(groups)]:
-            grouped.add(tuple(row[: len(groups)]), row[len(groups) :])
+    return wanted
 
 
-def _add_rows(
-    connection: Connection,
-    database: Database,
-    chosen: RunFilter,
-    by: Sequence[Dimension],
-    grouped: Grouped,
-    within: Sequence[ColumnElement[bool]] = (),
-) -> None:
-    started = cast(runs.c.started, BigInteger)
-    groups = [_group(name, started, runs.c) for name in by]
+def total(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The sum of a column, as a whole number on every database."""
+    return cast(func.sum(column), BigInteger)
+
+
+def _over_rollups(
+    chosen: RunFilter, by: Dimension | None, span: str, part: tuple[int | None, int | None]
+) -> Select[*tuple[Any, ...]]:
+    # States are counted side by side, not as groups: SQLite would sort all rows for these.
+    counts = (
+        cast(func.sum(rollups.c.count).filter(rollups.c.state == state), BigInteger)
+        for state in _states(chosen)
+    )
+    # What is kept by the hour is read in the order of `start`, which must stand there as it is to be seen as such.
+    group = rollups.c.start if span == by else _group(by, rollups.c.start, rollups.c)
+    query = select(group, *(total(rollups.c[name]) for name in SUMMED), *counts)
+    query = query.where(*figures_of(chosen, span, part), *_outcomes(rollups.c, chosen))
+    return query if by is None else query.group_by(group)
+
+
+def _over_runs(
+    database: Database, chosen: RunFilter, by: Dimension | None, sample: int | None = None
+) -> Select[*tuple[Any, ...]]:
     values = {
         "count": func.count(),
-        "retried": func.sum(case((runs.c.retry_count > 0, 1), else_=0)),
-        "retries": func.sum(runs.c.retry_count),
-        "failed_steps": func.sum(runs.c.failed_step_count),
+        "retried": func.count().filter(runs.c.retry_count > 0),
+        "retries": total(runs.c.retry_count),
+        "failed_steps": total(runs.c.failed_step_count),
         "closed": func.count(runs.c.duration_us),
     }
-    values |= {
-        name: func.sum(runs.c[name]) for name in ("duration_us", "queue_wait_us", "tokens", "cost_micros")
-    }
-    query = select(*groups, *(values[name] for name in _NAMES)).select_from(runs)
-    query = filtered(database, query, chosen).where(*within)
-    for row in connection.execute(query.group_by(*groups) if groups else query):
-        if row[len(groups)]:
-            grouped.add(tuple(row[: len(groups)]), row[len(groups) :])
+    values |= {name: total(runs.c[name]) for name in ("duration_us", "tokens", "cost_micros")}
+    counts = (func.count().filter(runs.c.state == state) for state in _states(chosen))
+    group = _group(by, cast(runs.c.started, BigInteger), runs.c)
+    query = select(group, *(values[name] for name in SUMMED), *counts).select_from(runs)
+    query = filtered(database, query, chosen, sample=sample)
+    return query if by is None else query.group_by(group)
 
 
-def _group(name: Dimension, start: ColumnElement[int], columns: Any) -> ColumnElement[Any]:
-    if name == "hour":
-        return (start - start % HOUR).label(name)
-    if name == "day":
-        return (start - start % DAY).label(name)
-    if name == "week_hour":
-        # 1970 began on a Thursday; hours are counted from Monday 00:00 UTC.
-        return ((start - start % HOUR) % (7 * DAY)).label(name)
-    if name == "error_type":
-        return func.coalesce(columns.error_type, "").label(name)
-    column: ColumnElement[Any] = columns[name]
-    return column.label(name)
+def _states(chosen: RunFilter) -> Sequence[str]:
+    states = wanted_states(chosen)
+    return [state.value for state in RunState] if states is None else states
+
+
+def _group(by: Dimension | None, start: ColumnElement[int], columns: Any) -> ColumnElement[Any]:
+    match by:
+        case None:
+            return null()
+        case "hour":
+            return (start - start % HOUR).label(by)
+        case "day":
+            return (start - start % DAY).label(by)
+        case "error_type":
+            return func.coalesce(columns.error_type, "").label(by)
+        case _:
+            column: ColumnElement[Any] = columns[by]
+            return column
 
 
 def named(columns: Any, chosen: RunFilter) -> list[ColumnElement[bool]]:

@@ -40,7 +40,7 @@ async def summary(target: Target, chosen: RunFilter) -> None:
     if target.json:
         print_json(told.to_dict())
     elif told.total:
-        _print(render.of_summary(told, points, stdout().width), chosen)
+        _print(render.of_summary(told, points, stdout().width), chosen, told.sampled)
     else:
         note("no runs")
 
@@ -61,13 +61,14 @@ async def trends(
     elif not points:
         note("no runs")
     elif by == "heatmap":
-        _print(render.of_heatmap(points), chosen)
+        _print(render.of_heatmap(points), chosen, points[0].sampled)
     else:
         starts = _starts(points, timedelta(hours=1) if by == "hour" else timedelta(days=1))
         if len(starts) > _MOST_POINTS:
             note(f"the last {_MOST_POINTS} of {len(starts)}; --since chooses, --json shows all", style="dim")
         form = "%Y-%m-%d %H:00" if by == "hour" else "%Y-%m-%d"
-        _print(render.of_trends(points, starts[-_MOST_POINTS:], form, stdout().width), chosen)
+        shown = render.of_trends(points, starts[-_MOST_POINTS:], form, stdout().width)
+        _print(shown, chosen, points[0].sampled)
 
 
 @command(app, "steps")
@@ -99,7 +100,8 @@ async def by_value(
     if target.json:
         print_json([group.to_dict() for group in groups])
     elif groups:
-        _print(render.of_groups(groups, what.replace("_", " "), stdout().width), chosen)
+        shown = render.of_groups(groups, what.replace("_", " "), stdout().width)
+        _print(shown, chosen, groups[0].sampled)
     else:
         note("no runs")
 
@@ -143,7 +145,7 @@ async def export(
     form = format or _form_of(output, as_json=target.json)
     async with target.connect(start=False) as client:
         with busy("exporting") as show:
-            total = (await client.analytics.summary(chosen)).total
+            total = await client.runs.count(chosen)
 
             def progress(done: int) -> None:
                 show(f"exporting: {done:,} of {total:,} runs")
@@ -157,9 +159,11 @@ async def export(
     note(f"written to {output}", style="dim")
 
 
-def _print(shown: RenderableType, chosen: RunFilter) -> None:
+def _print(shown: RenderableType, chosen: RunFilter, sampled: float | None = None) -> None:
     if chosen.started_from is not None:
         note(f"from {when(chosen.started_from)} to {when(chosen.started_to)}", style="dim")
+    if sampled is not None:
+        note(f"of a sample: {render.percent(sampled)} of the runs", style="dim")
     stdout().print(shown)
 
 
