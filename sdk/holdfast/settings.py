@@ -20,6 +20,26 @@ PREFIX_OF_SECRETS = "HOLDFAST_SECRET_"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Retention:
+    """How long the history keeps what; `None` is for ever."""
+
+    runs: timedelta | None = timedelta(days=90)
+    """Since a run was closed. Open runs are never deleted."""
+
+    events: timedelta | None = timedelta(days=14)
+    """Since they happened. Who listens must come back within this time to miss none."""
+
+    letters: timedelta | None = timedelta(days=90)
+    """Since dead letters were resolved or abandoned. Pending ones stay."""
+
+    actions: timedelta | None = timedelta(days=365)
+    """Since an entry was written to the record of actions."""
+
+    figures: timedelta = timedelta(days=730)
+    """By hour and day: they outlast the runs. Since the runs started."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """What the environment says, read once per call of `load`."""
 
@@ -57,9 +77,11 @@ class Settings:
     """`HOLDFAST_DATABASE_URL`: where the history of runs is kept, `postgresql://user:password@host:5432/name` or
     `sqlite:///path`. Default: `history.db` under the home."""
 
-    retention: timedelta | None
-    """`HOLDFAST_RETENTION_DAYS`: how long the history keeps a run after its end, in whole days; 0, here `None`, for
-    ever. Default 90."""
+    retention: Retention
+    """How long the history keeps what, in whole days; 0, here `None`, for ever. `HOLDFAST_RETENTION_DAYS`: runs after
+    their end, default 90; `HOLDFAST_EVENT_RETENTION_DAYS`: events, default 14; `HOLDFAST_DEAD_LETTER_RETENTION_DAYS`:
+    dead letters after they were settled, default 90; `HOLDFAST_AUDIT_RETENTION_DAYS`: the record of actions, default
+    365."""
 
     indexer: Literal["auto", "off"]
     """`HOLDFAST_INDEXER`: `auto` lets the supervisor of an embedded home keep the history of its runs up to date, where
@@ -94,7 +116,12 @@ def load(home: str | Path | None = None) -> Settings:
         secrets_dir=Path(folder).expanduser() if (folder := env.get("HOLDFAST_SECRETS_DIR")) else None,
         http_allow=env.get("HOLDFAST_HTTP_ALLOW") or None,
         database_url=env.get("HOLDFAST_DATABASE_URL") or None,
-        retention=_days("HOLDFAST_RETENTION_DAYS", env.get("HOLDFAST_RETENTION_DAYS") or "90"),
+        retention=Retention(
+            runs=_days("HOLDFAST_RETENTION_DAYS", env, Retention.runs),
+            events=_days("HOLDFAST_EVENT_RETENTION_DAYS", env, Retention.events),
+            letters=_days("HOLDFAST_DEAD_LETTER_RETENTION_DAYS", env, Retention.letters),
+            actions=_days("HOLDFAST_AUDIT_RETENTION_DAYS", env, Retention.actions),
+        ),
         indexer=_indexer(env.get("HOLDFAST_INDEXER", "")),
         metrics=env.get("HOLDFAST_METRICS") or None,
         otel={name: value for name, value in env.items() if name.startswith("OTEL_")},
@@ -132,7 +159,10 @@ def _indexer(value: str) -> Literal["auto", "off"]:
             raise InvalidConfiguration(f"HOLDFAST_INDEXER={value!r}: use auto or off")
 
 
-def _days(name: str, value: str) -> timedelta | None:
+def _days(name: str, env: Mapping[str, str], default: timedelta | None) -> timedelta | None:
+    value = env.get(name)
+    if not value:
+        return default
     if not (value.isascii() and value.isdecimal()) or int(value) > _MAX_DAYS:
         raise InvalidConfiguration(
             f"{name}={value!r}: use a whole number of days up to {_MAX_DAYS}, or 0 for ever"

@@ -18,7 +18,7 @@ from holdfast import Unavailable
 from holdfast.indexer import Indexer, pruning
 from holdfast.indexer.pruning import LEASE, keep_pruned
 from holdfast.store.database import Database
-from holdfast.store.retention import Pruned, prune, pruned_before
+from holdfast.store.retention import Pruned, Retention, prune, pruned_before
 from holdfast.store.schema import leases, runs
 from holdfast.store.writer import write_runs
 
@@ -62,7 +62,7 @@ async def test_one_of_several_does_it_and_once_an_hour(open_database: Callable[[
     databases = [open_database() for _ in range(3)]
     first = databases[0]
     old_and_new(first)
-    tasks = [asyncio.create_task(keep_pruned(each, 90 * _DAY, look_every=_SOON)) for each in databases]
+    tasks = [asyncio.create_task(keep_pruned(each, Retention(), look_every=_SOON)) for each in databases]
     try:
 
         async def gone() -> bool:
@@ -89,7 +89,7 @@ async def test_one_of_several_does_it_and_once_an_hour(open_database: Callable[[
 
 async def test_without_end_nothing_is_deleted(database: Database) -> None:
     old_and_new(database)
-    task = asyncio.create_task(keep_pruned(database, None, look_every=_SOON))
+    task = asyncio.create_task(keep_pruned(database, Retention(runs=None), look_every=_SOON))
     try:
 
         async def taken() -> bool:
@@ -108,7 +108,7 @@ async def test_a_turn_that_a_wrong_clock_took_is_not_for_ever(database: Database
     with database.write() as connection:
         far = datetime.now(UTC) + 400 * _DAY
         connection.execute(leases.insert(), {"name": LEASE, "holder": "", "expires": far, "term": 1})
-    task = asyncio.create_task(keep_pruned(database, 90 * _DAY, look_every=_SOON))
+    task = asyncio.create_task(keep_pruned(database, Retention(), look_every=_SOON))
     try:
 
         async def gone() -> bool:
@@ -131,7 +131,7 @@ async def test_what_failed_is_tried_again_before_the_hour(
         return prune(*given, **options)
 
     monkeypatch.setattr(pruning, "prune", away_at_first)
-    task = asyncio.create_task(keep_pruned(database, 90 * _DAY, look_every=_SOON))
+    task = asyncio.create_task(keep_pruned(database, Retention(), look_every=_SOON))
     try:
 
         async def gone() -> bool:

@@ -74,8 +74,14 @@ def test_a_retention_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, va
         load()
 
 
-def test_the_retention_is_90_days(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HOLDFAST_RETENTION_DAYS", raising=False)
-    assert load().retention == timedelta(days=90)
-    monkeypatch.setenv("HOLDFAST_RETENTION_DAYS", "0")
-    assert load().retention is None
+def test_how_long_what_is_kept_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = {"": "runs", "EVENT_": "events", "DEAD_LETTER_": "letters", "AUDIT_": "actions"}
+    for kind in kinds:
+        monkeypatch.delenv(f"HOLDFAST_{kind}RETENTION_DAYS", raising=False)
+    kept = load().retention
+    assert [getattr(kept, field).days for field in kinds.values()] == [90, 14, 90, 365]
+    for days, kind in enumerate(kinds):
+        monkeypatch.setenv(f"HOLDFAST_{kind}RETENTION_DAYS", str(days))
+    kept = load().retention
+    times = [kept.runs, kept.events, kept.letters, kept.actions]
+    assert times == [None, *(timedelta(days=days) for days in (1, 2, 3))]

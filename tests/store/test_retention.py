@@ -12,12 +12,23 @@ from tests.store.made import START, failed, made, shown, still_open
 
 from holdfast.store import retention
 from holdfast.store.analytics import summary
+from holdfast.store.audit_log import Action, write_actions
 from holdfast.store.database import Database
 from holdfast.store.filters import RunFilter
-from holdfast.store.retention import Retention, prune, pruned_before
+from holdfast.store.retention import Retention, count_old, prune, pruned_before
 from holdfast.store.rows import Event
 from holdfast.store.runs import get_steps, list_runs
-from holdfast.store.schema import approvals, attempts, events, executions, rollups, run_details, runs, steps
+from holdfast.store.schema import (
+    approvals,
+    attempts,
+    audit_log,
+    events,
+    executions,
+    rollups,
+    run_details,
+    runs,
+    steps,
+)
 from holdfast.store.writer import write_events, write_runs
 
 DAY = timedelta(days=1)
@@ -59,6 +70,21 @@ def test_it_goes_in_batches_and_goes_on_where_it_stopped(
     assert prune(database, now=START + 91 * DAY, max_batches=2).runs == 20
     assert prune(database, now=START + 91 * DAY).runs == 15
     assert count(database, runs, steps, events) == [0, 0, 0]
+
+
+def test_events_and_actions_are_kept_as_long_as_is_said_or_for_ever(database: Database) -> None:
+    now = START + 400 * DAY
+    ages = (1, 20, 366, 399)
+    write_events(database, [Event(kind="x", at=now - age * DAY) for age in ages])
+    write_actions(database, [Action(at=now - age * DAY, who="ada", what="cancel") for age in ages])
+    prune(database, Retention(events=None, actions=None), now=now)
+    assert count(database, events, audit_log) == [4, 4]
+    assert count_old(database, Retention(events=None), now=now).events == 0
+    assert count_old(database, now=now).events == 3
+    prune(database, now=now)
+    assert count(database, events, audit_log) == [1, 2]
+    prune(database, Retention(actions=10 * DAY), now=now)
+    assert count(database, audit_log) == [1]
 
 
 def test_the_old_steps_of_an_open_run_are_forgotten_and_its_sums_are_not(database: Database) -> None:

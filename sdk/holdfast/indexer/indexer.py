@@ -25,7 +25,7 @@ from holdfast.indexer.pruning import keep_pruned
 from holdfast.indexer.round import SETTLE, Counts, Round
 from holdfast.indexer.visibility import count_all
 from holdfast.store.database import Database
-from holdfast.store.retention import DEFAULT_RETENTION
+from holdfast.store.retention import Retention
 from holdfast.store.schema import (
     approvals,
     attempts,
@@ -71,7 +71,7 @@ class Indexer:
     Args:
         client: Temporal's own client; its converter opens what a codec has encoded.
         database: The store.
-        retention: How long runs are kept after their end; what is older is deleted once an hour. `None`: for ever.
+        retention: How long what is kept; what is older is deleted once an hour. Default: see `Retention`.
         home: The home of an embedded server, where workers tell of runs as it happens. Default: there is none, and
             PostgreSQL passes it on.
     """
@@ -81,12 +81,12 @@ class Indexer:
         client: Client,
         database: Database,
         *,
-        retention: timedelta | None = DEFAULT_RETENTION,
+        retention: Retention | None = None,
         home: Path | None = None,
     ) -> None:
         self._client = client
         self._database = database
-        self._retention = retention
+        self._retention = retention or Retention()
         self._firing = Firing(client, database)
         self._thorough_at: float | None = None
         self._up_to_date_at: float | None = None

@@ -31,7 +31,7 @@ _BATCHES: Final = 4
 
 async def keep_pruned(
     database: Database,
-    runs: timedelta | None,
+    kept: Retention,
     *,
     every: timedelta = EVERY,
     look_every: timedelta = LOOK_EVERY,
@@ -40,11 +40,10 @@ async def keep_pruned(
 
     Args:
         database: The store.
-        runs: How long runs are kept after their end. `None`: for ever.
+        kept: How long what is kept.
         every: How often, by whichever indexer.
         look_every: How often to see whether it is time.
     """
-    kept = Retention(runs=runs)
     while True:
         try:
             if (now := await _to_its_end(_take, database, every)) is not None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
 
+from holdfast.settings import Retention as Retention
 from holdfast.store.columns import instant, microseconds
 from holdfast.store.database import Database
 from holdfast.store.events import prune_events
@@ -16,6 +17,7 @@ from holdfast.store.rollup import BLOCK
 from holdfast.store.schema import (
     approvals,
     attempts,
+    audit_log,
     cursors,
     dead_letters,
     events,
@@ -35,29 +37,10 @@ from holdfast.store.writer import PRUNED
 BATCH: Final = 500
 """How many runs or rows one transaction deletes."""
 
-DEFAULT_RETENTION: Final = timedelta(days=90)
-
 _FREED_PAGES: Final = 2000
 """How many pages SQLite gives back to the disk in one go."""
 
 _CHILDREN: Final = (steps, attempts, approvals, executions, run_details)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Retention:
-    """How long what is kept."""
-
-    runs: timedelta | None = DEFAULT_RETENTION
-    """Since a run was closed; `None` keeps them for ever. Open runs are never deleted."""
-
-    events: timedelta = timedelta(days=14)
-    """Since they happened. Who listens must come back within this time to miss none."""
-
-    figures: timedelta = timedelta(days=730)
-    """By hour and day: they outlast the runs. Since the runs started."""
-
-    letters: timedelta = timedelta(days=90)
-    """Since dead letters were resolved or abandoned. Pending ones stay."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,15 +84,18 @@ def prune(
         batches += 1
         if len(keys) < BATCH:
             break
-    gone = prune_events(database, now - kept.events)
+    gone = 0 if kept.events is None else prune_events(database, now - kept.events)
     others = _delete(database, idempotency_keys, idempotency_keys.c.expires < now)
     if before is not None:
         others += _delete_old_executions(database, before)
         others += _delete(database, unreadable, unreadable.c.last_seen < before)
         of_a_run = select(runs.c.key).where(runs.c.id == step_logs.c.run_id).exists()
         others += _delete(database, step_logs, (step_logs.c.at < before) & ~of_a_run)
-    closed = dead_letters.c.status.in_(["resolved", "abandoned"])
-    others += _delete(database, dead_letters, closed & (dead_letters.c.updated < now - kept.letters))
+    if kept.letters is not None:
+        settled = dead_letters.c.status.in_(["resolved", "abandoned"])
+        others += _delete(database, dead_letters, settled & (dead_letters.c.updated < now - kept.letters))
+    if kept.actions is not None:
+        others += _delete(database, audit_log, audit_log.c.at < now - kept.actions)
     first = microseconds(now - kept.figures)
     others += _delete(database, rollups, rollups.c.start < first)
     others += _delete(database, histograms, histograms.c.start <= first - BLOCK)
@@ -131,13 +117,14 @@ def count_old(
         Unavailable: The database does not answer.
     """
     kept, now = retention or Retention(), now or datetime.now(UTC)
-    old_events = select(func.count()).select_from(events).where(events.c.at < now - kept.events)
     with database.read() as connection:
-        count = 0
-        if kept.runs is not None:
-            old_runs = select(func.count()).select_from(runs)
-            count = connection.execute(old_runs.where(runs.c.closed < now - kept.runs)).scalar_one()
-        return Pruned(runs=count, events=connection.execute(old_events).scalar_one())
+
+        def count(column: ColumnElement[datetime], time: timedelta | None) -> int:
+            if time is None:
+                return 0
+            return connection.execute(select(func.count()).where(column < now - time)).scalar_one()
+
+        return Pruned(runs=count(runs.c.closed, kept.runs), events=count(events.c.at, kept.events))
 
 
 def pruned_before(database: Database) -> datetime | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -132,18 +133,19 @@ async def prune_(
     by: By = None,
 ) -> None:
     """Delete runs that ended long ago, and old events, as indexers do once an hour. Figures by day stay."""
-    from holdfast.store.retention import Retention, count_old, prune
+    from holdfast.store.retention import count_old, prune
 
     if older_than is not None and older_than > _LONGEST:
         raise InvalidInput(f"--older-than: at most {_LONGEST.days}d")
-    runs = load(target.home).retention if older_than is None else older_than
-    kept = Retention(runs=runs)
+    kept = load(target.home).retention
+    if older_than is not None:
+        kept = replace(kept, runs=older_than)
     database = await _open(target, current=True)
     try:
         with busy("counting" if dry_run else "deleting"):
             gone = await asyncio.to_thread(count_old if dry_run else prune, database, kept)
         if not dry_run:
-            older = None if runs is None else str(runs)
+            older = None if kept.runs is None else str(kept.runs)
             await _record(database, "prune", by, reason, older_than=older, runs=gone.runs, events=gone.events)
         name = database.name
     finally:
