@@ -28,11 +28,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("holdfast.chaos")
 
-CHAOS_ERROR: Final = "ChaosError"
-"""The `error_type` of a step whose attempts were all failed by chaos."""
 
 _AFTER_TIMEOUT: Final = timedelta(seconds=1)
 """How long a silent attempt waits beyond its timeout, so that the server has given it up by then."""
+
+
+class ChaosError(Exception):
+    """An attempt was failed on purpose; the `error_type` of a step of which all attempts were."""
 
 
 class ChaosInterceptor(Interceptor):
@@ -132,11 +134,11 @@ class _DisturbedAttempt(ActivityInboundInterceptor):
             case FaultKind.TIMEOUT:
                 self._chaos.silence(info.task_token)
                 await asyncio.sleep(_silent_for(info).total_seconds())
-                raise _error(fault, attempt, "the attempt went silent until Temporal gave it up")
+                raise _failure(fault, attempt) from ChaosError("went silent until Temporal gave it up")
             case FaultKind.LATENCY:
                 await asyncio.sleep(fault.duration.total_seconds())
             case _:
-                raise _error(fault, attempt, "chaos failed this attempt")
+                raise _failure(fault, attempt) from ChaosError("failed on purpose")
 
 
 def _silent_for(info: activity.Info) -> timedelta:
@@ -144,9 +146,9 @@ def _silent_for(info: activity.Info) -> timedelta:
     return min(limit for limit in (*limits, timedelta(days=1)) if limit) + _AFTER_TIMEOUT
 
 
-def _error(fault: Fault, attempt: Attempt, message: str) -> ApplicationError:
+def _failure(fault: Fault, attempt: Attempt) -> ApplicationError:
     details: dict[str, Any] = {ATTEMPT: attempt.number, **({} if fault.after else {NOTHING_DONE: True})}
-    return ApplicationError(message, details, type=CHAOS_ERROR)
+    return ApplicationError("chaos has failed this attempt", details, type=ChaosError.__name__)
 
 
 def _kill() -> None:

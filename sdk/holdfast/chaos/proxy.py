@@ -115,8 +115,8 @@ class Proxy:
         self._open.add(writer)
         try:
             await self._passing(reader, writer)
-        except OSError:
-            pass  # one of both ends is gone
+        except (OSError, asyncio.CancelledError):
+            pass  # one of both ends is gone, or the proxy ends: asyncio would report the latter as an error
         finally:
             self._tasks.discard(task)
             self._open.discard(writer)
