@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from xml.etree import ElementTree
 
@@ -198,7 +199,9 @@ def test_documents_are_stored_in_versions_and_run(dags: Cli) -> None:
     assert dags.json("workflows", "show", name)["document"]["description"] == "two"
     assert name in [one["name"] for one in dags.json("workflows", "list")]
 
-    with dags.background("worker", "dag_app.py") as worker:
+    code = '\nfrom holdfast import workflow\n@workflow\nasync def in_code() -> None:\n    "Counts."\n'
+    (dags.folder / "both_app.py").write_text(APP + code, "utf-8")
+    with dags.background("worker", "both_app.py") as worker:
         worker.until(lambda log: "serving" in log)
         assert dags.json("workflows", "run", name, "--input", "41")["result"] == 42
         me = [
@@ -208,6 +211,7 @@ def test_documents_are_stored_in_versions_and_run(dags: Cli) -> None:
         ]
         assert len(me) == 1
         assert "default" in dags("workers", "list").stdout
+        check_published(dags, name, str(me[0]["identity"]))
 
     assert dags("workflows", "delete", name).returncode == 0
     assert dags("workflows", "show", name).returncode == 3
@@ -215,6 +219,42 @@ def test_documents_are_stored_in_versions_and_run(dags: Cli) -> None:
     assert name in [one["name"] for one in dags.json("workflows", "list", "--deleted")]
     assert dags.json("workflows", "restore", name)["version"] == 2
     assert dags("workflows", "delete", name).returncode == 0
+
+
+def check_published(dags: Cli, name: str, identity: str) -> None:
+    """What the worker serves is told, and documents are checked against it by processes that have not imported it."""
+
+    def mine() -> dict[str, list[str]] | None:
+        found = [one["serves"] for one in dags.json("workers", "list") if one["identity"] == identity]
+        return found[0] if found else None
+
+    deadline = time.monotonic() + 60
+    while (served := mine()) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert "etl.fetch" in served["steps"]
+    assert served["workflows"] == ["in_code"]
+    shown = dags.json("workers", "show", "--queue", "default")
+    assert identity in [worker for build in shown["builds"] for worker in build["workers"]]
+    assert "Counts." in dags("workers", "show").stdout
+    [listed] = [one for one in dags.json("workflows", "list") if one["name"] == "in_code"]
+    assert (listed["kind"], listed["live"]) == ("code", True)
+    assert name in dags("workflows", "list").stdout
+
+    node = {"id": "a", "type": "step", "config": {"step": "etl.fetch", "arguments": {"inputs": 1}}}
+    file = dags.folder / "served.json"
+    file.write_text(json.dumps({"name": f"{name}-served", "nodes": [node]}), "utf-8")
+    refused = dags.process("workflows", "push", "served.json")
+    assert refused.returncode == 2
+    assert "'inputs'" in refused.stderr
+    node["config"] = {"step": "etl.fetched", "arguments": {}}
+    file.write_text(json.dumps({"name": f"{name}-served", "nodes": [node]}), "utf-8")
+    stored = dags.process("workflows", "push", "served.json", "--json")
+    assert stored.returncode == 0, stored.stderr
+    [warning] = json.loads(stored.stdout)["findings"]
+    assert (warning["code"], warning["severity"]) == ("HF-D034", "warning")
+    assert "'etl.fetch'" in warning["fix"]
+    assert dags("workflows", "validate", "served.json", "--served", "--json").returncode == 0
 
 
 def test_what_cannot_run_is_not_stored(dags: Cli) -> None:

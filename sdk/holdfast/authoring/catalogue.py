@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast.authoring.check_served import check_served
 from holdfast.authoring.check_steps import check_steps
 from holdfast.authoring.check_tools import check_tools
 from holdfast.authoring.config_schema import config_schema
@@ -15,6 +16,7 @@ from holdfast.authoring.execution import checked, templates_in_code
 from holdfast.authoring.executor import Executor
 from holdfast.authoring.lent import further_calls
 from holdfast.authoring.registry import registry
+from holdfast.catalogue import Catalogue
 from holdfast.errors import InvalidExecutor, InvalidInput
 from holdfast.options import ExecutorOptions
 from holdfast.redaction import Redactor
@@ -85,7 +87,11 @@ def catalogue() -> dict[str, ExecutorEntry]:
 
 
 def validate_here(
-    spec: DagSpec, *, expressions: Expressions | None = None, complete: bool = False
+    spec: DagSpec,
+    *,
+    expressions: Expressions | None = None,
+    complete: bool = False,
+    served: Catalogue | None = None,
 ) -> list[Finding]:
     """Check a spec, the configs of the executors that are installed here, and the calls of steps that are declared
     here. What this process does not know is left to the workers, which may.
@@ -95,6 +101,7 @@ def validate_here(
         expressions: The expression language. Default: CEL.
         complete: Whether what this process knows is all there is: then an unknown executor, step or workflow is an
             error.
+        served: What workers have published, for what this process does not know.
     """
     known = _known(spec)
     schemas: dict[str, Mapping[str, Any]] = {kind: {} for kind in _types(spec)}
@@ -112,6 +119,8 @@ def validate_here(
     further = itertools.chain(
         _beyond_schemas(spec, known), check_steps(spec), check_tools(spec, known, complete=complete)
     )
+    if served is not None and served.builds and not complete:
+        further = itertools.chain(further, check_served(spec, served))
     return findings + cut(found for found in further if found.node not in wrong)
 
 
@@ -122,13 +131,15 @@ def _step_names() -> Iterator[str]:
             yield step.compensation.name
 
 
-def ensure_valid_here(spec: DagSpec, *, expressions: Expressions | None = None) -> None:
+def ensure_valid_here(
+    spec: DagSpec, *, expressions: Expressions | None = None, served: Catalogue | None = None
+) -> None:
     """Raise if `validate_here` finds an error; takes the same arguments.
 
     Raises:
         InvalidInput: With all findings in `details["findings"]`.
     """
-    refuse(spec.name, validate_here(spec, expressions=expressions))
+    refuse(spec.name, validate_here(spec, expressions=expressions, served=served))
 
 
 def _types(spec: DagSpec) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import logging
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from holdfast.client.actions import recorded
 from holdfast.client.start import IfExists
-from holdfast.errors import InvalidInput
+from holdfast.errors import HoldfastError, InvalidInput
 
 if TYPE_CHECKING:
     from holdfast.authoring.dag import Dag
+    from holdfast.catalogue import Catalogue
     from holdfast.client.client import Client
     from holdfast.client.run import Run
     from holdfast.spec.audit import Level
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from holdfast.spec.finding import Finding
     from holdfast.spec.model import DagSpec
     from holdfast.store.definitions import WorkflowVersion
+
+logger = logging.getLogger("holdfast.client")
 
 Source: TypeAlias = "Dag | DagSpec | Mapping[str, Any] | str | bytes"
 """A DAG: an object, or its document as JSON values, or as text in JSON or YAML."""
@@ -241,19 +245,23 @@ class Workflows:
 
         return draw(of_spec((await self.get(name, version)).spec), format)
 
-    def validate(self, source: Source) -> builtins.list[Finding]:
+    def validate(self, source: Source, *, served: Catalogue | None = None) -> builtins.list[Finding]:
         """Everything that is wrong with a document, or may be; nothing is stored. Findings of severity `error` keep it
         from being stored. Nodes are checked as far as this process knows their executors and steps.
+
+        Args:
+            source: The DAG.
+            served: What workers serve (`client.workers.catalogue()`), for what this process does not know. `create`,
+                `update` and `push` ask for it by themselves.
         """
         from holdfast.authoring.catalogue import validate_here
-        from holdfast.errors import HoldfastError
         from holdfast.spec.audit import unreadable
 
         try:
             spec = _spec(source)
         except HoldfastError as error:
             return unreadable(error)
-        return validate_here(spec)
+        return validate_here(spec, served=served)
 
     async def audit(
         self, name: str, version: int | None = None, *, level: Level = "normal"
@@ -273,6 +281,16 @@ class Workflows:
     ) -> AbstractAsyncContextManager[dict[str, Any]]:
         return recorded(self._client, f"{what} workflow", subject=f"workflow {name}", why=why, by=by)
 
+    async def _served(self) -> Catalogue | None:
+        """What workers have published. That it cannot be read keeps nobody from storing a workflow."""
+        if not self._client.store.kept:
+            return None
+        try:
+            return await self._client.workers.catalogue()
+        except HoldfastError as error:
+            logger.info("what workers serve cannot be read: %s", error)
+            return None
+
     async def _put(
         self,
         what: str,
@@ -287,7 +305,7 @@ class Workflows:
         from holdfast.store.definitions import put_definition
 
         spec = _spec(source)
-        ensure_valid_here(spec)
+        ensure_valid_here(spec, served=await self._served())
         async with self._recorded(what, spec.name, by, note or "") as facts:
             made = await self._client.store.call(
                 put_definition,

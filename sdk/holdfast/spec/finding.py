@@ -32,6 +32,7 @@ CODES: Final[dict[str, str]] = {
     "HF-D031": "a config that does not fit the executor",
     "HF-D032": "an option that this type of node does not take",
     "HF-D033": "an unknown workflow",
+    "HF-D034": "a name that no worker has published",
     "HF-D040": "an expression that does not compile",
     "HF-D041": "an expression that uses an unknown name",
     "HF-D042": "an expression that uses a node which may not have run",

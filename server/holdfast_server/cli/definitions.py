@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -22,9 +23,11 @@ from holdfast_server.cli.values import read_json
 from holdfast_server.documents import one_spec
 
 if TYPE_CHECKING:
+    from holdfast.catalogue import Offer
     from holdfast.store.definitions import WorkflowVersion
 
 _ALL = 100_000
+_COLUMNS = ["workflow", "version", "stored", "by", "note"]
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A stored workflow.", show_default=False)]
 Version = Annotated[
@@ -48,10 +51,19 @@ async def list_(
     target: Target,
     deleted: Annotated[bool, typer.Option("--deleted", help="Those that are deleted, instead.")] = False,
 ) -> None:
-    """The stored workflows, by name."""
+    """The stored workflows, and those in code that workers serve, by name."""
     async with target.connect(start=False) as client:
         found = await client.workflows.list(limit=_ALL, deleted=deleted)
-    _print(found, target, none="no workflow is stored: holdfast workflows push FILE")
+        code: Sequence[Offer] = [] if deleted else (await client.workers.catalogue()).workflows
+    if target.json:
+        stored = [{"kind": "stored", **one.to_dict()} for one in found]
+        print_json([*stored, *({"kind": "code", **_in_code(one)} for one in code)])
+    elif found or code:
+        rows = [_row(one) for one in found]
+        rows += [[one.name, "code", "", "", _about(one)] for one in code]
+        stdout().print(table(_COLUMNS, [*sorted(rows)]))
+    else:
+        note("no workflow is stored or served: holdfast workflows push FILE, or holdfast worker APP")
 
 
 async def push(
@@ -72,10 +84,15 @@ async def push(
     spec = one_spec(source)
     async with target.connect(start=True) as client:
         made = await client.workflows.push(spec, if_version=if_version, by=whoever(by), note=message)
+        served = await client.workers.catalogue()
+    warnings = [one for one in client.workflows.validate(spec, served=served) if one.code == "HF-D034"]
     if target.json:
-        print_json({**made.to_dict(), "is_new": made.is_new})
+        findings = [one.as_dict() for one in warnings]
+        print_json({**made.to_dict(), "is_new": made.is_new, "findings": findings})
     else:
         say(f"{made.name}: version {made.version}{'' if made.is_new else ', unchanged'}")
+        for one in warnings:
+            note(f"warning {one}", style="yellow")
 
 
 async def show(name: Name, target: Target, version: Version = None) -> None:
@@ -187,14 +204,24 @@ async def run(
     return ExitCode.OK
 
 
+def _row(one: WorkflowVersion) -> list[str]:
+    return [one.name, str(one.version), when(one.created), one.created_by or "", one.note or ""]
+
+
+def _in_code(one: Offer) -> dict[str, Any]:
+    """Without its schemas, which `workers show` has."""
+    told = one.to_dict()
+    return {name: told[name] for name in ("name", "description", "queues", "builds", "live")}
+
+
+def _about(one: Offer) -> str:
+    return one.description if one.live else f"{one.description} (no worker is there)".lstrip()
+
+
 def _print(found: list[WorkflowVersion], target: Target, *, none: str) -> None:
     if target.json:
         print_json([one.to_dict() for one in found])
     elif found:
-        rows = [
-            [one.name, str(one.version), when(one.created), one.created_by or "", one.note or ""]
-            for one in found
-        ]
-        stdout().print(table(["workflow", "version", "stored", "by", "note"], rows))
+        stdout().print(table(_COLUMNS, [_row(one) for one in found]))
     else:
         note(none)

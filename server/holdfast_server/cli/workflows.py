@@ -46,11 +46,18 @@ async def validate(
             show_default=False,
         ),
     ] = None,
+    served: Annotated[
+        bool, typer.Option("--served", help="Also check what workers have published; asks the server.")
+    ] = False,
 ) -> int:
     """Check DAGs, and say everything that is wrong at once. Exit code 1 if one of them cannot be run."""
     for app in module or ():
         load_app(app)
-    check = functools.partial(validate_here, complete=bool(module))
+    catalogue = None
+    if served:
+        async with target.connect(start=False) as client:
+            catalogue = await client.workers.catalogue()
+    check = functools.partial(validate_here, complete=bool(module), served=catalogue)
     checked = [dag for one in source for dag in read_dags(one, check)]
     if target.json:
         print_json([_as_json(dag) for dag in checked])
