@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
+from tests.engine.support import eventually
 
 from holdfast import Client, InvalidConfiguration, Unavailable, Worker, step, workflow
 from holdfast.indexer import Indexer
 from holdfast.store.database import Database
 from holdfast.store.filters import RunFilter
+from holdfast.store.maintenance import reset_database
 from holdfast.store.runs import count_runs
-from holdfast.store.schema import cursors
+from holdfast.store.schema import cursors, leases
 
 
 @step
@@ -54,6 +58,38 @@ async def test_the_history_of_another_namespace_is_refused(client: Client) -> No
         )
     with pytest.raises(InvalidConfiguration, match="'another'"):
         await client.store.read(count_runs, RunFilter())
+
+
+async def test_a_database_is_that_of_one_server_though_the_names_of_namespaces_are_the_same(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOLDFAST_DATABASE_URL", f"sqlite:///{tmp_path}/shared.db")
+    database = await client.store.database()
+    await Indexer(client.temporal, database).catch_up()
+    async with Client.embedded(tmp_path / "other") as other:
+        assert other.namespace == client.namespace
+        with pytest.raises(InvalidConfiguration, match="holdfast db reset"):
+            await other.store.read(count_runs, RunFilter())
+        indexer = Indexer(other.temporal, database)
+        for work in (indexer.catch_up, indexer.rebuild):
+            with pytest.raises(InvalidConfiguration, match="holdfast db reset"):
+                await work()
+        running = asyncio.create_task(indexer.run())
+
+        async def refused() -> bool:
+            return indexer.problem is not None
+
+        await eventually(refused)
+        running.cancel()
+        await asyncio.wait([running])
+        with database.read() as connection:
+            assert connection.execute(select(leases)).all() == []
+        assert await client.store.read(count_runs, RunFilter()) == 0
+        reset_database(database)
+        await indexer.catch_up()
+        assert await other.store.read(count_runs, RunFilter()) == 0
+        with pytest.raises(InvalidConfiguration, match="another Temporal server"):
+            await Indexer(client.temporal, database).catch_up()
 
 
 async def test_a_server_in_memory_has_none() -> None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _FIRST_SECONDS = 15.0
 """How long the first use of a home's history waits for the home's own indexer."""
 
+_ID_SECONDS = 2.0
+"""How long Temporal has to say which namespace it is."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -33,7 +36,7 @@ class Store:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._database: Database | None = None
-        self._indexed = False
+        self._indexed = self._ours = False
         self._opening = asyncio.Lock()
 
     async def read(
@@ -85,13 +88,16 @@ class Store:
 
         Raises:
             Unavailable: It does not answer; or the server is one in memory, of which no history is kept.
-            InvalidConfiguration: The URL cannot be, or `sqlalchemy` is missing.
+            InvalidConfiguration: The database keeps the runs of another namespace; the URL cannot be; or `sqlalchemy`
+                is missing.
         """
         async with self._opening:
             if self._database is None:
                 if self._client.in_memory:
                     raise Unavailable("a server in memory keeps no history: give Client.embedded a home")
                 self._database = await asyncio.to_thread(_open, self._client.home)
+            if not self._ours:
+                await self._check_owner(self._database)
             return self._database
 
     def close(self) -> None:
@@ -99,6 +105,18 @@ class Store:
         if self._database is not None:
             self._database.close()
             self._database = None
+            self._ours = False
+
+    async def _check_owner(self, database: Database) -> None:
+        from holdfast.indexer.owner import check_owner, namespace_id
+
+        try:
+            async with asyncio.timeout(_ID_SECONDS):
+                identity = await namespace_id(self._client.temporal)
+        except (Unavailable, TimeoutError):
+            return  # what is kept can be read without Temporal, and the next call looks again
+        await check_owner(self._client.namespace, identity, database)
+        self._ours = True
 
     async def _until_indexed(self, database: Database) -> None:
         home = self._client.home

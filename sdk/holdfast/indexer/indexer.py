@@ -21,8 +21,10 @@ from holdfast.indexer.eager import Eager
 from holdfast.indexer.firing import Firing
 from holdfast.indexer.leases import RENEW, SHARDS, TERM, Leases
 from holdfast.indexer.outages import note_outage
+from holdfast.indexer.owner import claim
 from holdfast.indexer.pruning import keep_pruned
-from holdfast.indexer.round import SETTLE, Counts, Round
+from holdfast.indexer.round import BUSY, BUSY_SETTLE, SETTLE, Counts, Round
+from holdfast.indexer.seen import Seen
 from holdfast.indexer.visibility import count_all
 from holdfast.store.database import Database
 from holdfast.store.retention import Retention
@@ -45,7 +47,7 @@ POLL: Final = timedelta(seconds=0.5)
 QUIET_POLL: Final = timedelta(seconds=1)
 """The same where nothing has come for a while: nobody is there, and a battery may be."""
 
-LONGEST_POLL: Final = timedelta(seconds=2)
+LONGEST_POLL: Final = timedelta(seconds=1)
 
 _QUIET_ROUNDS: Final = 60
 _PART: Final = 3
@@ -88,6 +90,7 @@ class Indexer:
         self._database = database
         self._retention = retention or Retention()
         self._firing = Firing(client, database)
+        self._seen = Seen()
         self._thorough_at: float | None = None
         self._up_to_date_at: float | None = None
         self.counts = Counts()
@@ -104,10 +107,12 @@ class Indexer:
 
     async def run(self) -> None:
         """Index until cancelled. Where Temporal or the database is away, it waits and tries again."""
+        await self._until_ours()
         leases = Leases(self._database)
         held: frozenset[int] = frozenset()
         lease_until = 0.0
         failures = quiet = 0
+        settle = SETTLE
 
         async def keep() -> None:
             nonlocal held, lease_until
@@ -130,7 +135,8 @@ class Indexer:
                 try:
                     if held and time.monotonic() < lease_until:
                         begun = time.monotonic()
-                        one = await self._round(held)
+                        one = await self._round(held, settle=settle)
+                        settle = BUSY_SETTLE if one.found >= BUSY else SETTLE
                         await self._eager.serve(held, wanted=one.heard)
                         quiet = 0 if one.found else quiet + 1
                         took = time.monotonic() - begun
@@ -162,6 +168,7 @@ class Indexer:
             show: Called now and then.
 
         Raises:
+            InvalidConfiguration: The database keeps the runs of another namespace.
             Unavailable: Temporal or the database does not answer.
         """
         everything = frozenset(range(SHARDS))
@@ -181,8 +188,10 @@ class Indexer:
             show: Called now and then.
 
         Raises:
+            InvalidConfiguration: The database keeps the runs of another namespace.
             Unavailable: Temporal or the database does not answer.
         """
+        await claim(self._client, self._database)
         await asyncio.to_thread(self._forget)
         await self.catch_up(show=show)
 
@@ -201,6 +210,17 @@ class Indexer:
                 connection.execute(delete(table))
             progress.forget_cursors(connection)
 
+    async def _until_ours(self) -> None:
+        """Wait until the database is known to be this namespace's: of another one's, not even shares are taken."""
+        failures = 0
+        while True:
+            try:
+                return await claim(self._client, self._database)
+            except Exception as error:  # noqa: BLE001 - an indexer that ends would be noticed by nobody
+                self._away(error)
+            await asyncio.sleep(_BACK_OFF_SECONDS[min(failures, len(_BACK_OFF_SECONDS) - 1)])
+            failures += 1
+
     def _away(self, error: Exception) -> None:
         if self.problem is None:
             log.warning("the indexer waits: %s", error)
@@ -214,14 +234,17 @@ class Indexer:
         show: Callable[[Counts], None] | None = None,
     ) -> Round:
         begun = time.monotonic()
+        thorough = self._thorough_at is None or begun - self._thorough_at > THOROUGH_EVERY.total_seconds()
+        if thorough:
+            await claim(self._client, self._database)
         if self._up_to_date_at is None or begun - self._up_to_date_at > _PAUSE.total_seconds():
             await note_outage(self._client, self._database)
-        thorough = self._thorough_at is None or begun - self._thorough_at > THOROUGH_EVERY.total_seconds()
         one = Round(
             self._client,
             self._database,
             shards,
             counts=self.counts,
+            seen=self._seen,
             thorough=thorough,
             settle=settle,
             show=show,
