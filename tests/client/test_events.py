@@ -15,7 +15,17 @@ import pytest
 from tests.store.conftest import postgres, where
 from tests.store.postgres import Postgres
 
-from holdfast import Client, EventsLost, InvalidInput, PayloadTooLarge, Unavailable, Worker, step, workflow
+from holdfast import (
+    Client,
+    EventsLost,
+    InvalidInput,
+    NotFound,
+    PayloadTooLarge,
+    Unavailable,
+    Worker,
+    step,
+    workflow,
+)
 from holdfast.client.events import Event
 from holdfast.indexer import Indexer
 from holdfast.store.events import prune_events
@@ -80,6 +90,18 @@ async def test_a_subscription_goes_on_where_its_reader_stopped(client: Client) -
     # The last one was not followed by another request: whether it was done with, nobody knows.
     heard += await take(listen(), 3)
     assert [event.payload for event in heard] == [0, 1, 2, 2, 3, 4]
+    [known] = await client.events.subscriptions()
+    assert (known.name, known.cursor < await client.events.cursor()) == ("s", True)
+    await client.events.unsubscribe("s")
+    assert await client.events.subscriptions() == []
+    assert [event.payload for event in await take(listen(), 1)] == [0]
+    with pytest.raises(NotFound, match="'t'"):
+        await client.events.unsubscribe("t")
+    for name in ("holdfast.triggers", "holdfast.", ""):
+        with pytest.raises(InvalidInput):
+            await anext(client.events.listen(channels=["n"], subscription=name))
+        with pytest.raises(InvalidInput):
+            await client.events.unsubscribe(name)
 
 
 async def test_messages_reach_those_who_listen_and_nobody_later(client: Client) -> None:

@@ -154,6 +154,12 @@ async def test_a_name_is_taken_once_and_replaced_on_demand(client: Client) -> No
     assert (changed.on, changed.paused) == ("cron 5 4 * * * UTC".removeprefix("cron "), True)
     assert changed.policy is not None
     assert changed.policy.overlap == "buffer_all"
+    with pytest.raises(InvalidInput, match="say what changes"):
+        await client.triggers.update("once")
+    with pytest.raises(InvalidInput, match="is one of kind cron"):
+        await client.triggers.update("once", on=OnEvent("workflow.failed"))
+    with pytest.raises(InvalidInput, match="overlap='none'"):
+        await client.triggers.fire("once", overlap="none")  # type: ignore[arg-type]
     await client.triggers.resume("once", "back")
     assert not (await client.triggers.get("once")).paused
     for change in (
@@ -164,6 +170,26 @@ async def test_a_name_is_taken_once_and_replaced_on_demand(client: Client) -> No
     ):
         with pytest.raises(NotFound, match="no trigger 'none'"):
             await change("none")
+
+
+async def test_lists_have_pages(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("holdfast.client.trigger_backend._PAGE", 2)  # of the server's own pages
+    names = [f"page-{number}" for number in range(5)]
+    for name in names[1:]:
+        await client.triggers.create(name, ct_doubling, 1, on=NEVER)
+    await client.triggers.create(names[0], ct_doubling, on=OnEvent("x", input="payload"))
+
+    async def listed() -> bool:
+        found = await client.triggers.list()
+        return [one.name for one in found if one.name.startswith("page-")] == names
+
+    await eventually(listed)
+    first = await client.triggers.list(limit=3, after="page-")
+    rest = await client.triggers.list(limit=2, after=first[-1].name)
+    assert [one.name for one in [*first, *rest]] == names
+    assert [one.kind for one in first] == ["event", "cron", "cron"]
+    with pytest.raises(InvalidInput, match="limit=0"):
+        await client.triggers.list(limit=0)
 
 
 async def test_a_schedule_that_somebody_else_made_is_shown(client: Client) -> None:

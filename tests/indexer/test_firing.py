@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from holdfast.errors import Conflict
 from holdfast.indexer import Indexer
 from holdfast.indexer.firing import Firing
 from holdfast.store.database import Database
-from holdfast.store.schema import cursors, dead_letters
+from holdfast.store.events import prune_events
+from holdfast.store.schema import cursors, dead_letters, triggers
+from holdfast.store.triggers import lost_events
 from holdfast.triggers import OnEvent
 
 
@@ -289,6 +292,32 @@ async def test_paused_ones_leave_out_what_comes(client: Client) -> None:
         await client.triggers.create("quiet", fi_report, on=OnEvent("orders"))
     await client.triggers.delete("quiet")
     assert [found.name for found in await client.triggers.list()] == []
+
+
+async def test_what_is_published_counts_whatever_the_clocks_say(client: Client) -> None:
+    database = await client.store.database()
+    await client.triggers.create("early", fi_report, on=OnEvent("orders", input="{'rows': payload}"))
+    with database.write() as connection:
+        connection.execute(triggers.update().values(since=datetime.now(UTC) + timedelta(hours=3)))
+    await client.events.publish("orders", 6)
+    assert await fired(client, "early") == ["6 none"]
+
+
+async def test_events_that_were_deleted_unseen_are_noted(client: Client) -> None:
+    database = await client.store.database()
+    await client.triggers.create("lost", fi_report, on=OnEvent("orders", input="{'rows': payload}"))
+    seen = await client.events.publish("orders", 1)
+    assert await Firing(client.temporal, database).step() == 1
+    unseen = await client.events.publish("orders", 2)
+    assert seen is not None
+    assert unseen is not None
+    prune_events(database, datetime.now(UTC) + timedelta(hours=1))
+    await client.events.publish("orders", 3)
+    assert await Firing(client.temporal, database).step() == 1
+    with database.read() as connection:
+        lost = lost_events(connection)
+    assert lost is not None
+    assert seen <= lost.after < unseen <= lost.until
 
 
 async def test_an_indexer_fires_by_itself_and_waits_for_temporal(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from tests.store.made import made
 
 from holdfast import InvalidConfiguration
 from holdfast.settings import load
+from holdfast.store.audit_log import Action, list_actions
 from holdfast.store.database import FILE_NAME, Database
 from holdfast.store.migrate import HEAD
 from holdfast.store.writer import write_runs
@@ -28,6 +29,13 @@ def fill(own: Cli, *days: int) -> None:
     database = Database.open(own.home / FILE_NAME)
     write_runs(database, [made(f"d{age}", started=datetime.now(UTC) - timedelta(days=age)) for age in days])
     database.close()
+
+
+def recorded(own: Cli) -> list[Action]:
+    database = Database.open(own.home / FILE_NAME)
+    found = list_actions(database)
+    database.close()
+    return found
 
 
 def test_without_a_history_nothing_is_made(own: Cli) -> None:
@@ -52,8 +60,12 @@ def test_old_runs_are_counted_then_deleted(own: Cli, monkeypatch: pytest.MonkeyP
     assert own.json("db", "info")["runs"] == 3
     monkeypatch.setenv("HOLDFAST_RETENTION_DAYS", "0")
     assert own.json("db", "prune")["runs"] == 0, "0 keeps them for ever"
-    assert own.json("db", "prune", "--older-than", "30d")["runs"] == 2
+    assert own.json("db", "prune", "--older-than", "30d", "--by", "Ada", "--reason", "room")["runs"] == 2
     assert own.json("db", "info")["runs"] == 1
+    ada, other = recorded(own)
+    assert (ada.what, ada.subject, ada.why, ada.result) == ("prune", "database", "room", "done")
+    assert ada.details == {"older_than": "30 days, 0:00:00", "runs": 2, "events": 0}
+    assert (other.what, "@" in other.who) == ("prune", True)
     assert own("db", "prune", "--older-than", "9999999d").returncode == 2
 
 
@@ -63,8 +75,10 @@ def test_a_reset_needs_a_yes(own: Cli) -> None:
     assert done.returncode == 2
     assert FILE_NAME in done.stderr, "it names what would be deleted"
     assert own.json("db", "info")["runs"] == 1
-    assert own.json("db", "reset", "--yes")["reset"] is True
+    assert own.json("db", "reset", "--yes", "--reason", "anew")["reset"] is True
     assert own.json("db", "info")["runs"] == 0
+    [action] = recorded(own)
+    assert (action.what, action.why) == ("reset", "anew")
 
 
 @pytest.mark.parametrize("value", ["-1", "1.5", "soon", "99999", "٣"])

@@ -13,6 +13,7 @@ from holdfast.indexer import progress
 from holdfast.indexer.leases import Leases
 from holdfast.settings import load
 from holdfast.store.database import Database
+from holdfast.store.triggers import note_lost_events
 from holdfast_server.doctor import examine
 from holdfast_server.doctor_store import examine_store
 from holdfast_server.finding import Finding, Verdict
@@ -81,6 +82,11 @@ async def test_the_store_and_its_indexer_are_looked_at(
     assert found["indexer"].verdict is Verdict.OK
     assert found["indexer"].found.startswith("1 at work, ")
     assert "odd: its history does not begin" in found["unread"].found
+    assert "triggers" not in found
+    note_lost_events(database, after=3, until=9)
+    found = await look()
+    assert found["triggers"].verdict is Verdict.WARN
+    assert "after cursor 3 up to 9" in found["triggers"].found
     database.close()
     (tmp_path / "history.db").write_bytes(b"no database" * 1000)
     assert (await look())["store"].verdict is Verdict.FAIL

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from tests.server.conftest import Cli
+
+from holdfast.store.database import Database
+from holdfast.store.events import subscribe
 
 
 def lines(output: str) -> list[dict[str, object]]:
@@ -34,6 +38,21 @@ def test_the_events_of_a_run_are_printed(cli: Cli, finished_run: str) -> None:
     told = cli("events", "tail", "--run", finished_run, "--no-follow", "--after", "0")
     assert "step.completed" in told.stdout
     assert "greet" in told.stdout
+
+
+def test_subscriptions_are_listed_and_forgotten(cli: Cli, cli_home: Path) -> None:
+    database = Database.open(cli_home / "history.db")
+    for name, cursor in (("mine", 7), ("holdfast.triggers", 8)):
+        subscribe(database, name, cursor)
+    database.close()
+    found = {one["name"]: one["cursor"] for one in cli.json("events", "subscriptions")}
+    assert found == {"mine": 7, "holdfast.triggers": 8}
+    assert "mine" in cli("events", "subscriptions").stdout
+    assert cli("events", "unsubscribe", "holdfast.triggers").returncode == 2
+    assert cli("events", "unsubscribe", "mine", "--reason", "gone").stdout == "mine forgotten\n"
+    assert cli("events", "unsubscribe", "mine").returncode == 3
+    [_, action] = cli.json("runs", "actions", "--on", "subscription mine")
+    assert (action["what"], action["why"], action["result"]) == ("delete subscription", "gone", "done")
 
 
 def test_wrong_use_is_refused(cli: Cli) -> None:

@@ -18,8 +18,15 @@ def stored(home: Path, run: str) -> str | None:
 
 
 def test_once_stores_what_has_ended_and_says_so(cli: Cli, cli_home: Path, finished_run: str) -> None:
+    (cli.folder / "doc.json").write_text(
+        '{"name": "doc", "nodes": [{"id": "a", "type": "transform", "config": {"expression": "input"}}]}',
+        "utf-8",
+    )
+    assert cli("triggers", "create", "once", "doc.json", "--event", "once-orders").returncode == 0
+    assert cli("events", "publish", "once-orders", "1").returncode == 0
     told = json.loads(cli.process("indexer", "--once", "--json").stdout)
-    assert told["unreadable"] == 0
+    assert cli("triggers", "delete", "once").returncode == 0
+    assert (told["unreadable"], told["fired"]) == (0, 1)
     assert told["lag_seconds"] >= 0
     assert stored(cli_home, finished_run) == "completed"
     again = cli.process("indexer", "--once")
@@ -46,6 +53,8 @@ def test_rebuild_refuses_to_lose_what_temporal_has_deleted(
     done = cli.process("indexer", "--rebuild", "--force")
     assert done.returncode == 0, done.stderr
     assert stored(cli_home, finished_run) == "completed"
+    [*_, refusal] = cli.json("runs", "actions", "--on", "database", "--limit", "1")
+    assert (refusal["what"], refusal["details"]) == ("rebuild", {"force": True})
 
 
 def test_a_serving_indexer_follows_and_ends_with_0_on_sigterm(cli: Cli, cli_home: Path) -> None:

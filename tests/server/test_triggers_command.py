@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from tests.server.conftest import Cli
 
+from holdfast.store.database import FILE_NAME, Database
+
 DECLARING = """
 from datetime import timedelta
 from holdfast import workflow
@@ -19,7 +21,8 @@ async def declaring() -> None: ...
 DOCUMENT = '{"name": "doc", "nodes": [{"id": "a", "type": "transform", "config": {"expression": "input"}}]}'
 
 
-def test_a_trigger_from_its_making_to_its_end(cli: Cli) -> None:
+def test_a_trigger_from_its_making_to_its_end(cli: Cli, cli_home: Path) -> None:
+    Database.open(cli_home / FILE_NAME).close()  # where actions are recorded
     # The app is imported, in a process of its own, so that other tests do not see it.
     done = cli.process(
         "triggers", "create", "daily", "flows.py:hello", "--cron", "0 9 * * 1-5", "--timezone", "Europe/Berlin",
@@ -34,8 +37,21 @@ def test_a_trigger_from_its_making_to_its_end(cli: Cli) -> None:
     assert cli.json("triggers", "pause", "daily", "-m", "holidays")["done"] == "paused"
     assert "holidays" in cli("triggers", "show", "daily").stdout
     assert cli("triggers", "fire", "daily", "--payload", "1").returncode == 2
-    assert cli.json("triggers", "fire", "daily")["done"] == "fired"
-    range_of = ("--from", "2026-11-02", "--to", "2026-11-08")
+    assert cli.json("triggers", "fire", "daily", "--overlap", "allow_all")["done"] == "fired"
+    assert cli("triggers", "update", "daily").returncode == 2
+    found = cli.json(
+        "triggers", "update", "daily", "--catchup-window", "2h", "--reason", "late", "--by", "Ada"
+    )
+    assert (found["on"], found["policy"]["overlap"]) == ("0 9 * * 1-5 Europe/Berlin", "buffer_one")
+    assert found["policy"]["catchup_window"] in (7200, 7200.0, "2:00:00")
+    bounds = ("--start", "2026-11-02", "--end", "2026-12-01T00:00+01:00", "--no-pause-on-failure")
+    found = cli.json("triggers", "update", "daily", "--calendar", "day_of_week=1-5 hour=9,17", *bounds)
+    assert (found["kind"], found["policy"]["overlap"]) == ("calendar", "buffer_one")
+    actions = cli.json("runs", "actions", "--on", "trigger daily", "--by", "Ada")
+    assert [(one["what"], one["why"]) for one in actions] == [("update trigger", "late")]
+    assert "trigger daily" in cli("runs", "actions").stdout
+    assert cli("triggers", "update", "daily", "--cron", "0 9 * * 1-5").returncode == 0
+    range_of = ("--from", "2026-11-02", "--to", "2026-11-08T00:00+00:00")
     done = cli("triggers", "backfill", "daily", *range_of)
     assert (done.returncode, "5 runs would be started" in done.stderr) == (2, True)
     assert "5 times" in cli("triggers", "backfill", "daily", *range_of, "--dry-run").stdout
@@ -60,6 +76,14 @@ def test_a_trigger_from_its_making_to_its_end(cli: Cli) -> None:
         (("--every", "500ms"), "a second or more"),
         (("--every", "1h", "--cron", "0 9 * * *"), "say when"),
         (("--every", "1h", "--where", "true"), "--where"),
+        (("--every", "1h", "--timezone", "UTC"), "--timezone is for"),
+        (("--every", "1h", "--start", "soon"), "is no time"),
+        (("--every", "1h", "--start", "2026-11-02", "--end", "2026-11-01"), "is not after"),
+        (("--jitter", "1m"), "say when"),
+        (("--calendar", "hours=9"), "'hours=9' is no field"),
+        (("--calendar", "day_of_month=30 month=2"), "February never comes"),
+        (("--calendar", " "), "name at least one"),
+        (("--event", "x", "--jitter", "1m"), "--jitter, --start"),
         (("--every", "1h", "-i", "[1, 2, 3]"), "hello"),
         (("--event", "workflow.ended"), "is none of"),
         (("--event", "x", "--where", "payload."), "where"),

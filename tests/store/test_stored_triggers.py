@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 import pytest
 
+from holdfast.client.events import EventFilter
 from holdfast.errors import Conflict, InvalidInput, NotFound
 from holdfast.store.database import Database
-from holdfast.store.events import publish
+from holdfast.store.events import list_events, publish
 from holdfast.store.triggers import (
     StoredTrigger,
     delete_trigger,
@@ -62,6 +64,29 @@ def test_a_replaced_one_goes_on_where_it_was(database: Database) -> None:
     assert resumed is not None
     assert (resumed.after, resumed.paused, resumed.note) == (1, False, None)
     assert resumed.since > before.since
+
+
+class _Ahead(datetime):
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return datetime.now(tz) + timedelta(hours=3)
+
+
+def test_the_time_of_a_client_whose_clock_is_ahead_does_not_count(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("triggers", "events"):
+        monkeypatch.setattr(f"holdfast.store.{module}.datetime", _Ahead)
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    assert put(database, "one").since < soon
+    set_paused(database, "one", paused=True, note=None)
+    set_paused(database, "one", paused=False, note=None)
+    resumed = find_trigger(database, "one")
+    assert resumed is not None
+    assert resumed.since < soon
+    publish(database, "x", 1)
+    [event] = list_events(database, EventFilter(channels=["x"]), before=None, limit=1)
+    assert event.at < soon
 
 
 def test_one_of_several_at_once_makes_it(database: Database) -> None:
