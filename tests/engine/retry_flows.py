@@ -13,6 +13,7 @@ from holdfast import (
     Dag,
     Permanent,
     RetryPolicy,
+    StepFailed,
     Worker,
     approval,
     continue_as_new,
@@ -114,6 +115,47 @@ async def again_saga(ledger: str) -> str:
     await again_charge(ledger, "charge")
     await again_unknown(ledger, "ship")
     return "shipped"
+
+
+@step(retry=ONCE)
+async def again_way(ledger: str) -> str:
+    if not mended(ledger):
+        raise Permanent("not mended")
+    return "new"
+
+
+@workflow
+async def again_branch(ledger: str, here: str = "") -> str:
+    """Charges another way once `again_way` works."""
+    try:
+        way = await again_way(ledger)
+    except StepFailed:
+        way = "old"
+    if way == "old":
+        await again_do(ledger, "old")
+        await asyncio.gather(again_charge(ledger, "old1"), again_charge(ledger, "old2"))
+        await map_steps(again_book, [f"{ledger}|{n}" for n in range(4)])
+        await again_saved(ledger)
+    await again_charge(ledger, way)
+    if await wait_for("end", str) == "fail":
+        await again_broken(f"{ledger}.never", "end")
+    return way
+
+
+@step
+async def again_book(item: str) -> str:
+    append(item.partition("|")[0], f"book{item.partition('|')[2]}")
+    return item
+
+
+@again_book.compensate
+async def again_unbook(item: str, result: str | None) -> None:
+    append(item.partition("|")[0], f"unbook{item.partition('|')[2]}")
+
+
+@workflow
+async def again_saved(ledger: str) -> None:
+    await again_charge(ledger, "inside")
 
 
 @workflow
@@ -232,6 +274,8 @@ def again_dag() -> Dag:
 
 
 SERVED = [
+    again_branch,
+    again_saved,
     again_chain,
     again_saga,
     again_lost,

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from holdfast import (
     Client,
@@ -86,6 +87,69 @@ async def again_asks(number: int) -> bool:
     if number == 0:
         continue_as_new(1)
     return answer.approved
+
+
+class Level(BaseModel):
+    number: int
+
+
+@workflow
+async def again_level(count: int) -> int:
+    if count == 0:
+        set_state(Level(number=40))
+        await wait_for("go", str)
+        continue_as_new(1)
+    await wait_for("end", str)
+    return 0
+
+
+@again_level.query
+def level(state: Level) -> int:
+    return state.number
+
+
+@again_level.update
+def raise_level(state: Level, by: int) -> int:
+    state.number += by
+    return state.number
+
+
+@workflow
+async def again_wide(count: int) -> int:
+    if count == 0:
+        set_state("x" * 70_000)
+        continue_as_new(1)
+    return count
+
+
+async def test_the_state_goes_along_and_keeps_its_type(holdfast_client: Client) -> None:
+    async with Worker(holdfast_client, [again_level]):
+        run = await holdfast_client.start(again_level, 0)
+        first = (await run.describe()).execution_id
+        await run.send("go", "on")
+
+        async def continued() -> bool:
+            return (await run.describe()).execution_id != first
+
+        await eventually(continued)
+        assert await run.state() == {"number": 40}
+        assert await run.query("level", result=int) == 40
+        assert await run.update("raise_level", 1, result=int) == 41
+        assert await run.update("raise_level", 1, result=int) == 42
+        assert await run.state(Level) == Level(number=42)
+        await run.send("end", "now")
+        await run.result()
+        await replay(run, again_level)
+
+
+async def test_a_state_that_is_too_large_stays_behind(
+    holdfast_client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Worker(holdfast_client, [again_wide]):
+        run = await holdfast_client.start(again_wide, 0)
+        assert await run.result() == 1
+        assert await run.state() is None
+    assert "at most 65536 go along" in caplog.text
 
 
 async def test_defaults_and_the_id_stay(holdfast_client: Client) -> None:

@@ -135,36 +135,61 @@ def test_ids() -> None:
     assert digest([payload("a"), payload("b")]) != digest([payload("ab")])
 
 
-@settings(deadline=None, max_examples=1000)
-@over(st.data(), st.lists(st.sampled_from("abc"), min_size=1, max_size=6))
-def test_however_often_a_run_is_retried_nothing_completed_is_done_again(
-    data: st.DataObject, wanted: list[str]
+@settings(deadline=None, max_examples=300)
+@over(st.data(), st.lists(st.sampled_from("abc"), min_size=1, max_size=6), st.booleans())
+def test_however_often_a_run_goes_on_nothing_completed_is_done_again(
+    data: st.DataObject, wanted: list[str], child: bool
 ) -> None:
-    completed, keys = Counter[str](), dict[str, str]()
+    """Retried and forked, with steps or with child runs, which a failure undoes or not."""
+    effects = Counter[str]()  # those of the run and of the runs that it was forked from
+    keys, unusable = dict[tuple[int, str, str], str](), set[tuple[int, str, str]]()
     memo: dict[str, object] = {}
-    for mark in ("", "aaaaaaaa", "bbbbbbbb", "cccccccc"):
-        done = Done(run_id="r")
+    run = 0
+    for mark in ("", "aaaaaaaa", "bbbbbbbb", "cccccccc", "dddddddd"):
+        kind = data.draw(st.sampled_from(["retry", "fork"])) if mark else "retry"
+        run += kind == "fork"
+        again = Given(kind=kind, mark=mark, entries=[Entry.of_json(one) for one in memo.get("entries", [])])  # type: ignore[arg-type,attr-defined]
+        memo = {GIVEN_MEMO: again.to_json()}
+        done, given = Done(run_id="r"), Given.of_json(again.to_json())
         done.start_with(memo)
-        given = Given.of_json(memo[GIVEN_MEMO]) if memo else None  # type: ignore[arg-type]
         order = data.draw(st.permutations(wanted))
         for number, arguments in enumerate(order[: data.draw(st.integers(0, len(order)))], 1):
-            key = call_id = f"pay-{number}"
-            if given is not None:
-                _, found = given.take(entry(key, arguments))
-                if found.result is not None:
-                    assert found.result == payload(arguments)
-                    continue
-                call_id = f"{key}@{mark}" if found.fresh else found.entry.ran_as if found.entry else key
-            assert keys.setdefault(call_id, arguments) == arguments  # one key never stands for two payments
-            made = entry(plain_id(call_id), arguments)
-            made.ran_as = call_id
-            done.begin(made)
+            key, ran_as = (f":pay:{number}", "") if child else (f"pay-{number}", f"pay-{number}")
+            _, found = given.take(_entry(key, arguments, ran_as, child))
+            if found.result is not None:
+                assert found.result == payload(arguments)
+                continue
+            if kind == "retry" and found.fresh:
+                ran_as = mark if child else f"{key}@{mark}"
+            elif kind == "retry" and found.entry is not None and not (child and found.entry.foreign):
+                ran_as = found.entry.ran_as
+            used = (run, key if child else "", ran_as)
+            # One key never stands for two payments, nor for one that was undone.
+            assert used not in unusable
+            assert keys.setdefault(used, arguments) == arguments
+            made = done.begin(_entry(key if child else plain_id(ran_as), arguments, ran_as, child))
             if data.draw(st.booleans()):
-                made.result = payload(arguments)
-                completed[arguments] += 1
-        assert completed <= Counter(wanted)
-        again = Given(kind="retry", mark=mark, entries=list(done.entries.values()))
-        memo = {GIVEN_MEMO: again.to_json()}
+                done.complete(made, payload(arguments))
+                effects[arguments] += 1
+                unusable.add(used)
+        assert effects <= Counter(wanted)
+        if data.draw(st.booleans()):  # it fails: what this run has done is undone, come to again or not
+            for one in list(done.entries.values()):
+                if one.result is not None and not one.foreign:
+                    assert done.undone_by(_undo(one)) is one
+                    effects[one.digest or ""] -= 1
+                    one.result, one.undone = None, True
+        memo = {"entries": [one.to_json() for one in done.entries.values()]}
+
+
+def _entry(key: str, arguments: str, ran_as: str, child: bool) -> Entry:
+    return Entry(key=key, name="pay", digest=arguments, ran_as=ran_as, child=child)
+
+
+def _undo(made: Entry) -> str:
+    if not made.child:
+        return f"compensate:{made.ran_as}"
+    return f"{made.key}:undo@{made.ran_as}" if made.ran_as else f"{made.key}:undo"
 
 
 def test_a_call_that_gets_its_number_back_is_known_once() -> None:

@@ -16,6 +16,7 @@ from holdfast import (
     Client,
     InvalidInput,
     NotFound,
+    PayloadTooLarge,
     Run,
     RunFailed,
     RunState,
@@ -23,6 +24,7 @@ from holdfast import (
     Worker,
 )
 from holdfast.authoring.waits import Decision
+from holdfast.client import again
 from holdfast.engine.data.converter import make_data_converter
 from holdfast.engine.parts import Parts
 
@@ -307,6 +309,23 @@ async def test_large_results_go_through_the_storage(tmp_path: Path, ledger: str)
         assert len([step for step in described.steps if step.reused_from]) == 40
         # One note for all 40: the run costs a few events more than one that has nothing to do but the last step.
         assert described.history_event_count < 20
+
+
+async def test_results_and_messages_count_together(
+    holdfast_client: Client, ledger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Worker(holdfast_client, flows.SERVED):
+        run = await holdfast_client.start(flows.again_waits, ledger)
+        await run.send("colour", "b" * 60_000)
+        await eventually(lambda: _waits(run))
+        await run.send("ship-it", Decision(approved=True))
+        await fail(run)
+        events = (await run.describe()).history_event_count
+        monkeypatch.setattr(again, "MEMO_BYTES", 100_000)
+        monkeypatch.setattr(again, "LIMIT_BYTES", 100_000)
+        with pytest.raises(PayloadTooLarge, match=r"together \(.*messages 0\.1 MiB"):
+            await run.retry()
+        assert (await run.describe()).history_event_count == events  # nothing has begun
 
 
 async def test_what_a_retry_was_given_lasts_over_continue_as_new(

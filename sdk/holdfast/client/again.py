@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -22,14 +22,14 @@ from holdfast.client.start import new_id, unavailable
 from holdfast.engine.children import DAG_WORKFLOW
 from holdfast.engine.compensation import COMPENSATING_MEMO
 from holdfast.engine.data.adapters import make_adapter
-from holdfast.engine.data.step_data import INLINE_BYTES, LIMIT_BYTES
+from holdfast.engine.data.step_data import LIMIT_BYTES
 from holdfast.engine.data.values import is_object, megabytes
 from holdfast.engine.given import GIVEN_MEMO, ORIGIN_MEMO, REUSED_MEMO, Entry, Kind, is_own, label_of
 from holdfast.engine.history.dag_graph import node_of_call
 from holdfast.engine.history.earlier import Earlier, new_mark, read_earlier
 from holdfast.engine.history.fetch import describe_execution
 from holdfast.engine.inbox import WAITS_MEMO
-from holdfast.engine.runtime import CARRY_MEMO
+from holdfast.engine.runtime import CARRY_MEMO, MEMO_BYTES
 from holdfast.engine.start_memo import SPEC_MEMO
 from holdfast.errors import AlreadyStarted, InvalidInput, NotFound, PayloadTooLarge
 from holdfast.options import UNSET
@@ -292,17 +292,31 @@ async def _start_memo(client: Client, earlier: Earlier, given: dict[str, Any]) -
         [spec] = await converter.decode([fields[SPEC_MEMO]])
         if is_object(spec) and given[ORIGIN_MEMO]["kind"] == "fork":
             given = {**given, SPEC_MEMO: {key: value for key, value in spec.items() if key != "restart"}}
-    limit = LIMIT_BYTES if client.data.stored else INLINE_BYTES
-    for payload in converter.payload_converter.to_payloads(list(given.values())):
-        if payload.ByteSize() > limit:
-            raise PayloadTooLarge(
-                f"what run {earlier.run_id!r} has done has {megabytes(payload.ByteSize())}; at most {megabytes(limit)} "
-                "may be given to another execution"
-                + ("" if client.data.stored else " without HOLDFAST_STORAGE"),
-                size_bytes=payload.ByteSize(),
-            )
-    return Memo(
+    plain = converter.payload_converter.to_payloads(list(given.values()))
+    sizes = {name: payload.ByteSize() for name, payload in zip(given, plain, strict=True)}
+    _refuse_above(LIMIT_BYTES if client.data.stored else MEMO_BYTES, sizes, earlier.run_id, client)
+    memo = Memo(
         fields={**fields, **dict(zip(given, await converter.encode(list(given.values())), strict=True))}
+    )
+    # What is large lies in the storage by now; where there is none, all of the memo counts to the server.
+    sizes = {name: payload.ByteSize() for name, payload in memo.fields.items()}
+    _refuse_above(MEMO_BYTES, sizes, earlier.run_id, client)
+    return memo
+
+
+def _refuse_above(limit: int, sizes: Mapping[str, int], run_id: str, client: Client) -> None:
+    total = sum(sizes.values())
+    if total <= limit:
+        return
+    named = {GIVEN_MEMO: "results of steps", CARRY_MEMO: "messages"}
+    parts = [
+        f"{named.get(name, name)} {megabytes(size)}" for name, size in sizes.items() if size > limit // 100
+    ]
+    raise PayloadTooLarge(
+        f"what run {run_id!r} has done has {megabytes(total)} together ({', '.join(parts)}); at most "
+        f"{megabytes(limit)} may be given to another execution"
+        + ("" if client.data.stored else " without HOLDFAST_STORAGE"),
+        size_bytes=total,
     )
 
 

@@ -190,14 +190,16 @@ class Given:
 
     def __post_init__(self) -> None:
         if self.kind == "fork":
+            # Of what the other run has begun and not completed, the ids say nothing in this one.
+            self.entries = [one for one in self.entries if one.result is not None or one.inner is not None]
             for entry in self.entries:
                 entry.foreign, entry.undoable, entry.arguments = True, False, []
         # Of several with one key, the first had it last.
         self._by_key = {entry.key: index for index, entry in reversed(list(enumerate(self.entries)))}
         self._left = set(range(len(self.entries)))
-        self._same: dict[tuple[tuple[bool, str, str], str | None], list[int]] = {}
+        self._same: dict[tuple[tuple[bool, str, str], str | None, bool], list[int]] = {}
         for index, entry in reversed(list(enumerate(self.entries))):
-            self._same.setdefault((entry.group, entry.digest), []).append(index)
+            self._same.setdefault((entry.group, entry.digest, entry.result is not None), []).append(index)
 
     def entry(self, key: str) -> Entry | None:
         """The call of that name."""
@@ -225,20 +227,26 @@ class Given:
 
     def _match(self, asked: Entry) -> int | None:
         exact = self._by_key.get(asked.key)
-        if exact is not None and exact in self._left:
-            entry = self.entries[exact]
-            same = entry.digest in (asked.digest, None)
-            if entry.child == asked.child and (same or entry.inner is not None):
-                return exact
-        same_arguments = self._same.get((asked.group, asked.digest), [])
-        while same_arguments:
-            index = same_arguments[-1]
-            entry = self.entries[index]
-            # Of a child run that did not complete, what it has done is bound to its own id.
-            if index in self._left and (entry.result is not None or not entry.child):
-                return index
-            same_arguments.pop()
-        return None
+        if exact is not None and (exact not in self._left or self.entries[exact].child != asked.child):
+            exact = None
+        there = self.entries[exact] if exact is not None else None
+        same = there is not None and there.digest in (asked.digest, None)
+        if same and there is not None and there.result is not None:
+            return exact
+        # What has completed with these arguments comes before what has not: nobody is to pay again because a number
+        # is that of a call that failed.
+        if (found := self._first(asked, done=True)) is not None:
+            return found
+        if same or (there is not None and there.inner is not None):
+            return exact
+        # Of a child run that did not complete, what it has done is bound to its own id.
+        return None if asked.child else self._first(asked, done=False)
+
+    def _first(self, asked: Entry, *, done: bool) -> int | None:
+        places = self._same.get((asked.group, asked.digest, done), [])
+        while places and places[-1] not in self._left:
+            places.pop()
+        return places[-1] if places else None
 
     @property
     def left(self) -> list[Entry]:

@@ -16,8 +16,10 @@ from holdfast.authoring.step import Step
 from holdfast.authoring.workflow import Workflow
 from holdfast.engine.calls import Calls
 from holdfast.engine.compensation import COMPENSATING_MEMO
-from holdfast.engine.data.in_workflow import decode_in_workflow
-from holdfast.engine.data.values import is_object
+from holdfast.engine.data.in_workflow import decode_in_workflow, encode_argument
+from holdfast.engine.data.refs import genuine_refs
+from holdfast.engine.data.step_data import INLINE_BYTES
+from holdfast.engine.data.values import is_object, megabytes
 from holdfast.engine.failures import run_failure
 from holdfast.engine.given import GIVEN_MEMO, REUSED_MEMO, Given
 from holdfast.engine.inbox import WAITS_MEMO, Inbox
@@ -28,10 +30,17 @@ from holdfast.engine.waiting import Waiting
 from holdfast.errors import InvalidInput, InvalidWorkflow, PayloadTooLarge, RunTimedOut
 
 if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
     from holdfast.spec.model import DagSpec, OnError
 
 CARRY_MEMO = "holdfast.carry"
 EMITTED_BYTES = 16 * 1024
+STATE_BYTES = 64 * 1024
+"""The largest state that goes along when a run continues as new."""
+MEMO_BYTES = INLINE_BYTES - 128 * 1024
+"""What a run may be given in its memo where nothing goes to a storage: the server ends one whose memo is over 2 MiB,
+and what the run itself writes down comes on top."""
 _TAKEN = ("workflow.", "step.", "approval.", "goal.")
 _OF_ONE_EXECUTION = frozenset({WAITS_MEMO, COMPENSATING_MEMO, REUSED_MEMO, EMITTED_MEMO})
 
@@ -43,6 +52,7 @@ class Run:
         self.definition = definition
         self.inbox = Inbox()
         self.state: Any = None
+        self._carried_state: Payload | None = None
         self._deadline: datetime | None = None
         self._continuing = False
         self._spec = _memo(SPEC_MEMO)
@@ -172,7 +182,26 @@ class Run:
 
     def set_state(self, value: Any) -> None:
         """What `run.state()` reads, and what queries and updates receive."""
-        self.state = value
+        self.state, self._carried_state = value, None
+
+    def state_as(self, adapter: TypeAdapter[Any] | None = None, *, keep: bool = False) -> Any:
+        """The state, which is plain JSON where an earlier execution set it.
+
+        Args:
+            adapter: How to read that instead, if it fits.
+            keep: Whether what was read is the state from here on, as who changes it expects.
+        """
+        if self._carried_state is None or adapter is None:
+            return self.state
+        try:
+            value = decode_in_workflow(
+                self._carried_state, adapter, workflow.payload_converter(), where="The state"
+            )
+        except InvalidInput:
+            return self.state
+        if keep:
+            self.set_state(value)
+        return value
 
     async def emit(self, event: str, payload: Any) -> None:
         """Tell those who listen that something has happened."""
@@ -197,10 +226,30 @@ class Run:
             self.calls.encode(value, adapter, f"Argument {name!r} of {self.definition.name!r}")
             for name, value, adapter in zip(signature.names, values, signature.adapters, strict=True)
         ]
-        self.continue_with(payloads)
+        self.continue_with(payloads, state=self._state_to_carry())
 
-    def continue_with(self, payloads: Sequence[Payload]) -> NoReturn:
-        """The same with raw arguments."""
+    def _state_to_carry(self) -> dict[str, Any] | None:
+        if self.state is None:
+            return None
+        try:
+            payload = encode_argument(self.state, workflow.payload_converter(), where="The state")
+        except InvalidInput as exc:
+            workflow.logger.warning("the state is lost when the run continues as new: %s", exc)
+            return None
+        if (size_bytes := payload.ByteSize()) > STATE_BYTES:
+            workflow.logger.warning(
+                "the state is lost when the run continues as new: it has %s bytes, at most %s go along; set it again",
+                size_bytes,
+                STATE_BYTES,
+            )
+            return None
+        # The refs in sight, so that what they refer to is not taken for garbage.
+        return {"payload": payload.SerializeToString().hex(), "refs": sorted(genuine_refs(payload))}
+
+    def continue_with(
+        self, payloads: Sequence[Payload], *, state: Mapping[str, Any] | None = None
+    ) -> NoReturn:
+        """The same with raw arguments, and with a state as `_restore` reads it."""
         carry = {
             "inbox": self.inbox.carry(),
             "compensations": self.calls.compensations.carry(),
@@ -208,16 +257,22 @@ class Run:
             "usage": self.calls.usage,
             "deadline": self._deadline.isoformat() if self._deadline else None,
             "paused": self.calls.paused,
+            **({"state": state} if state is not None else {}),
         }
-        self.calls.encode(carry, None, "What the run carries over (messages and compensations)")
-        self._continuing = True
-        memo = {key: value for key, value in workflow.memo().items() if key not in _OF_ONE_EXECUTION}
+        onward: dict[str, Any] = {CARRY_MEMO: carry}
         if self._reuse is not None:
             self._reuse.note()
-            memo[GIVEN_MEMO] = self._reuse.given.to_json()
-        workflow.continue_as_new(
-            args=[RawValue(payload) for payload in payloads], memo={**memo, CARRY_MEMO: carry}
-        )
+            onward[GIVEN_MEMO] = self._reuse.given.to_json()
+        where = "What the run carries over (messages, compensations and given results)"
+        size_bytes = self.calls.encode(onward, None, where).ByteSize()
+        if size_bytes > MEMO_BYTES and not self._spec.get("stored", True):
+            raise PayloadTooLarge(
+                f"{where} has {megabytes(size_bytes)}; at most {megabytes(MEMO_BYTES)} without HOLDFAST_STORAGE",
+                size_bytes=size_bytes,
+            )
+        self._continuing = True
+        memo = {key: value for key, value in workflow.memo().items() if key not in _OF_ONE_EXECUTION}
+        workflow.continue_as_new(args=[RawValue(payload) for payload in payloads], memo={**memo, **onward})
 
     def _restore(self) -> None:
         carried = _memo(CARRY_MEMO)
@@ -230,6 +285,9 @@ class Run:
         deadline = carried.get("deadline")
         self._deadline = datetime.fromisoformat(deadline) if deadline else None
         self.calls.paused = carried.get("paused")
+        if (state := carried.get("state")) is not None:
+            self._carried_state = Payload.FromString(bytes.fromhex(state["payload"]))
+            self.state = workflow.payload_converter().from_payload(self._carried_state)
 
 
 def _memo(key: str) -> dict[str, Any]:

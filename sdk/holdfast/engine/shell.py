@@ -77,7 +77,7 @@ class Shell:
             return
         values = self._arguments(handler, args)
         if handler.validator is not None:
-            handler.validator(self.run_scope.state, *values)
+            handler.validator(self._state(handler), *values)
 
     @temporal.query(dynamic=True)
     def on_query(self, name: str, args: Sequence[RawValue]) -> Any:
@@ -92,18 +92,21 @@ class Shell:
             raise refused(
                 f"workflow {self.definition.name!r} {NO_QUERY} {name!r}; it has: {known}", "NotFound"
             )
-        result = handler.fn(self.run_scope.state, *self._arguments(handler, args))
+        result = handler.fn(self._state(handler), *self._arguments(handler, args))
         return RawValue(
             encode_argument(result, temporal.payload_converter(), where=f"The answer of query {name!r}")
         )
 
     async def _call(self, handler: Handler, fn: Any, args: Sequence[RawValue]) -> RawValue:
-        result = fn(self.run_scope.state, *self._arguments(handler, args))
+        result = fn(self._state(handler, keep=True), *self._arguments(handler, args))
         if inspect.isawaitable(result):
             result = await result
         return RawValue(
             encode_argument(result, temporal.payload_converter(), where="The answer of an update")
         )
+
+    def _state(self, handler: Handler, *, keep: bool = False) -> Any:
+        return self.run_scope.state_as(next(iter(handler.signature.adapters), None), keep=keep)
 
     def _arguments(self, handler: Handler, args: Sequence[RawValue]) -> list[Any]:
         names, adapters = handler.signature.names[1:], handler.signature.adapters[1:]
