@@ -12,7 +12,7 @@ import holdfast
 from holdfast.errors import HoldfastError, error_types
 
 PUBLIC = """
-AlreadyDecided AlreadyStarted BudgetExceeded Client Conflict Dag Decision Depends EventsLost Executor
+AlreadyDecided AlreadyStarted Breaker BudgetExceeded Client Conflict Dag Decision Depends EventsLost Executor
 ExecutorContext ExecutorOptions HoldfastError InvalidConfiguration InvalidExecutor InvalidInput InvalidStep
 InvalidWorkflow Limit NonDeterministic NotAllowed NotFound NotInWorkflow PayloadTooLarge Permanent Plugin
 RateLimited Ref RetryAfter RetryPolicy Run RunCancelled RunClosed RunFailed RunFilter RunState RunTerminated

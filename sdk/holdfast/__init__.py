@@ -37,6 +37,7 @@ from holdfast.authoring.waits import uuid4 as uuid4
 from holdfast.authoring.waits import wait_for as wait_for
 from holdfast.authoring.workflow import Workflow as Workflow
 from holdfast.authoring.workflow import workflow as workflow
+from holdfast.breaking import Breaker as Breaker
 from holdfast.client.client import Client as Client
 from holdfast.client.run import Run as Run
 from holdfast.engine.data.refs import Ref as Ref
@@ -103,6 +104,7 @@ def __getattr__(name: str) -> object:
 __all__ = [
     "AlreadyDecided",
     "AlreadyStarted",
+    "Breaker",
     "BudgetExceeded",
     "Client",
     "Conflict",

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, TypeVar, cast, final
 
+from holdfast.breaking import Breaker, breaker_of
+from holdfast.checks import check_duration as check_duration
+from holdfast.checks import check_made as check_made
 from holdfast.errors import InvalidConfiguration
 
 T = TypeVar("T")
@@ -28,33 +31,6 @@ UNSET: Final = _Unset()
 
 MINUTE = timedelta(minutes=1)
 DEFAULT_QUEUE = "default"
-
-
-def check_duration(name: str, value: object) -> None:
-    """Refuse what is no duration, such as a bare number of seconds.
-
-    Raises:
-        InvalidConfiguration: It is none, or not longer than zero.
-    """
-    if value is None:
-        return
-    if not isinstance(value, timedelta):
-        raise InvalidConfiguration(f"{name}={value!r}: write timedelta(seconds={value!r})")
-    if value <= timedelta(0):
-        raise InvalidConfiguration(f"{name}={value!r}: a duration is longer than zero")
-
-
-def check_made(name: str, value: object, kind: type[object]) -> None:
-    """Refuse what was to be an object of options and is something else, such as a plain dictionary.
-
-    Raises:
-        InvalidConfiguration: It is something else; the message shows how to write it.
-    """
-    if isinstance(value, kind):
-        return
-    given = cast("dict[object, object]", value).items() if isinstance(value, dict) else ()
-    fields = ", ".join(f"{field}={item!r}" for field, item in given) or "..."
-    raise InvalidConfiguration(f"{name} = {value!r:.200}: write {kind.__name__}({fields:.200})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,6 +196,10 @@ class StepOptions:
     limit: Limit | None = None
     """How many of it, and of what else has the key, run or begin over all workers."""
 
+    breaker: Breaker | None = None
+    """Failures of it, and of what else has the key, keep all workers from calling it for a while. Also by name:
+    `breaker="payment"`."""
+
     def __post_init__(self) -> None:
         check_duration("timeout", self.timeout)
         check_duration("heartbeat", self.heartbeat)
@@ -233,6 +213,12 @@ class StepOptions:
             )
         if self.limit is not None:
             check_made("limit", self.limit, Limit)
+        if self.breaker is not None:
+            check_made("breaker", self.breaker, Breaker)
+            if self.local or self.deferred:
+                raise InvalidConfiguration(
+                    "a step with breaker= waits before it begins and tells how it ended: drop local and deferred"
+                )
         if self.limit is not None and (self.local or self.deferred):
             raise InvalidConfiguration(
                 "a step with limit= waits before it begins and gives its place back when its function ends: drop local "
@@ -362,4 +348,6 @@ def changed(options: T, changes: Mapping[str, Any], *, also: Iterable[str] = ())
             )
     if "retry" in given:
         given["retry"] = retry_policy(given["retry"])
+    if "breaker" in given:
+        given["breaker"] = breaker_of(given["breaker"])
     return dataclasses.replace(options, **given)  # type: ignore[type-var]

@@ -10,7 +10,7 @@ from holdfast.jsonable import Jsonable
 from holdfast.states import RunState
 
 Cause: TypeAlias = Literal[
-    "no_worker", "non_determinism", "failing", "paused", "backoff", "limit", "approval", "message"
+    "no_worker", "non_determinism", "failing", "paused", "backoff", "limit", "breaker", "approval", "message"
 ]
 
 NEEDS_MENDING: Final[frozenset[Cause]] = frozenset({"no_worker", "non_determinism", "failing"})
@@ -19,6 +19,7 @@ NEEDS_MENDING: Final[frozenset[Cause]] = frozenset({"no_worker", "non_determinis
 SENTENCES: Final[dict[Cause, tuple[str, ...]]] = {
     "backoff": (" retries at ", " retries after ", " retries"),
     "limit": ("waits for its turn under a limit",),
+    "breaker": ("waits for the circuit breaker ",),
     "paused": ("is held by the server",),
     "approval": ("waits for approval ", "waits for somebody to retry or skip"),
     "message": ("waits for message ",),
@@ -35,7 +36,7 @@ class StuckRun(Jsonable):
     state: RunState
     cause: Cause
     """`no_worker`, `non_determinism` and `failing` (its workflow task fails again and again) are to be mended; `paused`
-    by somebody; `backoff`, until the next attempt of a step; `limit`, until there is a place; `approval` and `message`,
+    by somebody; `backoff`, until the next attempt of a step; `limit`, until there is a place; `breaker`, until a service may be called again; `approval` and `message`,
     until somebody decides or sends it."""
 
     why: str

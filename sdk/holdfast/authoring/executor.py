@@ -17,6 +17,7 @@ from holdfast.authoring.execution import call_of, execute_here
 from holdfast.authoring.executor_context import ExecutorContext
 from holdfast.authoring.executors import EXECUTOR
 from holdfast.authoring.step import Step
+from holdfast.breaking import Breaker
 from holdfast.errors import InvalidConfiguration, InvalidExecutor, InvalidInput
 from holdfast.options import ExecutorOptions, Limit, RetryPolicy, check_made
 from holdfast.spec.names import CONTROL_TYPES, STEP_TYPE
@@ -116,6 +117,11 @@ class Executor(Generic[ConfigT, OutputT]):
         del config
         return None
 
+    def breaker(self, config: ConfigT) -> Breaker | None:
+        """The circuit breaker that calls with this config share with others on all workers. Default: none."""
+        del config
+        return None
+
     @classmethod
     def call(
         cls,
@@ -194,7 +200,11 @@ def _check_shape(cls: builtins.type[Executor[Any, Any]]) -> None:
         raise refuse("write `async def execute(self, ctx, config, input)`")
     if len(inspect.signature(cls.execute).parameters) != 4:
         raise refuse("execute takes (self, ctx, config, input), and nothing else")
-    for name, written in (("validate", "Sequence[str]"), ("limit", "Limit | None")):
+    for name, written in (
+        ("validate", "Sequence[str]"),
+        ("limit", "Limit | None"),
+        ("breaker", "Breaker | None"),
+    ):
         method: object = getattr(cls, name)
         if not callable(method):
             raise refuse(f"{name} = {method!r:.200}: write `def {name}(self, config) -> {written}`")

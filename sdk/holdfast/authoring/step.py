@@ -14,6 +14,7 @@ from holdfast.authoring import scope
 from holdfast.authoring.depends import Dependency, resolve_outside
 from holdfast.authoring.registry import registry
 from holdfast.authoring.signature import Signature, where
+from holdfast.breaking import Breaker
 from holdfast.errors import InvalidStep
 from holdfast.options import UNSET, Limit, RetryPolicy, StepOptions, changed
 
@@ -269,6 +270,7 @@ def step(
     priority: int | None = None,
     summary: str | None = None,
     limit: Limit | None = None,
+    breaker: Breaker | str | None = None,
 ) -> StepDecorator: ...
 def step(
     fn: Callable[..., Any] | None = None,
@@ -287,7 +289,7 @@ def step(
         aliases: Former names, so that open runs find a renamed step.
         **options: The fields of `StepOptions`: `timeout` (of one attempt, default 5 minutes), `retry` (default 3
             attempts), `heartbeat` (default 6 s), `local`, `idempotent`, `deferred`, `process`, `queue`, `priority`,
-            `summary`, `limit`.
+            `summary`, `limit`, `breaker`.
 
     Raises:
         InvalidStep: The function is a lambda, a generator, or misses a type; or a local step has a compensation

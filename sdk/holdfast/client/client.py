@@ -19,6 +19,7 @@ from holdfast.authoring.run_id import check_id
 from holdfast.authoring.workflow import Workflow
 from holdfast.client.analytics import Analytics
 from holdfast.client.approvals import Approvals
+from holdfast.client.breakers import Breakers
 from holdfast.client.chaos import Chaos
 from holdfast.client.connection import Connection, connect_cluster, connect_embedded, connect_wrapped
 from holdfast.client.dead_letters import DeadLetters
@@ -66,6 +67,7 @@ class Client:
         triggers: What starts runs by itself: times, events, webhooks.
         events: What happens to runs, and what is published, as it comes.
         analytics: What runs were like: counts, rates, durations, costs; exports.
+        breakers: Services that fail, and are not called for a while.
         chaos: Faults on purpose, and what came of them.
         store: The history of runs, where the nouns above find it.
     """
@@ -84,6 +86,7 @@ class Client:
         self.triggers = Triggers(self)
         self.events = Events(self)
         self.analytics = Analytics(self)
+        self.breakers = Breakers(self)
         self.chaos = Chaos(self)
         self.store = Store(self)
 

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractAsyncContextManager
 from types import CodeType
@@ -25,15 +25,18 @@ from holdfast.authoring.info import USAGE, StepInfo, enter
 from holdfast.authoring.registry import registry
 from holdfast.authoring.signature import Signature
 from holdfast.authoring.step import Step
+from holdfast.breaking import Breaker
 from holdfast.engine.calls import CHECKPOINT
 from holdfast.engine.dag.nodes import NODE, evaluator, node_arguments
 from holdfast.engine.data.step_data import NODE_REF_BYTES, REF_BYTES, StepData
 from holdfast.engine.failures import step_failure
-from holdfast.engine.keyed_limits import KeyedLimits, NotYet, filled_in
+from holdfast.engine.keyed_limits import KeyedLimits
+from holdfast.engine.not_yet import NotYet
 from holdfast.engine.payloads import ATTEMPT
 from holdfast.engine.process_pool import ProcessPool
 from holdfast.engine.task_budget import LOCAL_RESULT_BYTES
 from holdfast.engine.tokens import make_token
+from holdfast.engine.turn import keyed, turn
 from holdfast.errors import HoldfastError, InvalidStep, PayloadTooLarge, Permanent, RetryAfter, Unavailable
 from holdfast.options import Limit, RetryPolicy, StepOptions
 
@@ -197,7 +200,7 @@ class Call:
             values = await self._decode(args)
             stand_in = registry().stand_in(self.signature.fn)
             dependencies = {} if stand_in else await self._dependencies()
-            async with self._turn(self._limit(values), info):
+            async with self._turn(*self._keyed(values), info):
                 called = True
                 if stand_in is not None:
                     result = await stand_in(values)
@@ -224,33 +227,38 @@ class Call:
             dependencies = (
                 self._on_loop(self._dependencies()) if self.signature.dependencies and not stand_in else {}
             )
-            turn = self._turn(self._limit(values), info)
-            self._on_loop(turn.__aenter__())
-            try:
+            with self._on_thread(self._turn(*self._keyed(values), info)):
                 called = True
                 if stand_in is not None:
                     return self._on_loop(self._encode(self._on_loop(stand_in(values)), info))
                 with providing(self.host.providers):
                     result = self.signature.call(values, dependencies, self.instance)
-            finally:
-                self._on_loop(turn.__aexit__(None, None, None))
             return self._on_loop(self._encode(result, info))
         except (asyncio.CancelledError, CancelledError):
             raise
         except (Exception, SystemExit) as exc:  # the boundary to user code, which must not end the worker
             raise self._failed(exc, info, called=called) from exc
 
-    def _limit(self, values: Sequence[Any]) -> Limit | None:
-        limit = self.options.limit
-        return limit and filled_in(limit, dict(zip(self.signature.names, values, strict=True)))
+    def _keyed(self, values: Sequence[Any]) -> tuple[Limit | None, Breaker | None]:
+        return keyed(self.options, self.signature.names, values)
 
-    def _turn(self, limit: Limit | None, info: StepInfo) -> AbstractAsyncContextManager[None]:
-        """A place under a limit, if there is one."""
-        if limit is None or self.host.limits is None:
+    def _turn(
+        self, limit: Limit | None, breaker: Breaker | None, info: StepInfo
+    ) -> AbstractAsyncContextManager[None]:
+        """A circuit breaker that lets it begin and a place under a limit, where there are any."""
+        if limit is None and breaker is None:
             return contextlib.nullcontext()
-        holder = f"{info.idempotency_key}/{info.attempt}"
-        # An attempt that leaves is made anew as the first one: later ones, which count, wait where they are.
-        return self.host.limits.place(limit, holder, may_leave=info.attempt == 1)
+        return turn(self.host.limits, limit, breaker, info, self._retry())
+
+    @contextlib.contextmanager
+    def _on_thread(self, turn: AbstractAsyncContextManager[None]) -> Generator[None]:
+        self._on_loop(turn.__aenter__())
+        try:
+            yield
+        except BaseException as exc:
+            self._on_loop(turn.__aexit__(type(exc), exc, exc.__traceback__))
+            raise
+        self._on_loop(turn.__aexit__(None, None, None))
 
     def _failed(self, exc: BaseException, info: StepInfo, *, called: bool) -> ApplicationError:
         if isinstance(exc, NotYet):

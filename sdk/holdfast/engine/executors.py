@@ -30,7 +30,7 @@ from holdfast.engine.activities import Call, StepHost
 from holdfast.engine.dag.following import note_next
 from holdfast.engine.data.adapters import object_adapter, plain_adapter
 from holdfast.engine.failures import step_failure
-from holdfast.engine.keyed_limits import NotYet
+from holdfast.engine.not_yet import NotYet
 from holdfast.errors import InvalidInput, Permanent, Unavailable
 from holdfast.options import RetryPolicy
 from holdfast.redaction import Redactor, redacting_logs, text_of
@@ -90,9 +90,13 @@ class ExecutorCall(Call):
                 ctx = await self._context(info, redactor, call.get("earlier"))
                 config = await prepare(self.executor, call, ctx, redactor)
                 limit = self.executor.limit(config)
-                if limit is not None and redactor.text(limit.key) != limit.key:
-                    raise InvalidInput("the key of the limit holds a secret, and would be part of a run's id")
-                async with self._turn(limit, info):
+                breaker = self.executor.breaker(config)
+                for keyed in (limit, breaker):
+                    if keyed is not None and redactor.text(keyed.key) != keyed.key:
+                        raise InvalidInput(
+                            f"the key of a {type(keyed).__name__} holds a secret, and would be part of a run's id"
+                        )
+                async with self._turn(limit, breaker, info):
                     called = True
                     result = await self.executor.execute(ctx, config, call.get("input"))
                 kept = without_secrets(

@@ -48,6 +48,12 @@ _USAGE = "usage"
 LIMITED = "holdfast.limited"
 """The type of the failure with which a step that waits for its turn leaves its worker; the detail is for how long."""
 
+NOT_BEFORE = "_holdfast_not_before"
+"""Attribute of an exception: the seconds for which an open circuit breaker keeps the next attempt from beginning."""
+
+BREAKER_KEY = "breaker"
+"""Key of the breaker in a further detail of such a failure, beside the attempts that were made before it."""
+
 NOTHING_DONE = "nothing_done"
 """Key in those details for an attempt without effect: it raised `Permanent`, or its function was not called."""
 
@@ -100,6 +106,8 @@ def step_failure(
         delay = exc.retry_after
     elif not permanent and retry.jitter:
         delay = _jittered(retry, attempt)
+    if not permanent and (seconds := float(getattr(exc, NOT_BEFORE, 0.0))):
+        delay = max(delay or _jittered(retry, attempt), timedelta(seconds=seconds))
     return ApplicationError(
         message or type(exc).__name__,
         {
@@ -184,6 +192,38 @@ def not_its_turn(error: ActivityError) -> float | None:
     if isinstance(cause, ApplicationError) and cause.type == LIMITED:
         return float(cause.details[0])
     return None
+
+
+def held_by_breaker(error: ActivityError) -> tuple[str, int] | None:
+    """The breaker that keeps a step from beginning, and how many attempts it made before; None for other reasons."""
+    cause = error.__cause__
+    for detail in cause.details if isinstance(cause, ApplicationError) else ():
+        if is_object(detail) and isinstance(key := detail.get(BREAKER_KEY), str):
+            return key, int(detail.get(ATTEMPT, 0))
+    return None
+
+
+def count_attempts(error: ActivityError, before: int) -> None:
+    """Count attempts that were made before a step was scheduled again, in the failure of its last one."""
+    cause = error.__cause__
+    if not before or not isinstance(cause, ApplicationError):
+        return
+    details = [
+        {**detail, ATTEMPT: before + int(detail[ATTEMPT])}
+        if is_object(detail) and ATTEMPT in detail
+        else detail
+        for detail in cause.details
+    ]
+    counted = ApplicationError(
+        cause.message,
+        *details,
+        type=cause.type,
+        non_retryable=cause.non_retryable,
+        next_retry_delay=cause.next_retry_delay,
+        category=cause.category,
+    )
+    counted.__cause__ = cause.__cause__
+    error.__cause__ = counted
 
 
 def is_limited(failure: Failure) -> bool:

@@ -17,15 +17,18 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from temporalio.client import Client, WithStartWorkflowOperation
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.exceptions import ApplicationError, TemporalError
+from temporalio.exceptions import TemporalError
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from holdfast.engine.failures import LIMITED
+from holdfast.breaking import Breaker
+from holdfast.engine.breaker_run import BreakerRun
+from holdfast.engine.breakers import Breakers
+from holdfast.engine.not_yet import NotYet
 from holdfast.engine.semaphore import LEASE_SECONDS, Semaphore, Turn
 from holdfast.errors import InvalidInput
 from holdfast.options import Limit
@@ -44,35 +47,25 @@ _KEY_BYTES: Final = 200
 _STICKY: Final = timedelta(seconds=5)
 """After which the runs of a killed process go to others."""
 
+Keyed = TypeVar("Keyed", Limit, Breaker)
+
 QUEUE: Final = "holdfast-limits"
 """Where the runs of keys are, for all workers."""
 
 
-class NotYet(Exception):
-    """It is not a step's turn for some seconds, so that it leaves its worker until then."""
-
-    def __init__(self, why: str, delay: float) -> None:
-        super().__init__(why)
-        self.delay = delay
-
-    @property
-    def failure(self) -> ApplicationError:
-        """What the run gets, which schedules the step again."""
-        return ApplicationError(str(self), self.delay, type=LIMITED, non_retryable=True)
-
-
-def filled_in(limit: Limit, arguments: Mapping[str, Any]) -> Limit:
-    """A limit with arguments in the place of their names.
+def filled_in(limit: Keyed, arguments: Mapping[str, Any]) -> Keyed:
+    """A limit or a breaker with arguments in the place of their names.
 
     Raises:
         InvalidInput: The key names something else, or nothing is left of it.
     """
+    what = type(limit).__name__.lower()
     try:
         key = limit.key.format_map(arguments)
     except (KeyError, AttributeError, IndexError, ValueError) as error:
-        raise InvalidInput(f"the limit's key {limit.key!r} cannot be filled in: {error!r}") from error
+        raise InvalidInput(f"the {what}'s key {limit.key!r} cannot be filled in: {error!r}") from error
     if not key:
-        raise InvalidInput(f"the limit's key {limit.key!r} is empty once it is filled in")
+        raise InvalidInput(f"the {what}'s key {limit.key!r} is empty once it is filled in")
     return dataclasses.replace(limit, key=key)
 
 
@@ -85,6 +78,7 @@ class KeyedLimits:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self.breakers = Breakers(client, self.serve)
         self._serving: asyncio.Task[None] | None = None
         self._keys: dict[str, _Key] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -153,7 +147,7 @@ class KeyedLimits:
                 worker = Worker(
                     self._client,
                     task_queue=QUEUE,
-                    workflows=[Semaphore],
+                    workflows=[Semaphore, BreakerRun],
                     workflow_runner=UnsandboxedWorkflowRunner(),
                     sticky_queue_schedule_to_start_timeout=_STICKY,
                     build_id=QUEUE,  # the default reads the code of every loaded module
@@ -167,9 +161,16 @@ class KeyedLimits:
                     logger.warning("the runs of limits are not served, and are again soon: %s", error)
             await asyncio.sleep(_TRY_AGAIN_SECONDS)
 
-    def _join(self, place: _Place) -> None:
+    def serve(self) -> None:
+        """Serve the runs of keys, from now on."""
+        self._running_loop().call_soon_threadsafe(self._served)
+
+    def _served(self) -> None:
         if self._serving is None:
             self._serving = asyncio.get_running_loop().create_task(self._serve())
+
+    def _join(self, place: _Place) -> None:
+        self._served()
         name = place.limit.key
         key = self._keys.get(name)
         if key is None:

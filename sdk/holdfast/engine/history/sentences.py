@@ -23,6 +23,9 @@ NOTHING = "waits for a signal or an update"
 UNDER_A_LIMIT = "waits for its turn under a limit"
 """The end of a timer's summary, by which a step waits until there is a place for it."""
 
+FOR_A_BREAKER = " waits for the circuit breaker "
+"""In the summary of a timer by which a step waits until its service may be called again; the key follows."""
+
 
 def waiting_for(run: RunDescription, line: Timeline, opened: Opened, now: datetime) -> str:
     """What an open run waits for.
@@ -67,8 +70,8 @@ def _pending(line: Timeline, now: datetime) -> str:
 def _open_work(run: RunDescription, line: Timeline, opened: Opened) -> str:
     parts = [_wait(wait) for wait in run.waits]
     told = (opened.text(timer.summary) or "" for timer in line.timers.values())
-    limited = [text for text in told if text.endswith(UNDER_A_LIMIT)]
-    held = {text.removesuffix(UNDER_A_LIMIT).strip() for text in limited}
+    limited = [text for text in told if text.endswith(UNDER_A_LIMIT) or FOR_A_BREAKER in text]
+    held = {text.removesuffix(UNDER_A_LIMIT).partition(FOR_A_BREAKER)[0].strip() for text in limited}
     parts += [f"step {shortened(text, 200)}" for text in limited]
     # What is due later says more than what runs.
     open_steps = [step for step in run.steps if not step.state.closed and step.activity_id not in held]
