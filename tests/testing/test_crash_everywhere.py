@@ -76,15 +76,15 @@ async def crash_flaky(cents: int) -> int:
     return cents
 
 
-@workflow
+@workflow(sandboxed=False)  # each run and each replay would import this module again
 async def crash_child(cents: int) -> int:
     return await crash_add(await crash_double(cents), 1)
 
 
-@workflow
+@workflow(sandboxed=False)
 async def crash_shop(cents: int) -> int:
     total = 0
-    for part in range(3):
+    for part in range(2):
         total += await crash_pay(cents + part)
     both = await asyncio.gather(crash_double(total), crash_double(1))
     await asyncio.sleep(3600)
@@ -147,7 +147,7 @@ async def test_a_sound_workflow_ends_in_the_same_way_wherever_its_worker_dies(
         effects=once,
     )
     assert not report.differences
-    assert len(report.points) > 60, report
+    assert len(report.points) >= 40, report
     assert len(report.unreached) < 10, report
     # Crashes that hit nothing would show nothing: the payment ran again where its report was lost, and nowhere else.
     assert report.repeated["crash_pay-1"] == 1, report.repeated
@@ -162,16 +162,20 @@ async def test_a_failing_run_undoes_its_steps_wherever_its_worker_dies(holdfast_
 
 
 async def test_an_effect_that_happens_twice_is_found_and_named(holdfast_client: Client) -> None:
-    with pytest.raises(AssertionError, match=r"as crash_pay-1 ends \(event 6\): the effects are .*2"):
-        await crash_everywhere(crash_undone, 7, client=holdfast_client, effects=paid)
+    report = await crash_everywhere(crash_undone, 7, client=holdfast_client, effects=paid, check=False)
+    found = {(one.point.what, one.point.moment): one.what for one in report.differences}
+    assert "'crash_pay-1': 2" in found["crash_pay-1", "ends"]
+    assert ("crash_pay-1", "is recorded") not in found
 
 
 async def test_workflow_code_that_remembers_outside_of_its_run_is_found(holdfast_client: Client) -> None:
-    with pytest.raises(AssertionError, match=r"workflow task 1 is recorded .*cannot go on: .*TMPRL1100"):
-        await crash_everywhere(crash_forgetful, 7, client=holdfast_client)
+    report = await crash_everywhere(crash_forgetful, 7, client=holdfast_client, check=False)
+    assert "TMPRL1100" in str(report), report
 
 
 async def test_a_step_with_one_attempt_is_found(holdfast_client: Client) -> None:
+    with pytest.raises(AssertionError, match=r"as crash_never_again-1 (begins|ends) \(event \d+\): run .* failed"):
+        await crash_everywhere(crash_one_attempt, 7, client=holdfast_client)
     report = await crash_everywhere(crash_one_attempt, 7, client=holdfast_client, check=False)
     assert {(found.point.what, found.point.moment) for found in report.differences} == {
         ("crash_never_again-1", "begins"),

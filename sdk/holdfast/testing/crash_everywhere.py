@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, Final, TypeVar, TypeVarTuple
 
 from temporalio.client import Client as TemporalClient
 
@@ -24,6 +25,9 @@ from holdfast.testing.memory import MemoryServer
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
+
+_ATTEMPTS: Final = re.compile(r" after \d+ attempts")
+"""What a crash may change in the message of a failed run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +232,7 @@ async def _end(
         why = watched.broken or f"it did not end within {timeout.total_seconds():g} s"
         await _terminate(run)
     except RunFailed as failed:
-        return None, failed.message.replace(run.id, "...")
+        return None, _ATTEMPTS.sub("", failed.message.replace(run.id, "..."))
     finally:
         for task in (ending, broken):
             task.cancel()

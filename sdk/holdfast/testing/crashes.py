@@ -329,8 +329,8 @@ def _failed_task(execution_id: str) -> WorkflowActivationCompletion:
 
 
 def _lost_step(completion: ActivityTaskCompletion) -> ActivityTaskCompletion:
-    """The end of an attempt that does what a heartbeat timeout does: the next one follows by the retry policy. The server
-    takes no timeouts from workers."""
+    """The end of an attempt that does what a heartbeat timeout does: the next one follows by the retry policy. The
+    server takes no timeouts from workers."""
     lost = ActivityTaskCompletion(task_token=completion.task_token)
     lost.result.failed.failure.message = _LOST
     lost.result.failed.failure.application_failure_info.type = "HeartbeatTimeout"
