@@ -65,7 +65,12 @@ def test_any_beginning_of_a_history_can_be_described(
 @given(name=st.sampled_from(NAMES), data=st.data())
 def test_a_history_with_holes_can_be_described(name: str, data: st.DataObject) -> None:
     kept = [event for event in EVENTS[name] if data.draw(st.booleans())]
-    json.dumps(build_description(kept).to_dict())
+    run = build_description(kept)
+    json.dumps(run.to_dict())
+    assert run.history_event_count == max((event.event_id for event in kept), default=0)
+    assert run.state.closed == (EVENTS[name][-1] in kept)
+    whole = {step.activity_id for step in build_description(EVENTS[name]).steps}
+    assert {step.activity_id for step in run.steps} <= whole, "what is missing makes no new steps"
 
 
 def test_events_of_unknown_kinds_are_passed_over() -> None:

@@ -139,4 +139,7 @@ async def test_a_replayer_takes_the_plugin_too(holdfast_client: Client) -> None:
         await run.result()
         await old_result(temporal)
         history = await run.history()
-    await Replayer(workflows=[OldWorkflow], plugins=[Plugin([ship])]).replay_workflow(history)
+    replayed = await Replayer(workflows=[OldWorkflow], plugins=[Plugin([ship])]).replay_workflow(history)
+    assert replayed.replay_failure is None
+    with pytest.raises(RuntimeError, match="ship"):
+        await Replayer(workflows=[OldWorkflow]).replay_workflow(history)

@@ -352,4 +352,5 @@ async def test_recorded_histories_of_retried_runs_replay(name: str) -> None:
     replayer = Replayer(
         workflows=parts.classes, workflow_runner=parts.runner, data_converter=make_data_converter()
     )
-    await replayer.replay_workflow(WorkflowHistory.from_json(name, recorded))
+    replayed = await replayer.replay_workflow(WorkflowHistory.from_json(name, recorded))
+    assert replayed.replay_failure is None

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.api.common.v1 import WorkflowExecution
@@ -21,6 +22,7 @@ from tests.indexer.flows import indexed, rows, start, worker
 
 from holdfast.errors import Unavailable
 from holdfast.indexer import Indexer
+from holdfast.indexer.progress import GONE
 from holdfast.store.database import Database
 from holdfast.store.schema import runs, unreadable
 
@@ -164,12 +166,15 @@ async def test_a_run_that_temporal_deleted_while_it_was_open_says_so(server: Ser
             )
         )
 
-        async def told() -> bool:
+        async def told() -> dict[str, Any] | None:
             await indexer.catch_up()
             (row,) = rows(store, runs, id=handle.id)
-            return row["gap"] is not None or row["state"] == "terminated"
+            return row if row["gap"] is not None or row["state"] == "terminated" else None
 
-        await eventually(told, 60)
+        row = await eventually(told, 60)
+        # Temporal ends it before it deletes it; the indexer may come between.
+        assert (row["state"], row["gap"]) in {("terminated", None), ("terminated", GONE), ("waiting", GONE)}
+        assert indexer.problem is None
 
 
 def remove(file: Path, execution_id: str) -> None:

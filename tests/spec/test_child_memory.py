@@ -27,3 +27,4 @@ def test_a_process_that_has_ended_is_left_alone() -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     limit_memory(process.pid)
+    assert process.returncode == 0

@@ -129,7 +129,8 @@ async def test_time_goes_forward_as_far_as_asked(holdfast_client: Client) -> Non
 
 
 async def test_ids_and_queues_of_tests_never_meet_1(holdfast_client: Client) -> None:
-    await holdfast_client.start(greet, "you", id="the-same")
+    run = await holdfast_client.start(greet, "you", id="the-same")
+    assert run.id == "the-same"
 
 
 async def test_ids_and_queues_of_tests_never_meet_2(holdfast_client: Client) -> None:
