@@ -63,8 +63,8 @@ async def examine_store(settings: Settings, *, cluster: bool = False) -> AsyncIt
             f"{lost.noticed:%Y-%m-%d at %H:%M} UTC: the runs that they would have started were not started"
         )
         advice = (
-            "look at what happened then, and start what is missing with `holdfast triggers fire`; events are kept for "
-            "14 days, so let an indexer run all the time"
+            "look at what happened then, and start what is missing with `holdfast triggers fire`; let an indexer "
+            "run all the time, or keep events for longer (HOLDFAST_EVENT_RETENTION_DAYS)"
         )
         yield Finding(check="triggers", verdict=Verdict.WARN, found=found, advice=advice)
 

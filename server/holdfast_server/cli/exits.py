@@ -14,7 +14,7 @@ class ExitCode(IntEnum):
     FAILED = 1
     """The run did not complete, or a check found something wrong."""
     USAGE = 2
-    """The command line, the input or the code is wrong; nothing was done."""
+    """The command line, the input or the code is wrong, or a person has said no; nothing was done."""
     NOT_FOUND = 3
     """There is no such run, approval, workflow or file."""
     UNAVAILABLE = 4
