@@ -72,6 +72,7 @@ def command(
                 default=False if key in ("json", "debug") else None,
             )
             for key, annotation in _SHARED.items()
+            if key not in signature.parameters
         ]
 
         @functools.wraps(body)
