@@ -137,7 +137,7 @@ async def test_other_workers_do_not_call_what_one_has_found_broken(holdfast_clie
     SERVICE.down["mail"] = 2
     async with Worker(holdfast_client, FLOWS, queues=["first"]):
         run = await holdfast_client.start(calls_broken, "mail", queue="first", id="finds-out")
-        while len(SERVICE.calls.get("mail", [])) < 2:
+        while len(SERVICE.calls.get("mail", [])) < 2:  # noqa: ASYNC110 - what is asked is elsewhere
             await asyncio.sleep(0.05)
         shown = await _shown(holdfast_client, "mail")
         assert shown.state == "open"
@@ -146,7 +146,7 @@ async def test_other_workers_do_not_call_what_one_has_found_broken(holdfast_clie
             # What a worker that has used the key lately learns in the background.
             await second._limits.breakers.look(Breaker(key="mail"))
             late = await holdfast_client.start(calls_broken, "mail", queue="second", id="is-told")
-            while "circuit breaker 'mail'" not in ((await late.describe()).waiting_for or ""):
+            while "circuit breaker 'mail'" not in ((await late.describe()).waiting_for or ""):  # noqa: ASYNC110 - what is asked is elsewhere
                 await asyncio.sleep(0.05)
             assert len(SERVICE.calls["mail"]) == 2, "nobody called meanwhile"
             assert (await holdfast_client.runs.stuck())[0].cause in {"breaker", "backoff"}

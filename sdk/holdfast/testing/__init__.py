@@ -2,6 +2,7 @@
 
 from holdfast.authoring.depends import override as override
 from holdfast.authoring.registry import fresh_registry as fresh_registry
+from holdfast.testing.chaos import chaos as chaos
 from holdfast.testing.clock import fast_forward as fast_forward
 from holdfast.testing.crash_everywhere import CrashDifference as CrashDifference
 from holdfast.testing.crash_everywhere import CrashReport as CrashReport
@@ -58,6 +59,7 @@ __all__ = [
     "StepCall",
     "StepMock",
     "StepMocks",
+    "chaos",
     "check_idempotent",
     "check_recorded",
     "crash_everywhere",
