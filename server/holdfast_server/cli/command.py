@@ -52,7 +52,7 @@ def command(
     app: typer.Typer, name: str, *, serves: bool = False, imports: bool = False, **options: Any
 ) -> Callable[[Body], Body]:
     """Register an async function as a command. Its parameter `target: Target` becomes the shared options; what it
-    returns is the exit code (`None` is 0).
+    returns is the exit code (`None` is 0). A parameter with the name of a shared option takes its place.
 
     Args:
         app: The group that it belongs to.
@@ -77,7 +77,7 @@ def command(
 
         @functools.wraps(body)
         def invoke(**given: Any) -> None:
-            target = Target(**{key: given.pop(key) for key in _SHARED})
+            target = Target(**{p.name: given.pop(p.name) for p in shared})
             try:
                 settings = load()
                 level = "DEBUG" if target.debug else settings.log_level if serves else "WARNING"
