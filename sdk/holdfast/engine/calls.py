@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
@@ -24,8 +24,9 @@ from holdfast.engine.data.step_data import INLINE_BYTES, LIMIT_BYTES
 from holdfast.engine.data.values import megabytes
 from holdfast.engine.ending import cancels
 from holdfast.engine.failures import outcome_unknown, step_failed
-from holdfast.engine.inbox import PAUSED, searchable
+from holdfast.engine.inbox import searchable
 from holdfast.engine.leftovers import UndoOf, left_to_undo
+from holdfast.engine.pausing import Pausing
 from holdfast.engine.payloads import take_usage
 from holdfast.engine.reuse import Reuse
 from holdfast.engine.scheduling import run_local, run_plain
@@ -47,7 +48,7 @@ class Calls:
 
     Attributes:
         ordinals: How often each step, child and approval was called; part of ids, and carried over continue-as-new.
-        paused: Why new calls are held, or None.
+        pausing: What holds new calls.
         usage: What steps and children report to have used up, by unit.
         undo_of: What undoes calls of nodes that an earlier execution made; see `left_to_undo`.
 
@@ -59,7 +60,7 @@ class Calls:
 
     def __init__(self, *, stored: bool, restart: str | None = None, reuse: Reuse | None = None) -> None:
         self.ordinals: Counter[str] = Counter()
-        self.paused: str | None = None
+        self.pausing = Pausing()
         self.usage: dict[str, float] = {}
         self.compensations = Compensations(self._compensate)
         self._stored = stored
@@ -182,15 +183,30 @@ class Calls:
     @asynccontextmanager
     async def charge(self, size_bytes: int) -> AsyncGenerator[None]:
         """Wait until the run may do something itself that costs as much of a workflow task as so many bytes."""
-        await self.held()
-        async with self._budget.admit(size_bytes, at_once=True):
+        async with self._unheld(lambda: self._budget.admit(size_bytes, at_once=True)):
             self._admitted(None)
             yield
 
+    @property
+    def is_held(self) -> bool:
+        """Whether nothing new may begin, as the run is paused."""
+        return self.pausing.reason is not None and not self.compensations.running
+
     async def held(self) -> None:
         """Wait while the run is paused."""
-        if self.paused is not None:
-            await workflow.wait_condition(lambda: self.paused is None or self.compensations.running)
+        if self.is_held:
+            await workflow.wait_condition(lambda: not self.is_held)
+
+    @asynccontextmanager
+    async def _unheld(self, admit: Callable[[], AbstractAsyncContextManager[None]]) -> AsyncGenerator[None]:
+        """Admit a call that waits for its place and is not to begin where the run was paused meanwhile."""
+        while True:
+            await self.held()
+            async with admit():
+                if self.is_held:
+                    continue
+                yield
+                return
 
     async def _schedule(
         self,
@@ -202,8 +218,6 @@ class Calls:
         *,
         compensating: bool = False,
     ) -> Payload:
-        if not compensating:
-            await self.held()
         args = [RawValue(payload) for payload in payloads]
         size_bytes = sum(payload.ByteSize() for payload in payloads)
         result: RawValue
@@ -211,16 +225,21 @@ class Calls:
             # After a cancel, a local step may be forgotten that has run: what is to be undone runs as a plain one.
             options = dataclasses.replace(options, local=False)
         if options.local:
-            async with self._local.admit(size_bytes):
+            async with self._unheld(lambda: self._local.admit(size_bytes)):
                 self._admitted(undo)
                 result = await run_local(name, activity_id, args, options)
                 self._local.add(result.payload.ByteSize())
             return result.payload
-        async with self._budget.admit(size_bytes, at_once=compensating):
+        async with self._place(size_bytes, compensating=compensating):
             if not compensating:
                 self._admitted(undo)
             result = await run_plain(name, activity_id, args, options)
         return result.payload
+
+    def _place(self, size_bytes: int, *, compensating: bool) -> AbstractAsyncContextManager[None]:
+        if compensating:
+            return self._budget.admit(size_bytes, at_once=True)
+        return self._unheld(lambda: self._budget.admit(size_bytes))
 
     async def _close_task(self) -> None:
         self.ordinals[CHECKPOINT] += 1
@@ -323,10 +342,8 @@ class Calls:
             if given is not None:
                 return RawValue(self._given(given, undo))
             memo = inner or {}
-        if not compensating:
-            await self.held()
         size_bytes = sum(payload.ByteSize() for payload in payloads) + (len(to_json(memo)) if memo else 0)
-        async with self._budget.admit(size_bytes, at_once=compensating):
+        async with self._place(size_bytes, compensating=compensating):
             if not compensating:
                 self._admitted(undo)
             try:
@@ -336,6 +353,7 @@ class Calls:
                     payloads,
                     memo={**memo, **spec_memo(child, stored=self._stored, restart=restart)},
                     searchable=searchable(),
+                    pausing=None if compensating else self.pausing,
                 )
             except BaseException as exc:
                 if undo and not isinstance(exc, RunTerminated):
@@ -365,15 +383,3 @@ class Calls:
                 size_bytes=size_bytes,
             )
         return payload
-
-    def pause(self, reason: str) -> None:
-        """Hold new steps."""
-        self.paused = reason
-        if searchable():
-            workflow.upsert_search_attributes([PAUSED.value_set(True)])  # pyright: ignore[reportUnknownMemberType]
-
-    def resume(self) -> None:
-        """Let steps go on."""
-        self.paused = None
-        if searchable():
-            workflow.upsert_search_attributes([PAUSED.value_set(False)])  # pyright: ignore[reportUnknownMemberType]

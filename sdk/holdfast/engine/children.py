@@ -15,6 +15,7 @@ from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedErro
 from holdfast.authoring.workflow import Workflow
 from holdfast.engine.failures import child_failed
 from holdfast.engine.inbox import DAG, DAG_MEMO, PAUSED
+from holdfast.engine.pausing import Pausing
 from holdfast.engine.payloads import plain
 from holdfast.errors import AlreadyStarted
 
@@ -43,6 +44,7 @@ async def run_child(
     *,
     memo: Mapping[str, Any],
     searchable: bool,
+    pausing: Pausing | None = None,
 ) -> RawValue:
     """Start a child run and wait for its end.
 
@@ -52,6 +54,7 @@ async def run_child(
         payloads: Its arguments.
         memo: What is written down at its start.
         searchable: Whether the namespace has Holdfast's search attributes.
+        pausing: Holds it while the caller is paused. Default: nothing does.
 
     Raises:
         AlreadyStarted: An open run has the id.
@@ -63,9 +66,9 @@ async def run_child(
         name: str = plain(payloads[0], "The document")["name"]
         memo = {**memo, DAG_MEMO: name}
         attributes.append(SearchAttributePair(DAG, name))
-    # In a task of its own, so that a cancel of the caller can be told from one of the child.
-    running = asyncio.create_task(
-        workflow.execute_child_workflow(
+
+    async def run() -> RawValue:
+        handle: workflow.ChildWorkflowHandle[Any, RawValue] = await workflow.start_child_workflow(
             child.name,
             args=[RawValue(payload) for payload in payloads],
             id=child_id,
@@ -77,7 +80,16 @@ async def run_child(
             parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
             cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
         )
-    )
+        if pausing is None:
+            return await handle
+        pausing.begun(handle)
+        try:
+            return await handle
+        finally:
+            pausing.ended(handle)
+
+    # In a task of its own, so that a cancel of the caller can be told from one of the child.
+    running = asyncio.create_task(run())
     cancelled: asyncio.CancelledError | None = None
     while True:
         try:

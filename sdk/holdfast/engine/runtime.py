@@ -256,7 +256,7 @@ class Run:
             "ordinals": dict(self.calls.ordinals),
             "usage": self.calls.usage,
             "deadline": self._deadline.isoformat() if self._deadline else None,
-            "paused": self.calls.paused,
+            **self.calls.pausing.carry(),
             **({"state": state} if state is not None else {}),
         }
         onward: dict[str, Any] = {CARRY_MEMO: carry}
@@ -284,7 +284,7 @@ class Run:
         self.calls.usage.update(carried.get("usage", {}))
         deadline = carried.get("deadline")
         self._deadline = datetime.fromisoformat(deadline) if deadline else None
-        self.calls.paused = carried.get("paused")
+        self.calls.pausing.restore(carried)
         if (state := carried.get("state")) is not None:
             self._carried_state = Payload.FromString(bytes.fromhex(state["payload"]))
             self.state = workflow.payload_converter().from_payload(self._carried_state)

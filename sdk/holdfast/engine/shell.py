@@ -16,6 +16,7 @@ from holdfast.engine.data.in_workflow import decode_in_workflow, encode_argument
 from holdfast.engine.data.values import is_object
 from holdfast.engine.failures import run_failure
 from holdfast.engine.inbox import envelope_id
+from holdfast.engine.pausing import HOLD_SIGNAL, RELEASE_SIGNAL
 from holdfast.engine.runtime import Run, refused
 from holdfast.options import WorkflowOptions
 
@@ -42,10 +43,15 @@ class Shell:
     @temporal.signal(dynamic=True)
     def on_signal(self, name: str, args: Sequence[RawValue]) -> None:
         """Pause and resume; every other name is a message for the inbox."""
+        pausing = self.run_scope.calls.pausing
         if name == PAUSE_SIGNAL:
-            self.run_scope.calls.pause(_reason(args))
+            pausing.pause(_reason(args))
         elif name == RESUME_SIGNAL:
-            self.run_scope.calls.resume()
+            pausing.resume()
+        elif name == HOLD_SIGNAL:
+            pausing.hold(_reason(args))
+        elif name == RELEASE_SIGNAL:
+            pausing.release()
         else:
             self.run_scope.inbox.put(name, args)
 

@@ -193,7 +193,7 @@ class NodeCalls:
         return self._place(node, kind, self._progress.view.nodes[node.id], alone=False)
 
     async def _admitted(self, node: NodeSpec, kind: str, view: NodeView, *, alone: bool) -> None:
-        if self._calls.paused is not None:
+        if self._calls.is_held:
             view.waits_for = "the run to be resumed"
             await self._calls.held()
         if self._budget.lacks(kind):

@@ -164,20 +164,22 @@ class _Builder:
     def paused(self) -> bool:
         if self.line.paused_by_server is not None or self.info.status == PAUSED_STATUS:
             return True
-        if self.line.paused is None:
-            return self.carried.get("paused") is not None
-        return self.line.paused
+        return holds(self.line.paused, self.carried.get("paused")) or holds(
+            self.line.held, self.carried.get("held")
+        )
 
     def pause(self) -> tuple[str | None, str | None]:
         """Who paused it, and why."""
         if self.line.paused_by_server is not None:
             by, reason = self.line.paused_by_server
             return by or None, reason or None
-        if self.line.paused:
-            note = _mapping(self.opened.json(self.line.pause))
+        if self.line.paused or self.line.held:
+            note = _mapping(self.opened.json(self.line.pause if self.line.paused else self.line.hold))
             return _text(note.get("by")), _text(note.get("reason"))
         server = self.extended.pause_info
-        return server.identity or None, server.reason or _text(self.carried.get("paused"))
+        return server.identity or None, server.reason or _text(
+            self.carried.get("paused") or self.carried.get("held")
+        )
 
     # Steps
 
@@ -289,6 +291,11 @@ class _Builder:
             if value is not None and not key.startswith("holdfast."):
                 shown[key] = value
         return shown
+
+
+def holds(said: bool | None, carried: object) -> bool:
+    """Whether something holds a run: by the last signal of this execution, or from before it."""
+    return carried is not None if said is None else said
 
 
 def _add_pending(step: StepFacts, pending: PendingActivityInfo) -> None:

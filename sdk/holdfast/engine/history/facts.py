@@ -16,6 +16,8 @@ from holdfast.states import RunState, StepState
 
 PAUSE_SIGNAL = "holdfast.pause"
 RESUME_SIGNAL = "holdfast.resume"
+HOLD_SIGNAL = "holdfast.hold"
+RELEASE_SIGNAL = "holdfast.release"
 COMPENSATION_PREFIX = "compensate:"
 INTERNAL_PREFIXES = ("__temporal", "holdfast.")
 """Names that begin so are Holdfast's or Temporal's own."""
@@ -104,6 +106,10 @@ class Timeline:
     """What the pause signal said; see `paused`."""
     paused: bool | None = None
     """`None` if no signal said so or otherwise."""
+    held: bool | None = None
+    """Whether its parent holds it; `None` if no signal said so or otherwise."""
+    hold: Payload | None = None
+    """What the signal said by which its parent holds it."""
     paused_by_server: tuple[str, str] | None = None
     """Who paused it in Temporal itself, and why."""
     cancel_requested: bool = False

@@ -182,7 +182,7 @@ async def _open(
 def _payloads(line: Timeline, description: DescribeWorkflowExecutionResponse) -> Iterable[Payload]:
     failures: list[Failure | None] = [line.failure]
     yield from line.start.input.payloads if line.start else ()
-    yield from (payload for payload in (line.result, line.pause) if payload is not None)
+    yield from (payload for payload in (line.result, line.pause, line.hold) if payload is not None)
     yield from line.memo.values()
     yield from line.reused
     for timer in line.timers.values():

@@ -19,7 +19,15 @@ from holdfast.client.description import RunDescription
 from holdfast.client.frames import Frame, FrameChange, FrameItem, Frames
 from holdfast.engine.history.boxes import Boxes
 from holdfast.engine.history.build import COMPENSATING_MEMO
-from holdfast.engine.history.facts import INTERNAL_PREFIXES, PAUSE_SIGNAL, RESUME_SIGNAL, StepFacts, Timeline
+from holdfast.engine.history.facts import (
+    HOLD_SIGNAL,
+    INTERNAL_PREFIXES,
+    PAUSE_SIGNAL,
+    RELEASE_SIGNAL,
+    RESUME_SIGNAL,
+    StepFacts,
+    Timeline,
+)
 from holdfast.engine.history.frame_moments import TEXT_CHARS, Moment, moments_of_calls
 from holdfast.engine.history.frame_row import merged, with_silent_boxes
 from holdfast.engine.history.payloads import Opened
@@ -363,6 +371,8 @@ _STEP_EVENTS: Final = frozenset(
 _SIGNALS: Final[Mapping[str, tuple[str, str]]] = {
     PAUSE_SIGNAL: ("run.paused", "somebody pauses it"),
     RESUME_SIGNAL: ("run.resumed", "somebody lets it go on"),
+    HOLD_SIGNAL: ("run.paused", "its parent is paused"),
+    RELEASE_SIGNAL: ("run.resumed", "its parent goes on"),
 }
 _WORDS: Final[Mapping[StepState, str]] = {StepState.PENDING: "scheduled", StepState.RUNNING: "started"}
 _SAID: Final[Mapping[StepState, str]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.engine.history.build import CARRY_MEMO
+from holdfast.engine.history.build import CARRY_MEMO, holds
 from holdfast.engine.history.facts import Timeline
 from holdfast.engine.history.payloads import Opened
 from holdfast.states import RunState
@@ -35,7 +35,6 @@ def is_paused(line: Timeline, opened: Opened) -> bool:
     """Whether somebody holds it, as far as events say."""
     if line.paused_by_server is not None:
         return True
-    if line.paused is None:
-        carried = opened.json(line.memo.get(CARRY_MEMO))
-        return isinstance(carried, dict) and carried.get("paused") is not None
-    return line.paused
+    found = opened.json(line.memo.get(CARRY_MEMO)) if line.paused is None or line.held is None else None
+    carried = found if isinstance(found, dict) else {}
+    return holds(line.paused, carried.get("paused")) or holds(line.held, carried.get("held"))

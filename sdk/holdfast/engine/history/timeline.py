@@ -17,7 +17,9 @@ from holdfast.engine.dag.nodes import NODE
 from holdfast.engine.failures import is_limited
 from holdfast.engine.given import REUSED_MEMO
 from holdfast.engine.history.facts import (
+    HOLD_SIGNAL,
     PAUSE_SIGNAL,
+    RELEASE_SIGNAL,
     RESUME_SIGNAL,
     StepFacts,
     TaskFailure,
@@ -247,6 +249,11 @@ class _Reader:
             self.line.paused, self.line.pause = True, _first(signal.input)
         elif signal.signal_name == RESUME_SIGNAL:
             self.line.paused, self.line.pause = False, None
+            self.line.held, self.line.hold = False, None
+        elif signal.signal_name == HOLD_SIGNAL:
+            self.line.held, self.line.hold = True, _first(signal.input)
+        elif signal.signal_name == RELEASE_SIGNAL:
+            self.line.held, self.line.hold = False, None
 
     def memo_changed(self, event: HistoryEvent) -> None:
         changed = event.workflow_properties_modified_event_attributes.upserted_memo.fields
