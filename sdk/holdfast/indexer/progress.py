@@ -7,7 +7,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import BigInteger, Connection, case, delete, func, or_, select, type_coerce, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Select,
+    bindparam,
+    case,
+    delete,
+    func,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
 from temporalio.api.common.v1 import WorkflowExecution
 
 from holdfast.errors import InvalidConfiguration
@@ -28,6 +40,18 @@ EARLIER_GONE: Final = "Temporal had deleted earlier executions of it before they
 _SHORTEST_US: Final = 2_000_000
 _LONGEST_US: Final = 60_000_000
 _REASON_CHARS: Final = 2000
+
+# Made once: to make a statement takes longer than to carry it out, and each round needs these.
+_VALUES: Final = select(cursors.c.name, cursors.c.value).where(
+    cursors.c.name.in_(bindparam("names", expanding=True))
+)
+_KNOWN: Final = select(executions.c.execution_id, executions.c.closed).where(
+    executions.c.execution_id.in_(bindparam("ids", expanding=True))
+)
+_ASIDE: Final = select(unreadable.c.execution_id).where(
+    unreadable.c.execution_id.in_(bindparam("ids", expanding=True))
+)
+_UNREADABLE: Final = select(unreadable).order_by(unreadable.c.last_seen).execution_options(yield_per=100)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +79,13 @@ def load_cursor(database: Database, shards: Collection[int], namespace: str) -> 
         Unavailable: The database does not answer.
     """
     names = [f"{_CURSOR}{shard}" for shard in shards]
-    check_namespace(database, namespace)
     with database.read() as connection:
-        found = connection.execute(select(cursors.c.value).where(cursors.c.name.in_(names))).scalars().all()
-        pruned = connection.execute(select(cursors.c.value).where(cursors.c.name == PRUNED)).scalar() or 0
-        rebuilds, heard = _rebuilds(connection), anybody_listens(connection)
+        wanted = [_NAMESPACE, PRUNED, _REBUILDS, *names]
+        values = {row.name: row.value for row in connection.execute(_VALUES, {"names": wanted})}
+        heard = anybody_listens(connection)
+    _check(database, values.get(_NAMESPACE), namespace)
+    pruned, rebuilds = values.get(PRUNED) or 0, int(values.get(_REBUILDS) or 0)
+    found = [values[name] for name in names if name in values]
     if len(found) < len(names):
         return Cursor(closed=instant(pruned), rebuilds=rebuilds, heard=heard)
     return Cursor(
@@ -91,12 +117,16 @@ def check_namespace(database: Database, namespace: str) -> bool:
         Unavailable: The database does not answer.
     """
     found = indexed_namespace(database)
+    _check(database, found, namespace)
+    return found is not None
+
+
+def _check(database: Database, found: str | None, namespace: str) -> None:
     if found not in (None, namespace):
         raise InvalidConfiguration(
             f"The database {database.name} keeps the runs of namespace {found!r}, and this is {namespace!r}: "
             "each needs a database of its own."
         )
-    return found is not None
 
 
 def save_cursor(database: Database, shards: Collection[int], namespace: str, cursor: Cursor) -> None:
@@ -146,11 +176,10 @@ def known(database: Database, execution_ids: Collection[str]) -> Mapping[str, bo
     could not be read counts as closed: it has its own turn."""
     found: dict[str, bool] = {}
     with database.read() as connection:
-        stored = select(executions.c.execution_id, executions.c.closed)
-        for row in connection.execute(stored.where(executions.c.execution_id.in_(execution_ids))):
+        ids = {"ids": list(execution_ids)}
+        for row in connection.execute(_KNOWN, ids):
             found[row.execution_id] = row.closed is not None
-        aside = select(unreadable.c.execution_id).where(unreadable.c.execution_id.in_(execution_ids))
-        for name in connection.execute(aside).scalars():
+        for name in connection.execute(_ASIDE, ids).scalars():
             found[name] = True
     return found
 
@@ -165,28 +194,34 @@ class Known:
     last_event_id: int
 
 
+def _due() -> Select[str, str, str, int]:
+    observed, started = (
+        type_coerce(column, BigInteger) for column in (executions.c.observed, executions.c.started)
+    )
+    age = (observed - started) / 10
+    wait = case((age < _SHORTEST_US, _SHORTEST_US), (age > _LONGEST_US, _LONGEST_US), else_=age)
+    return (
+        select(runs.c.id, executions.c.execution_id, executions.c.state, executions.c.last_event_id)
+        .join(runs, runs.c.key == executions.c.run_key)
+        .where(executions.c.closed.is_(None), observed + wait < bindparam("now", type_=BigInteger))
+        .where(or_(executions.c.gap.is_(None), executions.c.gap != GONE))
+        .order_by(executions.c.observed)
+        .execution_options(yield_per=100)
+    )
+
+
+_DUE: Final = _due()
+
+
 def due(database: Database, shards: Collection[int], limit: int) -> list[Known]:
     """Open executions to look at again, the longest waiting first.
 
     The longer one is open, the less often it is looked at: every tenth of its age, between two seconds and a minute.
     """
     now = microseconds(datetime.now(UTC))
-    observed, started = (
-        type_coerce(column, BigInteger) for column in (executions.c.observed, executions.c.started)
-    )
-    age = (observed - started) / 10
-    wait = case((age < _SHORTEST_US, _SHORTEST_US), (age > _LONGEST_US, _LONGEST_US), else_=age)
-    query = (
-        select(runs.c.id, executions.c.execution_id, executions.c.state, executions.c.last_event_id)
-        .join(runs, runs.c.key == executions.c.run_key)
-        .where(executions.c.closed.is_(None), observed + wait < now)
-        .where(or_(executions.c.gap.is_(None), executions.c.gap != GONE))
-        .order_by(executions.c.observed)
-        .execution_options(yield_per=100)
-    )
     found: list[Known] = []
     with database.read() as connection:
-        for row in connection.execute(query):
+        for row in connection.execute(_DUE, {"now": now}):
             if shard_of(row.id) in shards:
                 found.append(
                     Known(
@@ -280,8 +315,7 @@ def try_again(database: Database, shards: Collection[int], limit: int) -> list[W
     now = datetime.now(UTC)
     found: list[WorkflowExecution] = []
     with database.read() as connection:
-        query = select(unreadable).order_by(unreadable.c.last_seen).execution_options(yield_per=100)
-        for row in connection.execute(query):
+        for row in connection.execute(_UNREADABLE):
             wait = timedelta(seconds=min(2.0 ** min(row.attempts, 20), 3600))
             if row.last_seen + wait < now and shard_of(row.run_id) in shards:
                 found.append(WorkflowExecution(workflow_id=row.run_id, run_id=row.execution_id))

@@ -19,20 +19,28 @@ from holdfast.errors import NotFound, Unavailable
 from holdfast.indexer import progress
 from holdfast.indexer.leases import shard_of
 from holdfast.indexer.reading import Unreadable, look, read_described, read_listed
-from holdfast.indexer.visibility import PAGE, count_all, is_open, list_closed, list_open
+from holdfast.indexer.seen import Seen, closing
+from holdfast.indexer.visibility import PAGE, count_all, count_closed, is_open, list_closed, list_open
 from holdfast.states import RunState
 from holdfast.store.database import Database
 from holdfast.store.rows import IndexedRun
 from holdfast.store.writer import write_runs
 
-OVERLAP: Final = timedelta(seconds=5)
-"""How far before the last one a list begins: executions appear in lists in another order than they close."""
+SHORT_OVERLAP: Final = timedelta(seconds=1)
+OVERLAP: Final = timedelta(seconds=10)
+"""How far before the last one a list begins: executions appear in lists in another order than they close. Of closed
+ones only the shorter time is listed where the count of the longer one is as it was."""
 
 DEEP_OVERLAP: Final = timedelta(minutes=10)
 """A thorough round begins earlier, for what appeared late, or was stamped by a clock that is behind."""
 
 SETTLE: Final = timedelta(seconds=1)
 """An execution that has just started is read when it is this old: most have ended by then, and are read once."""
+
+BUSY_SETTLE: Final = timedelta(seconds=5)
+"""The same after a round that found `BUSY` or more: an engine at full speed takes longer for each."""
+
+BUSY: Final = 50
 
 NEW_OPEN: Final = 50
 """How many open executions are read for the first time in a round that is not thorough."""
@@ -77,6 +85,7 @@ class Round:
         shards: frozenset[int],
         *,
         counts: Counts,
+        seen: Seen | None = None,
         thorough: bool = False,
         settle: timedelta = SETTLE,
         show: Callable[[Counts], None] | None = None,
@@ -86,6 +95,7 @@ class Round:
         self._gate = asyncio.Semaphore(READ_AT_A_TIME)
         self._counts = counts
         self._shards = shards
+        self._seen = seen or Seen()
         self._back = DEEP_OVERLAP if thorough else OVERLAP
         self._thorough = thorough
         self._settle = settle
@@ -109,6 +119,7 @@ class Round:
         namespace = self._client.namespace
         cursor = await self._db(progress.load_cursor, self._database, self._shards, namespace)
         self.heard = cursor.heard
+        self._seen.rest_on((self._shards, cursor.rebuilds))
         opened = await self._new_open(cursor.opened)
         await self._look_again()
         await self._try_again()
@@ -132,7 +143,9 @@ class Round:
         newest = since
         later: list[datetime] = []
         oldest: deque[WorkflowExecutionInfo] = deque()
-        async for page in list_open(self._client, max(since - self._back, progress.BEGINNING)):
+        # A thorough round looks at all: the server's clock may be ahead.
+        until = None if self._thorough else self._now - self._settle
+        async for page in list_open(self._client, max(since - self._back, progress.BEGINNING), until):
             newest = max([newest, *(info.start_time.ToDatetime(UTC) for info in page)])
             mine = self._mine(page)
             is_known = await self._db(progress.known, self._database, [i.execution.run_id for i in mine])
@@ -156,13 +169,26 @@ class Round:
     async def _new_closed(self, since: datetime) -> datetime:
         """Read closed executions that are not known as such. Returns up to when."""
         newest = since
-        async for page in list_closed(self._client, max(since - self._back, progress.BEGINNING)):
+        begin = await self._begin(since)
+        found: set[tuple[datetime, str]] = set()
+        keep = self._now - 2 * DEEP_OVERLAP
+        async for page in list_closed(self._client, begin):
             newest = max([newest, *(info.close_time.ToDatetime(UTC) for info in page)])
             mine = self._mine(page)
             is_known = await self._db(progress.known, self._database, [i.execution.run_id for i in mine])
             await self._read_all([info for info in mine if not is_known.get(info.execution.run_id, False)])
+            found.update(one for one in map(closing, page) if one[0] >= keep)
+        self._seen.listed(begin, found, keep=keep)
         # One clock that is ahead must not hide what others stamp.
         return max(since, min(newest, self._now))
+
+    async def _begin(self, since: datetime) -> datetime:
+        """From when on closed executions are listed."""
+        begin, short = (max(since - back, progress.BEGINNING) for back in (self._back, SHORT_OVERLAP))
+        if begin == short or (not self._thorough and self._now - since > 2 * OVERLAP):
+            return short  # where nothing has come for a while, thorough rounds find what is late
+        count = await count_closed(self._client, begin, short)
+        return short if count == self._seen.count(begin, short) else begin
 
     async def _look_again(self) -> None:
         """Look at open executions that are stored."""

@@ -37,14 +37,28 @@ async def list_closed(client: Client, since: datetime) -> AsyncGenerator[Sequenc
         yield page
 
 
-async def list_open(client: Client, since: datetime) -> AsyncGenerator[Sequence[WorkflowExecutionInfo]]:
-    """Open executions that started at `since` or later.
+async def list_open(
+    client: Client, since: datetime, until: datetime | None = None
+) -> AsyncGenerator[Sequence[WorkflowExecutionInfo]]:
+    """Open executions that started at `since` or later, and not after `until`.
 
     Raises:
         Unavailable: Temporal does not answer.
     """
-    async for page in _pages(client, f'CloseTime IS NULL AND StartTime >= "{_written(since)}"'):
+    query = f'CloseTime IS NULL AND StartTime >= "{_written(since)}"'
+    if until is not None:
+        query += f' AND StartTime <= "{_written(until)}"'
+    async for page in _pages(client, query):
         yield page
+
+
+async def count_closed(client: Client, begin: datetime, end: datetime) -> int:
+    """How many executions closed from `begin` on and before `end`.
+
+    Raises:
+        Unavailable: Temporal does not answer.
+    """
+    return await _count(client, f'CloseTime >= "{_written(begin)}" AND CloseTime < "{_written(end)}"')
 
 
 async def count_all(client: Client) -> int:
@@ -53,7 +67,11 @@ async def count_all(client: Client) -> int:
     Raises:
         Unavailable: Temporal does not answer.
     """
-    request = CountWorkflowExecutionsRequest(namespace=client.namespace)
+    return await _count(client, "")
+
+
+async def _count(client: Client, query: str) -> int:
+    request = CountWorkflowExecutionsRequest(namespace=client.namespace, query=query)
     try:
         return (await client.workflow_service.count_workflow_executions(request)).count
     except RPCError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Table
@@ -24,15 +25,9 @@ def upsert(
         rows: All with the same keys.
         add: Columns that are added to in place of being replaced; the others stay.
     """
-    if not rows:
-        return
-    keys = [column.name for column in table.primary_key]
-    statement = _insert(connection, table)
-    names = add if add is not None else [name for name in rows[0] if name not in keys]
-    new = {
-        name: table.c[name] + statement.excluded[name] if add else statement.excluded[name] for name in names
-    }
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=new), list(rows))
+    if rows:
+        added = None if add is None else tuple(add)
+        connection.execute(_upsert(connection.dialect.name, table, tuple(rows[0]), added), list(rows))
 
 
 def insert_new(
@@ -40,9 +35,27 @@ def insert_new(
 ) -> None:
     """Insert rows but those whose `unique` columns are there already."""
     if rows:
-        statement = _insert(connection, table).on_conflict_do_nothing(index_elements=list(unique))
-        connection.execute(statement, list(rows))
+        connection.execute(_insert_new(connection.dialect.name, table, tuple(unique)), list(rows))
 
 
-def _insert(connection: Connection, table: Table) -> Any:
-    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+# Made once for each use: making one takes longer than to insert some rows.
+
+
+@cache
+def _upsert(dialect: str, table: Table, columns: tuple[str, ...], add: tuple[str, ...] | None) -> Any:
+    keys = [column.name for column in table.primary_key]
+    statement = _insert(dialect, table)
+    names = add if add is not None else [name for name in columns if name not in keys]
+    new = {
+        name: table.c[name] + statement.excluded[name] if add else statement.excluded[name] for name in names
+    }
+    return statement.on_conflict_do_update(index_elements=keys, set_=new)
+
+
+@cache
+def _insert_new(dialect: str, table: Table, unique: tuple[str, ...]) -> Any:
+    return _insert(dialect, table).on_conflict_do_nothing(index_elements=list(unique))
+
+
+def _insert(dialect: str, table: Table) -> Any:
+    return (sqlite if dialect == "sqlite" else postgresql).insert(table)

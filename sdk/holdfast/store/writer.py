@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, delete, select, update
 
 from holdfast.store.columns import ID_BYTES, bounded, microseconds
 from holdfast.store.database import Database
@@ -343,7 +344,11 @@ def _load(
     wanted = list(values)
     if not wanted:
         return []
-    query = select(table).where(column.in_(wanted))
-    for other, others in zip(more[::2], more[1::2], strict=True):
-        query = query.where(other.in_(list(others)))
-    return [dict(row) for row in connection.execute(query).mappings()]
+    given = {"p0": wanted} | {f"p{place}": list(others) for place, others in enumerate(more[1::2], 1)}
+    return [dict(row) for row in connection.execute(_of(table, column, *more[::2]), given).mappings()]
+
+
+@cache
+def _of(table: Table, *columns: ColumnElement[Any]) -> Select[Any]:
+    wanted = (column.in_(bindparam(f"p{place}", expanding=True)) for place, column in enumerate(columns))
+    return select(table).where(*wanted)
