@@ -35,6 +35,7 @@ READS = {
     "Run": "cost describe diagram events frames history logs preview_fork preview_retry query result state status",
     "analytics": "by_value compare export steps summary trends",
     "approvals": "list",
+    "breakers": "list",
     "dead_letters": "count get groups list",
     "events": "cursor list listen subscriptions",
     "executors": "get list",
