@@ -46,6 +46,11 @@ class SlowStep:
     micros: int = 0
 
     @property
+    def failed(self) -> bool:
+        """Also if it was undone since: nobody knew what it had done."""
+        return self.error is not None
+
+    @property
     def took(self) -> timedelta | None:
         return self.closed - self.started if self.closed and self.started else None
 
@@ -238,7 +243,7 @@ def summary(runs: Sequence[SlowRun]) -> dict[str, Any]:
         "success_rate": share(sum(run.state == "completed" for run in runs), len(closed)),
         "retry_rate": share(sum(run.retries > 0 for run in runs), len(runs)),
         "retries": sum(run.retries for run in runs),
-        "failed_steps": sum(step.state == "failed" for step in steps),
+        "failed_steps": sum(step.failed for step in steps),
         "mean_seconds": mean(run.took for run in runs),
         "p50_seconds": quantile((run.took for run in runs), 0.5),
         "p95_seconds": quantile((run.took for run in runs), 0.95),
@@ -270,11 +275,11 @@ def steps(every: Iterable[SlowStep]) -> dict[tuple[str, str], dict[str, Any]]:
 
 def _step(calls: Sequence[SlowStep]) -> dict[str, Any]:
     closed = [call for call in calls if call.state in STEP_CLOSED]
-    errors = Counter(call.error for call in calls if call.state == "failed")
+    errors = Counter(call.error for call in calls if call.failed)
     return {
         "count": len(calls),
         "by_state": dict(Counter(call.state for call in calls)),
-        "failure_rate": share(sum(call.state == "failed" for call in calls), len(closed)),
+        "failure_rate": share(sum(call.failed for call in calls), len(closed)),
         "errors": dict(errors),
         "error_rates": {error: count / len(closed) for error, count in errors.items()},
         "attempts": sum(call.attempts for call in calls),

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from tests.store.made import START, a_step, by_chance, failed, made
 
-from holdfast.states import RunState, StepState
+from holdfast.states import RunState
 from holdfast.store import analytics, durations, step_sums, sums
 from holdfast.store.database import Database
 from holdfast.store.figures import By, Interval
 from holdfast.store.filters import RunFilter
 from holdfast.store.quantiles import ERROR, bucket, from_buckets, from_values, middle, rank
+from holdfast.store.rows import is_failure
 from holdfast.store.runs import StoredRun, get_steps, list_runs
 from holdfast.store.writer import write_runs
 
@@ -123,7 +124,7 @@ def _check_steps(database: Database, chosen: RunFilter) -> None:
     for place, steps in slow.items():
         figures, took = told[place], [step.duration_us for step in steps if step.duration_us is not None]
         assert (figures.count, figures.by_state) == (len(steps), Counter(step.state.value for step in steps))
-        bad = [step for step in steps if step.state is StepState.FAILED]
+        bad = [step for step in steps if is_failure(step.state, step.error_type)]
         assert figures.errors == Counter(step.error_type for step in bad)
         assert figures.attempts_mean == pytest.approx(statistics.mean(step.attempt for step in steps))
         assert figures.p95_seconds == (sorted(took)[rank(0.95, len(took))] / 1e6 if took else None)

@@ -19,7 +19,7 @@ from holdfast.store.columns import microseconds
 from holdfast.store.database import Database
 from holdfast.store.quantiles import bucket
 from holdfast.store.rollup import BLOCK, DAY, HOUR, SUMS
-from holdfast.store.rows import Event, IndexedRun
+from holdfast.store.rows import Event, IndexedRun, is_failure
 from holdfast.store.schema import (
     approvals,
     attempts,
@@ -268,7 +268,13 @@ def _check_figures(database: Database) -> None:
     buckets = Counter[tuple[Any, ...]]()
     todo = [(row, row, "", row["retry_count"], row["failed_step_count"]) for row in rows(database, runs)]
     todo += [
-        (row, told[row["execution_key"]], row["name"], row["attempt"] - 1, int(row["state"] == "failed"))
+        (
+            row,
+            told[row["execution_key"]],
+            row["name"],
+            row["attempt"] - 1,
+            int(is_failure(row["state"], row["error_type"])),
+        )
         for row in rows(database, steps)
     ]
     for row, of, step, retries, failed_steps in todo:

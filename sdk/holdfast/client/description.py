@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from holdfast.jsonable import Jsonable
 from holdfast.states import RunState, StepState
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
+
+CANCELLED: Final = "CancelledError"
+"""The type of the error of what was cancelled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +100,13 @@ class StepDescription(Jsonable):
 
     rerun: str | None = None
     """Why it ran again although it had completed in an earlier execution."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it failed for good, also if it was compensated since."""
+        if self.state is not StepState.COMPENSATED:
+            return self.state is StepState.FAILED
+        return self.error is not None and self.error.type != CANCELLED
 
     def __str__(self) -> str:
         name = self.name if self.ordinal == 1 else f"{self.name} #{self.ordinal}"

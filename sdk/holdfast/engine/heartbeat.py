@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import CodeType
 from typing import Any
 
@@ -152,10 +153,15 @@ class HeartbeatInterceptor(Interceptor):
         )
         bridge.poll_activity_task = handover.next
 
-    def may_be_stale(self, token: bytes) -> bool:
-        """Whether a step that is about to begin may have waited for the loop without a beat."""
+    def may_be_stale(self, info: activity.Info) -> bool:
+        """Whether a step that is about to begin may have waited here, without a beat, for so long that the server gave
+        it to another worker: for the loop, or with the whole process, which was stopped or on a machine that slept."""
+        patience = info.heartbeat_timeout or info.start_to_close_timeout
+        # Where the clock differs from the server's, this costs a call for each step, and nothing else.
+        if patience is not None and datetime.now(UTC) - info.started_time > patience / 2:
+            return True
         with self._lock:
-            return time.monotonic() - self._freed < _TICK * 2 and token not in self._running
+            return time.monotonic() - self._freed < _TICK * 2 and info.task_token not in self._running
 
     def record(self, token: bytes, details: Sequence[Any]) -> bool:
         """Record what a step tells of its progress, from its own thread.
@@ -250,11 +256,11 @@ class _Beating(ActivityInboundInterceptor):
         info, outbound = activity.info(), self._outbound
         if info.is_local:
             return _noted(await super().execute_activity(input), input.args)
+        if outbound is not None and self._beats.may_be_stale(info):
+            await outbound.check_in(info)
         if info.heartbeat_timeout is None or outbound is None:
             return await super().execute_activity(input)
         token = info.task_token
-        if self._beats.may_be_stale(token):
-            await outbound.check_in(info)
         outbound.start_from(info.heartbeat_details)
         if outbound.direct is not None:
             self._beats.stand_by(outbound.direct)
@@ -295,8 +301,7 @@ class _Latest(ActivityOutboundInterceptor):
             )
         except (RPCError, AsyncActivityCancelledError) as exc:
             raise ApplicationError(
-                f"step {info.activity_type!r} came while another step held the worker's loop, and the server has "
-                "given this attempt up"
+                f"step {info.activity_type!r} waited here for so long that the server has given this attempt up"
             ) from exc
 
     def start_from(self, details: Sequence[Any]) -> None:

@@ -115,7 +115,7 @@ class _Teller:
         if run.closed is None or not run.state.closed or _goes_on(history[-1]):
             return
         duration = run.duration.total_seconds() if run.duration is not None else None
-        failed = next((step.name for step in run.steps if step.state is StepState.FAILED), None)
+        failed = next((step.name for step in run.steps if step.failed), None)
         yield self._event(
             _ENDS[run.state],
             run.closed,
@@ -143,7 +143,7 @@ class _Teller:
             latest = step.last_failure if attempt == step.attempt - 1 else None
             error = _error(latest)
             yield self._of(step, "step.retrying", begun, f"retrying/{attempt}", attempt=attempt, **error)
-        kind = _STEP_ENDS.get(step.state)
+        kind = "step.failed" if step.failed else _STEP_ENDS.get(step.state)
         if kind is not None and step.closed is not None:
             duration = (step.closed - step.started).total_seconds() if step.started else None
             error = _error(step.error)

@@ -19,6 +19,7 @@ from holdfast.store.durations import Quantiles, run_quantiles, step_quantiles
 from holdfast.store.figures import By, Comparison, Group, Interval, Point, StepFigures, Summary
 from holdfast.store.filters import ALL, RunFilter
 from holdfast.store.rollup import DAY, HOUR
+from holdfast.store.rows import is_failure
 from holdfast.store.step_sums import step_figures
 from holdfast.store.sums import Dimension, RunSums, Sums, sums_of, text_sample
 
@@ -122,7 +123,7 @@ def steps(database: Database, chosen: RunFilter) -> list[StepFigures]:
         errors: dict[str, int] = {}
         for (state, error_type), sums in outcomes.items():
             by_state[state] = by_state.get(state, 0) + sums.count
-            if state == "failed":
+            if is_failure(state, error_type):
                 errors[error_type] = errors.get(error_type, 0) + sums.count
         ended = sum(count for state, count in by_state.items() if StepState(state).closed)
         took, waited = quantiles[place]
@@ -134,7 +135,7 @@ def steps(database: Database, chosen: RunFilter) -> list[StepFigures]:
                 step=place[1],
                 count=total.count,
                 by_state=by_state,
-                failure_rate=_share(by_state.get("failed", 0), ended),
+                failure_rate=_share(sum(errors.values()), ended),
                 errors=errors,
                 error_rates={error: count / ended for error, count in errors.items()},
                 attempts=total.count + total.retries,

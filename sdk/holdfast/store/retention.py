@@ -193,6 +193,11 @@ def _give_back(database: Database) -> None:
     with database.engine.connect() as connection:
         raw = connection.connection.driver_connection
         assert raw is not None
-        while raw.execute("PRAGMA freelist_count").fetchone()[0]:
+        free = before = raw.execute("PRAGMA freelist_count").fetchone()[0]
+        while free:
             raw.execute(f"PRAGMA incremental_vacuum({_FREED_PAGES})").fetchall()
+            free = raw.execute("PRAGMA freelist_count").fetchone()[0]
+            if free >= before:
+                break  # a file that was made otherwise, as from a dump, keeps its free pages for what comes
+            before = free
         raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Table, bindparam, delete
 
 from holdfast.store.columns import microseconds
 from holdfast.store.quantiles import bucket
+from holdfast.store.rows import is_failure
 from holdfast.store.schema import histograms, rollups
 from holdfast.store.upsert import upsert
 
@@ -55,7 +56,13 @@ class Deltas:
     def step(self, row: Mapping[str, Any], execution: Mapping[str, Any], sign: int) -> None:
         """Add (1) or take away (-1) a row of `steps`, told by its execution's start, workflow and version."""
         started = microseconds(execution["started"])
-        sums = (1, int(row["attempt"] > 1), row["attempt"] - 1, int(row["state"] == "failed"), *_common(row))
+        sums = (
+            1,
+            int(row["attempt"] > 1),
+            row["attempt"] - 1,
+            int(is_failure(row["state"], row["error_type"])),
+            *_common(row),
+        )
         outcome = (execution["workflow"], execution["version"], row["state"], row["error_type"] or "")
         self._add(("day", row["name"], started - started % DAY, *outcome), sums, sign)
 

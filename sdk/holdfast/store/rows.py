@@ -98,7 +98,7 @@ class IndexedRun:
     @property
     def failed_step(self) -> str | None:
         """The first step that failed for good."""
-        failed = (step.name for step in self.run.steps if step.state is StepState.FAILED)
+        failed = (step.name for step in self.run.steps if step.failed)
         return next(failed, None)
 
 
@@ -117,7 +117,7 @@ def execution_row(indexed: IndexedRun) -> Row:
         "closed": run.closed,
         "step_count": len(run.steps),
         "retry_count": sum(step.attempt - 1 for step in run.steps),
-        "failed_step_count": sum(step.state is StepState.FAILED for step in run.steps),
+        "failed_step_count": sum(step.failed for step in run.steps),
         "tokens": sum(used.tokens for used in usage),
         "cost_micros": sum(used.cost_micros for used in usage),
         "history_event_count": run.history_event_count,
@@ -183,7 +183,7 @@ def attempt_rows(indexed: IndexedRun) -> list[Row]:
         if step.last_failure and (waits or step.attempt > 1):
             attempt = step.attempt if waits and step.started is None else max(step.attempt - 1, 1)
             rows.append(_attempt_row(position, attempt, step, step.last_failure, last=False))
-        if step.error and step.state is StepState.FAILED:
+        if step.error and step.failed:
             rows.append(_attempt_row(position, step.attempt, step, step.error, last=True))
     return rows
 
@@ -212,6 +212,11 @@ def preview(shown: Preview | None, limit_bytes: int) -> Row | None:
     return {"text": text, "size": shown.size_bytes, "complete": shown.complete and text == shown.text}
 
 
+def is_failure(state: str, error_type: str | None) -> bool:
+    """Whether a row of `steps` tells of a step that failed for good, also if it was compensated since."""
+    return state == StepState.FAILED or (state == StepState.COMPENSATED and bool(error_type))
+
+
 def span_us(start: datetime | None, end: datetime | None) -> int | None:
     """Microseconds from start to end, never below 0: clocks of several machines are involved."""
     if start is None or end is None:
@@ -236,7 +241,7 @@ def _step_row(position: int, step: StepDescription, usage: Usage) -> Row:
         "queue_wait_us": None if step.local or step.attempt > 1 else span_us(step.scheduled, step.started),
         "queue": None if step.queue is None else bounded(step.queue),
         "worker": None if step.worker is None else bounded(step.worker),
-        **_error(step.error, step.name),
+        **_error(step.error if step.failed else None, step.name),
         "compensates": None if step.compensates is None else bounded(step.compensates, ID_BYTES),
         "summary": step.summary and cut(step.summary, STEP_PREVIEW_BYTES),
         "input": [preview(given, STEP_PREVIEW_BYTES) for given in step.input[:10]],

@@ -98,6 +98,9 @@ def chosen_steps(
     return query.where(executions.c.run_key.in_(_runs(database, chosen, figures)))
 
 
+_FAILED: Final[ColumnElement[bool]] = (steps.c.state == "failed") | (
+    (steps.c.state == "compensated") & steps.c.error_type.is_not(None)
+)
 _OF: Final[ColumnElement[bool]] = (steps.c.run_key == executions.c.run_key) & (
     steps.c.execution_key == executions.c.key
 )
@@ -113,7 +116,7 @@ def _over_steps() -> Select[*tuple[Any, ...]]:
         func.count(),
         func.count().filter(steps.c.attempt > 1),
         total(steps.c.attempt - 1),
-        func.count().filter(steps.c.state == "failed"),
+        func.count().filter(_FAILED),
         func.count(steps.c.duration_us),
         *(total(steps.c[name]) for name in ("duration_us", "tokens", "cost_micros")),
     )

@@ -12,7 +12,7 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.common import RawValue
 from temporalio.converter import DataConverter, PayloadCodec
 
-from holdfast.client.description import ErrorInfo, Preview
+from holdfast.client.description import CANCELLED, ErrorInfo, Preview
 from holdfast.engine.data.refs import from_marker, genuine_refs, is_marker
 from holdfast.engine.history.text import size
 
@@ -105,7 +105,7 @@ class Opened:
                 reason = f"{reason}; before that: {self.error(failure.cause)}"
             return ErrorInfo(type="TimeoutError", message=reason)
         names = {
-            "canceled_failure_info": "CancelledError",
+            "canceled_failure_info": CANCELLED,
             "terminated_failure_info": "TerminatedError",
             "server_failure_info": "ServerError",
         }
