@@ -12,6 +12,7 @@ from holdfast_server.cli import (
     analytics,
     approvals,
     audit,
+    breakers,
     chaos,
     codec,
     db,
@@ -100,6 +101,7 @@ app.add_typer(workers.app, name="workers")
 app.add_typer(executors.app, name="executors")
 app.add_typer(db.app, name="db")
 app.add_typer(events.app, name="events")
+app.add_typer(breakers.app, name="breakers")
 app.add_typer(chaos.app, name="chaos")
 
 
