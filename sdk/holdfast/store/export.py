@@ -77,6 +77,8 @@ def cell(value: Any) -> str:
         # NUL ends a cell for some readers, and lone surrogates cannot be encoded.
         text = value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
         return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
+    if type(value) is int:
+        return str(value)
     plain = _plain(value)
     return plain if isinstance(plain, str) else json.dumps(plain)
 
