@@ -3,8 +3,9 @@
     python -m benchmarks.events [--count 200]
 
 The writer is this process. From commit to listener: an event is published every 50 ms; the reader, a process of its
-own, notes when it has it. End to end: runs of one step go through an embedded server, a worker and the home's indexer;
-from the end of a step or a run, as Temporal's history has it, to the listener. All clocks are this machine's.
+own, notes when it has it. End to end: runs of one step, and then of ten with a pause after each, go through an embedded
+server, a worker and the home's indexer; from the end of a step or a run, as Temporal's history has it, to the listener.
+All clocks are this machine's.
 """
 
 from __future__ import annotations
@@ -23,12 +24,25 @@ from pathlib import Path
 
 from tests.store.postgres import Postgres, programs
 
-from benchmarks.holdfast_flows import chain
-from holdfast import Client, Unavailable, Worker
+from benchmarks.holdfast_flows import chain, increment
+from holdfast import Client, Unavailable, Worker, workflow
 from holdfast.engine.embedded import stop
 
 ROOT = Path(__file__).parent.parent
 _TARGET_MS = 250
+_NOTICED_SECONDS = 3.0
+"""After this time an indexer knows that somebody listens."""
+
+_PACED_STEPS = 10
+
+
+@workflow
+async def paced(count: int) -> int:
+    """`count` steps, with a pause after each."""
+    for number in range(count):
+        await increment(number)
+        await asyncio.sleep(0.4)
+    return count
 
 
 async def _listen(home: str, channel: str, count: int) -> None:
@@ -103,13 +117,23 @@ async def _measure(name: str, home: Path, count: int) -> None:
         runs = max(count // 5, 10)
         with _reader(home, "runs", 2 * runs) as reader:
             await _until_ready(reader)
+            await asyncio.sleep(_NOTICED_SECONDS)
             async with Worker(client, [chain]):
                 for _ in range(runs):
                     await client.run(chain, 1)
                     await asyncio.sleep(0.2)
                 heard = await _heard(reader)
-        _told("end of a step to listener", heard["step.completed"])
-        _told("end of a run to listener", heard["workflow.completed"])
+        _told("end of a step to listener", heard["step.completed"], target=_TARGET_MS)
+        _told("end of a run to listener", heard["workflow.completed"], target=_TARGET_MS)
+        runs = max(runs // _PACED_STEPS, 2)
+        with _reader(home, "runs", runs * (_PACED_STEPS + 1)) as reader:
+            await _until_ready(reader)
+            await asyncio.sleep(_NOTICED_SECONDS)
+            async with Worker(client, [paced]):
+                for _ in range(runs):
+                    await client.run(paced, _PACED_STEPS)
+                heard = await _heard(reader)
+        _told("end of a step in an open run", heard["step.completed"], target=_TARGET_MS)
 
 
 async def _main(count: int) -> None:
