@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from tests.store.postgres import Postgres, programs
@@ -69,7 +69,7 @@ async def _listen(home: str, channel: str, count: int) -> None:
 
 
 @contextlib.contextmanager
-def _reader(home: Path, channel: str, count: int) -> Iterator[subprocess.Popen[str]]:
+def _reader(home: Path, channel: str, count: int) -> Generator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "benchmarks.events", "--listen", str(home), channel, str(count)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
