@@ -7,6 +7,7 @@ import dataclasses
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,8 +23,10 @@ from temporalio.converter import (
 )
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.worker import Worker as TemporalWorker
+from tests.engine.support import eventually
 
 from holdfast import Client, InvalidConfiguration, Plugin
+from holdfast.engine import publishing
 
 from .plugin_flows import CLOSED, OldClock, OldWorkflow, old_activity, ship
 
@@ -65,6 +68,22 @@ async def test_both_kinds_of_workflows_run_on_one_worker(holdfast_client: Client
         assert client.searchable
         assert await client.run(ship, "7") == "7: 700 g"
         assert await old_result(temporal) == "old 7, 700 g, Parcel"
+
+
+async def test_what_it_serves_is_published_where_a_database_is_named(
+    holdfast_client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOLDFAST_DATABASE_URL", f"sqlite:///{tmp_path}/history.db")
+    monkeypatch.setattr(publishing, "FIRST_SECONDS", 0.0)
+    temporal = await connect(holdfast_client)
+    async with worker(temporal, build_id="may"), Client.wrap(temporal) as client:
+
+        async def names() -> list[tuple[str, bool]]:
+            found = await client.workers.catalogue()
+            return [(one.name, one.live) for one in found.workflows]
+
+        assert await eventually(names, 60) == [("plugin.ship", True)]
+        assert [build.name for build in (await client.workers.catalogue()).builds] == ["may"]
 
 
 async def test_dependencies_close_with_the_worker(holdfast_client: Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -30,7 +31,9 @@ from holdfast.engine.data.adopt import adopt, can_carry
 from holdfast.engine.heartbeat import HeartbeatInterceptor
 from holdfast.engine.keyed_limits import KeyedLimits
 from holdfast.engine.parts import Parts
+from holdfast.engine.publishing import Publishing, Who
 from holdfast.engine.shell import Shell
+from holdfast.engine.telemetry.step_logs import can_keep
 from holdfast.errors import InvalidConfiguration
 from holdfast.secrets import Given
 
@@ -143,11 +146,16 @@ class Plugin(temporal_client.Plugin, temporal_worker.Plugin):
         config = cast("dict[str, Any]", worker.config(active_config=True))
         (beats,) = (one for one in self._workers if one in config["interceptors"])
         parts, threads = self._workers.pop(beats)
+        publishing = _publishing(config, parts)
         beats.start()
+        if publishing is not None:
+            publishing.start()
         try:
             await next(worker)
         finally:
             beats.stop()
+            if publishing is not None:
+                await asyncio.to_thread(publishing.stop)
             if beats.host.limits is not None:
                 await beats.host.limits.close()
             await parts.close()
@@ -197,6 +205,22 @@ class _EachItsOwn(WorkflowRunner):
     def set_worker_level_failure_exception_types(self, types: Sequence[type[BaseException]]) -> None:
         self._ours.set_worker_level_failure_exception_types(types)
         self._theirs.set_worker_level_failure_exception_types(types)
+
+
+def _publishing(config: Mapping[str, Any], parts: Parts) -> Publishing | None:
+    from holdfast.settings import load
+
+    settings, client = load(), config["client"]
+    if settings.database_url is None or not can_keep():
+        return None
+    deployment = config.get("deployment_config")
+    who = Who(
+        identity=config.get("identity") or client.identity,
+        queues=[config["task_queue"]],
+        build_id=deployment.version.build_id if deployment else config.get("build_id"),
+        deployment=deployment.version.deployment_name if deployment else None,
+    )
+    return Publishing(settings, client.namespace, parts, who)
 
 
 def _runner(theirs: WorkflowRunner | None, parts: Parts, own: Sequence[type]) -> WorkflowRunner:
