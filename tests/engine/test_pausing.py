@@ -64,6 +64,16 @@ async def state(run: Run[Any], wanted: RunState) -> None:
     await eventually(reached, 30)
 
 
+async def waits(run: Run[Any]) -> None:
+    async def reached() -> bool:
+        try:
+            return bool((await run.describe()).waits)
+        except NotFound:  # not yet there
+            return False
+
+    await eventually(reached, 30)
+
+
 async def count(run: Run[Any]) -> int:
     return len((await run.describe()).steps)
 
@@ -71,10 +81,11 @@ async def count(run: Run[Any]) -> int:
 async def test_a_pause_holds_all_that_is_below(holdfast_client: Client) -> None:
     async with Worker(holdfast_client, SERVED):
         run = await holdfast_client.start(hold_family)
-        a, b = holdfast_client.get("hold-a"), holdfast_client.get("hold-b")
-        c = holdfast_client.get(f"{run.id}:hold_between:1:hold_child:1")
+        a: Run[Any] = holdfast_client.get("hold-a")
+        b: Run[Any] = holdfast_client.get("hold-b")
+        c: Run[Any] = holdfast_client.get(f"{run.id}:hold_between:1:hold_child:1")
         for child in (a, b, c):
-            await eventually(lambda child=child: _waits(child), 30)
+            await waits(child)
         await run.pause("the ledger is closed", by="ada")
         for child in (a, b, c):
             await state(child, RunState.PAUSED)
@@ -90,8 +101,8 @@ async def test_a_pause_holds_all_that_is_below(holdfast_client: Client) -> None:
         assert [await a.result(), await c.result()] == ["a2", "c2"]
         assert (await b.status(), await count(b)) == (RunState.PAUSED, 1)
         await b.resume()
-        late = holdfast_client.get("hold-late")
-        await eventually(lambda: _waits(late), 30)
+        late: Run[Any] = holdfast_client.get("hold-late")
+        await waits(late)
         await run.pause()
         await state(late, RunState.PAUSED)
         await late.send("next", "go")
@@ -99,15 +110,8 @@ async def test_a_pause_holds_all_that_is_below(holdfast_client: Client) -> None:
         assert await late.result() == "d2"
         await run.resume()
         assert await run.result() == ["a2", "b2", "c2", "d2"]
-        for one in (run, a, b):
-            await replay(one, *SERVED)
-
-
-async def _waits(run: Run[Any]) -> bool:
-    try:
-        return bool((await run.describe()).waits)
-    except NotFound:  # not yet there
-        return False
+        await replay(run, *SERVED)
+        await replay(b, *SERVED)
 
 
 async def test_a_pause_holds_the_parts_of_a_map(

@@ -90,7 +90,8 @@ async def test_a_retry_that_completes_says_what_it_did_not_come_to(tmp_path: Pat
         assert {"again_charge-1", "again_charge-2", "again_charge-3", ":again_book:0"} < pending
         await Indexer(client.temporal, await client.store.database()).catch_up()
         [letter] = await client.dead_letters.list()
-        assert set(letter.payload["open_compensations"]) == pending
+        payload: Any = letter.payload
+        assert set(payload["open_compensations"]) == pending
         await (await run.retry()).send("end", "well")
         assert await run.result() == "new"
         described = await run.describe()

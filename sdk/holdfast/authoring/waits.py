@@ -81,7 +81,8 @@ async def approval(
 
 
 def set_state(value: Any, /) -> None:
-    """Publish what `run.state()` reads and what the workflow's queries and updates receive.
+    """Publish what `run.state()` reads and what the workflow's queries and updates receive. Up to 64 KiB of it go along
+    when the run continues as new.
 
     Raises:
         NotInWorkflow: Called elsewhere.
