@@ -20,7 +20,7 @@ from holdfast.errors import Conflict
 from holdfast.indexer import Indexer
 from holdfast.indexer.firing import Firing
 from holdfast.store.database import Database
-from holdfast.store.events import prune_events
+from holdfast.store.events import prune_events, read_page
 from holdfast.store.schema import cursors, dead_letters, triggers
 from holdfast.store.triggers import lost_events
 from holdfast.triggers import OnEvent
@@ -137,6 +137,28 @@ async def test_a_dag_is_started_and_its_input_checked(client: Client) -> None:
     told = letters(database)
     assert len(told) == 2
     assert all("input_schema" in row["error_message"] and row["workflow"] == "fi-dag" for row in told)
+
+
+async def test_a_trigger_that_is_made_while_events_are_read_misses_none(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, loop = await client.store.database(), asyncio.get_running_loop()
+    await client.triggers.create("first", fi_report, on=OnEvent("orders", input="{'rows': payload.rows}"))
+    made: list[Any] = []
+
+    def read_late(*given: Any) -> Any:
+        if not made:
+            work = client.triggers.create("second", fi_report, on=OnEvent("invoices", input="payload"))
+            made.append(asyncio.run_coroutine_threadsafe(work, loop).result())
+            publishing = client.events.publish("invoices", {"rows": 8})
+            asyncio.run_coroutine_threadsafe(publishing, loop).result()
+        return read_page(*given)
+
+    monkeypatch.setattr("holdfast.indexer.firing.read_page", read_late)
+    await client.events.publish("orders", {"rows": 7})
+    assert await Firing(client.temporal, database).step() == 2
+    assert await fired(client, "first") == ["7 none"]
+    assert await fired(client, "second") == ["8 none"]
 
 
 async def test_what_cannot_be_delivered_is_a_dead_letter(client: Client) -> None:

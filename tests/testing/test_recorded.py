@@ -101,6 +101,18 @@ async def test_the_file_is_green_as_it_is_and_red_when_the_workflow_changes(
             await ended(holdfast_client, shop.shop_order, "o-7", run_id=f"{name}.run", to=to)
             text = await recorded_test(holdfast_client, f"{name}.run", shop.shop_order, "recorded_shop")
             (tmp_path / f"test_{name}.py").write_text(text, "utf-8")
+        # An id that another client gave: code, if it got into the file otherwise than as a string.
+        evil = 'x"""; raise SystemExit("evil"); """'
+        async with Worker(holdfast_client, [shop]):
+            handle = await holdfast_client.temporal.start_workflow(
+                "shop_order", args=["o-7"], id=evil, task_queue="default"
+            )
+            run = holdfast_client.get(handle.id)
+            await run.send("ship", {"approved": True})
+            await run.send("address", "Oslo")
+            await run.result(timeout=timedelta(seconds=30))
+        text = await recorded_test(holdfast_client, evil, shop.shop_order, "recorded_shop")
+        (tmp_path / "test_evil.py").write_text(text, "utf-8")
     assert "ANY" in (tmp_path / "test_good.py").read_text(
         "utf-8"
     )  # for the key that the workflow makes by chance
@@ -108,13 +120,13 @@ async def test_the_file_is_green_as_it_is_and_red_when_the_workflow_changes(
         "[pytest]\npythonpath = .\nasyncio_default_fixture_loop_scope = function\n", "utf-8"
     )
     done = await asyncio.to_thread(run_tests, tmp_path)
-    assert "2 passed" in done.stdout, done.stdout + done.stderr
+    assert "3 passed" in done.stdout, done.stdout + done.stderr
 
     assert CHARGE in SHOP
     (tmp_path / "recorded_shop.py").write_text(SHOP.replace(CHARGE, ""), "utf-8")
     changed = await asyncio.to_thread(run_tests, tmp_path)
     assert changed.returncode == 1
-    assert "2 failed" in changed.stdout
+    assert "3 failed" in changed.stdout
     assert "step 'charge' was called 1 times less than recorded" in changed.stdout
 
 

@@ -115,6 +115,8 @@ class Firing:
                 await asyncio.to_thread(note_lost_events, self._database, after=position, until=until)
                 await asyncio.to_thread(subscribe, self._database, SUBSCRIPTION, until)
                 continue
+            if page.position != known and await self._changed(listeners):
+                continue  # what changed while the page was read may want what the page left out
             for event in page.events:
                 for listener in listeners:
                     if _concerns(listener, event):
@@ -124,6 +126,9 @@ class Firing:
             if not page.more:
                 break
         return started
+
+    async def _changed(self, listeners: Sequence[Listener]) -> bool:
+        return [one.stored for one in await self._all()] != [one.stored for one in listeners]
 
     async def _all(self) -> Sequence[Listener]:
         """The triggers that are not paused. Those that have not changed are not read again."""

@@ -15,6 +15,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.common import RawValue
 from temporalio.service import RPCError
 
+from holdfast.authoring.run_id import check_id
 from holdfast.client.diagram import read_executions, start_of
 from holdfast.client.start import unavailable
 from holdfast.engine.children import DAG_WORKFLOW
@@ -80,7 +81,7 @@ async def recorded_test(client: Client, run_id: str, workflow: Workflow[..., Any
     steps = sorted(_steps(runs), key=lambda step: (step.scheduled is None, step.scheduled))
     ended = build_description(main.executions[-1])
     parts = {
-        "id": repr(run_id),
+        "id": repr(_usable(run_id)),
         "input": _shown(given),
         "messages": _shown(messages),
         "steps": _listed([await _step(client, step, known) for step in steps]),
@@ -93,10 +94,9 @@ async def recorded_test(client: Client, run_id: str, workflow: Workflow[..., Any
         parts["error"] = repr((ended.error.type, ended.error.message) if ended.error else ("", ""))
     body = "".join(f"    {name}={text},\n" for name, text in parts.items() if text not in ("[]", "False"))
     any_import = "from unittest.mock import ANY\n" if re.search(r"\bANY\b", body) else ""
-    name = re.sub(r"\W+", "_", run_id).strip("_").lower()
+    # Whatever others gave it as an id: only `repr` of it may get into code.
+    name = re.sub(r"\W+", "_", run_id, flags=re.ASCII).strip("_").lower() or "run"
     text = _FILE.format(
-        run_id=run_id,
-        workflow=workflow.name,
         any_import=any_import,
         module=module,
         fn=workflow.fn.__name__,
@@ -110,7 +110,7 @@ async def recorded_test(client: Client, run_id: str, workflow: Workflow[..., Any
     return text
 
 
-_FILE: Final = '''"""Run {run_id} of {workflow}, recorded: the same steps, the same end. The values are as they were."""
+_FILE: Final = '''"""A recorded run: the same steps, the same end. The values are as they were."""
 
 import asyncio
 {any_import}
@@ -126,6 +126,14 @@ RUN = RecordedRun(
 def test_{name}(holdfast_client: Client) -> None:
     asyncio.run(check_recorded(holdfast_client, {fn}, RUN))
 '''
+
+
+def _usable(run_id: str) -> str:
+    """The id, or one like it that a run may have: other clients give any."""
+    try:
+        return check_id(run_id)
+    except InvalidInput:
+        return re.sub(r"[^A-Za-z0-9._:-]+", "-", run_id)[:100].strip(".-") or "run"
 
 
 async def _with_children(client: Client, run_id: str) -> AsyncGenerator[_Read]:

@@ -82,7 +82,14 @@ async def _test(client: Client, run: str, app: str) -> str:
         known = ", ".join(sorted(loaded.workflows)) or "none"
         raise NotFound(f"run {run!r} is one of workflow {name!r}; {app} has {known}")
     workflow = loaded.workflows[name]
-    module = next(module for module in loaded.modules if workflow in vars(module).values())
+    holding = (
+        module for module in loaded.modules if any(value is workflow for value in vars(module).values())
+    )
+    module = next(holding, None)
+    if module is None:
+        raise NotFound(
+            f"no module of {app} has workflow {name!r} as a variable, by which a test could import it"
+        )
     return await recorded_test(client, run, workflow, module.__name__)
 
 
