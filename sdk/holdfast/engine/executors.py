@@ -94,7 +94,7 @@ class ExecutorCall(Call):
                 for keyed in (limit, breaker):
                     if keyed is not None and redactor.text(keyed.key) != keyed.key:
                         raise InvalidInput(
-                            f"the key of a {type(keyed).__name__} holds a secret, and would be part of a run's id"
+                            f"the key of the {type(keyed).__name__.lower()} holds a secret, and would be part of a run's id"
                         )
                 async with self._turn(limit, breaker, info):
                     called = True
