@@ -69,6 +69,7 @@ def test_the_network_has_faults_of_each_kind() -> None:
     drawn = [plan.network_fault(n) for n in range(400)]
     assert {f.kind for f in drawn if f is not None} == set(OF_NETWORK)
     assert drawn.count(None) == pytest.approx(200, rel=0.15)
+    assert all(1 <= f.duration.total_seconds() <= 5 for f in drawn if f is not None)
 
 
 def test_no_more_faults_than_the_profile_allows_in_any_interval() -> None:

@@ -45,8 +45,9 @@ class FaultKind(StrEnum):
 OF_STEPS: Final = (FaultKind.CRASH, FaultKind.TIMEOUT, FaultKind.ERROR, FaultKind.LATENCY)
 OF_NETWORK: Final = (FaultKind.PARTITION, FaultKind.DELAY, FaultKind.HALF_OPEN, FaultKind.LOST_REPLY)
 
-NETWORK_TIMES: Final = 10
-"""A fault of the network is so much longer than one of latency: connections that last for hours notice nothing else."""
+_LEAST_NETWORK: Final = timedelta(seconds=1)
+_MOST_NETWORK: Final = timedelta(seconds=5)
+"""How long a fault of the network lasts: connections that last for hours notice nothing shorter."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +115,8 @@ class FaultPlan:
         if self._draw("network", interval) >= self.profile.network:
             return None
         kind = OF_NETWORK[int(self._draw("network kind", interval) * len(OF_NETWORK))]
-        return Fault(kind=kind, duration=self._latency("network", interval) * NETWORK_TIMES)
+        share = self._draw("network duration", interval)
+        return Fault(kind=kind, duration=_LEAST_NETWORK + (_MOST_NETWORK - _LEAST_NETWORK) * share)
 
     def has_room(self, happened: Iterable[float], now: float) -> bool:
         """Whether the profile allows another fault now.
