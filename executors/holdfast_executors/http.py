@@ -31,6 +31,7 @@ from holdfast_executors.http_auth import HttpAuth
 from holdfast_executors.http_auth import OAuth2Auth as OAuth2Auth
 from holdfast_executors.http_body import Fields
 from holdfast_executors.http_body import HttpPart as HttpPart
+from holdfast_executors.http_breaker import HttpBreaker as HttpBreaker
 from holdfast_executors.http_content import ResponseType
 from holdfast_executors.http_limit import HttpLimit as HttpLimit
 from holdfast_executors.http_pages import CursorPages as CursorPages
@@ -65,6 +66,7 @@ class RequestOptions(CallOptions, total=False):
     extract: str
     max_bytes: int
     limit: HttpLimit
+    breaker: HttpBreaker
 
 
 class BodyOptions(RequestOptions, total=False):

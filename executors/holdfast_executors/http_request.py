@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, Literal, cast
 from pydantic import BaseModel, BeforeValidator, Field, JsonValue, WithJsonSchema
 
 from holdfast import (
+    Breaker,
     Executor,
     ExecutorContext,
     ExecutorOptions,
@@ -37,6 +38,7 @@ from holdfast_executors.http_body import (
     shown_url,
     url_problem,
 )
+from holdfast_executors.http_breaker import HttpBreaker, breaker_of
 from holdfast_executors.http_content import ResponseType, beginning, decoded, kind_of, read_value
 from holdfast_executors.http_exchange import answered
 from holdfast_executors.http_failures import connection_failure, failure_of
@@ -130,6 +132,8 @@ class HttpConfig(BaseModel, extra="forbid", use_attribute_docstrings=True):
     """Asks again `every` so often, until the expression `until` holds. Default: once."""
     limit: HttpLimit | None = None
     """How many calls all workers together make at a time (`concurrency`) or in a time (`rate`). Default: no limit."""
+    breaker: HttpBreaker | None = None
+    """When nobody calls a service that fails: `failures` in a row (5) and `reset` (30 s). Default: never."""
 
 
 class HttpResponse(BaseModel, use_attribute_docstrings=True):
@@ -216,6 +220,10 @@ class Http(Executor[HttpConfig, HttpResponse]):
     def limit(self, config: HttpConfig) -> Limit | None:
         """The one that its config states."""
         return limit_of(config)
+
+    def breaker(self, config: HttpConfig) -> Breaker | None:
+        """The one that its config states."""
+        return breaker_of(config)
 
     def validate(self, config: HttpConfig) -> list[str]:
         """What the schema cannot say."""

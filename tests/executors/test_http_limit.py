@@ -78,3 +78,19 @@ def test_its_key_is_the_host_or_what_the_config_says(url: str, limit: dict[str, 
     found = limit_of(HttpConfig.model_validate({"url": url, "limit": limit}))
     assert found is not None
     assert found.key == key
+
+
+@pytest.mark.usefixtures("local")
+async def test_a_service_that_fails_is_not_called_for_a_while(holdfast_client: Client) -> None:
+    async with Worker(holdfast_client, [flows]):
+        with pytest.raises(RunFailed, match="ConnectError"):
+            await holdfast_client.run(
+                flows.fetch, "http://127.0.0.1:1/", {"breaker": {"failures": 1}, "retry": "none"}
+            )
+    [breaker] = await holdfast_client.breakers.list()
+    assert (breaker.key, breaker.state) == ("127.0.0.1:1", "open")
+
+
+def test_a_breaker_of_more_than_an_hour_is_refused() -> None:
+    with pytest.raises(ValueError, match="at most an hour"):
+        HttpConfig.model_validate({"url": "https://api.example.com/", "breaker": {"reset": "2h"}})
