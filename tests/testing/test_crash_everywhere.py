@@ -149,8 +149,9 @@ async def test_a_sound_workflow_ends_in_the_same_way_wherever_its_worker_dies(
     assert not report.differences
     assert len(report.points) >= 40, report
     assert len(report.unreached) < 10, report
-    # Crashes that hit nothing would show nothing: the payment ran again where its report was lost, and nowhere else.
-    assert report.repeated["crash_pay-1"] == 1, report.repeated
+    # Crashes that hit nothing would show nothing: the payment ran again where its report was lost, and where it was in
+    # hand as the task before it was recorded, and nowhere else.
+    assert report.repeated["crash_pay-1"] in {1, 2}, report.repeated
     whats = {point.what for point in report.points}
     assert {"crash_pay-1", "crash_flaky-1", "crash_add-1", "workflow task 1"} <= whats
     assert any(what.endswith("/crash_double-1") for what in whats), "steps of children too"
@@ -174,10 +175,13 @@ async def test_workflow_code_that_remembers_outside_of_its_run_is_found(holdfast
 
 
 async def test_a_step_with_one_attempt_is_found(holdfast_client: Client) -> None:
-    with pytest.raises(AssertionError, match=r"as crash_never_again-1 (begins|ends) \(event \d+\): run .* failed"):
+    with pytest.raises(
+        AssertionError, match=r"as crash_never_again-1 (begins|ends) \(event \d+\): run .* failed"
+    ):
         await crash_everywhere(crash_one_attempt, 7, client=holdfast_client)
     report = await crash_everywhere(crash_one_attempt, 7, client=holdfast_client, check=False)
-    assert {(found.point.what, found.point.moment) for found in report.differences} == {
+    # The task that schedules it may hand it out at once, so that it is in hand as that one is recorded.
+    assert {(found.point.what, found.point.moment) for found in report.differences} >= {
         ("crash_never_again-1", "begins"),
         ("crash_never_again-1", "ends"),
     }, report
