@@ -32,6 +32,16 @@ async def brief(label: str, seconds: float) -> str:
     return label
 
 
+@step(
+    queue="far", heartbeat=BRIEF, retry=RetryPolicy(max_attempts=20, first_delay=timedelta(milliseconds=100))
+)
+async def patient(label: str) -> str:
+    """Is tried more often than a worker that stands still has asked for work."""
+    with recorded(label):
+        await asyncio.sleep(0.2)
+    return label
+
+
 @step
 async def block_loop(label: str, seconds: float) -> str:
     """Does what no async step should."""
@@ -110,6 +120,11 @@ def compute(label: str, seconds: float) -> str:
 @workflow
 async def one_after_another(names: list[str], seconds: float) -> list[str]:
     return [await hold(name, seconds) for name in names]
+
+
+@workflow
+async def patient_ones(names: list[str]) -> list[str]:
+    return [await patient(name) for name in names]
 
 
 @workflow
