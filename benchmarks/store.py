@@ -192,7 +192,7 @@ def _keep(told: dict[str, Any], given: argparse.Namespace) -> None:
     if {name: kept.get(name) for name in about} != about:
         kept = about
     for name, part in told.items():
-        before = kept.get(name, {}) if given.query else {}
+        before: dict[str, Any] = kept.get(name, {}) if given.query else {}
         if given.query:  # the load is that of all
             part = {key: part[key] for key in ("queries", EXPORT) if key in part}
         kept[name] = {
