@@ -93,8 +93,9 @@ class ExecutorCall(Call):
                 breaker = self.executor.breaker(config)
                 for keyed in (limit, breaker):
                     if keyed is not None and redactor.text(keyed.key) != keyed.key:
+                        kind = type(keyed).__name__.lower()
                         raise InvalidInput(
-                            f"the key of the {type(keyed).__name__.lower()} holds a secret, and would be part of a run's id"
+                            f"the key of the {kind} holds a secret, and would be part of a run's id"
                         )
                 async with self._turn(limit, breaker, info):
                     called = True
