@@ -189,21 +189,26 @@ def remove(file: Path, execution_id: str) -> None:
 async def test_a_deleted_history_is_a_gap(server: Server, store: Database) -> None:
     client = await connected(server)
     async with worker(client, "raw"):
+        read_before = await start(client, "raw", 1)
+        await indexed(Indexer(client, store), store, read_before.id, "completed")
         handle = await start(client, "raw", 1)
         await handle.result()
     server.stop()
-    assert handle.first_execution_run_id is not None
-    remove(server.file, handle.first_execution_run_id)
+    for one in (handle, read_before):
+        assert one.first_execution_run_id is not None
+        remove(server.file, one.first_execution_run_id)
     server.start()
     indexer = Indexer(await connected(server), store)
 
     async def listed() -> bool:
-        await indexer.catch_up()
-        return bool(rows(store, runs) or rows(store, unreadable))
+        await indexer.rebuild()
+        return bool(rows(store, runs, id=handle.id) or rows(store, unreadable))
 
     await eventually(listed, 30)
     assert rows(store, unreadable) == []
-    (row,) = rows(store, runs)
+    (kept,) = rows(store, runs, id=read_before.id)
+    assert (kept["gap"], kept["step_count"]) == (None, 1), "what was read before the deletion stays"
+    (row,) = rows(store, runs, id=handle.id)
     assert (row["id"], row["state"], row["step_count"]) == (handle.id, "completed", 0)
     assert "deleted" in row["gap"]
     assert row["closed"] is not None

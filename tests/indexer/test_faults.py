@@ -12,18 +12,25 @@ import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 from temporalio.client import Client
 from tests.engine.support import eventually
 from tests.indexer.flows import contents, rows, start
+from tests.store.made import START, made
 
-from holdfast.indexer import Indexer
+from holdfast.indexer import Indexer, lag_of
 from holdfast.indexer.leases import SHARDS, Leases
+from holdfast.indexer.progress import BEGINNING, load_cursor, save_cursor
 from holdfast.store.database import Database
-from holdfast.store.schema import leases, runs
+from holdfast.store.maintenance import reset_database
+from holdfast.store.retention import Retention, prune
+from holdfast.store.schema import leases, run_details, runs
+from holdfast.store.writer import write_runs
 
 SEEDS = 20 if os.environ.get("FAULTS") == "thorough" else 3
 
@@ -118,9 +125,41 @@ async def test_rebuilding_changes_nothing(temporal: Client, queue: str, database
 
     await eventually(complete, 30)
     before = await settled(temporal, database)
-    assert await indexer.only_here() == 0
     await indexer.rebuild()
     assert contents(database) == before
+
+
+async def test_a_rebuild_mends_what_temporal_has_and_keeps_what_only_the_store_has(
+    temporal: Client, queue: str, database: Database
+) -> None:
+    write_runs(database, [made("only-here"), made("pruned", started=START - timedelta(days=9))])
+    assert prune(database, now=START + Retention().runs).runs == 1
+    (wanted,) = await some_runs(temporal, queue, random.Random(1), 1)
+    indexer = Indexer(temporal, database)
+
+    async def complete() -> bool:
+        await indexer.catch_up()
+        return stored(database, [wanted])
+
+    await eventually(complete, 30)
+    before = await settled(temporal, database)
+    (row,) = rows(database, runs, id=wanted)
+    with database.write() as connection:
+        connection.execute(
+            update(run_details).where(run_details.c.run_key == row["key"]).values(search="wrong")
+        )
+    assert contents(database) != before
+    await Indexer(temporal, database).rebuild()
+    assert contents(database) == before, "the figures of the run that was deleted too"
+    assert len(rows(database, runs, id="only-here")) == 1
+
+
+async def test_a_round_that_a_reset_overtakes_does_not_say_what_is_read(database: Database) -> None:
+    begun = load_cursor(database, [1], "default")
+    await asyncio.to_thread(reset_database, database)
+    save_cursor(database, [1], "default", replace(begun, closed=START))
+    assert load_cursor(database, [1], "default").closed == BEGINNING
+    assert lag_of(database) is None
 
 
 async def settled(temporal: Client, database: Database) -> dict[str, Counter[str]]:

@@ -8,6 +8,10 @@ import time
 from pathlib import Path
 
 from tests.server.conftest import Cli
+from tests.store.made import made
+
+from holdfast.store.database import Database
+from holdfast.store.writer import write_runs
 
 
 def stored(home: Path, run: str) -> str | None:
@@ -34,27 +38,19 @@ def test_once_stores_what_has_ended_and_says_so(cli: Cli, cli_home: Path, finish
     assert "up to date" in again.stdout
 
 
-def test_rebuild_refuses_to_lose_what_temporal_has_deleted(
+def test_a_rebuild_reads_all_again_and_keeps_what_temporal_has_deleted(
     cli: Cli, cli_home: Path, finished_run: str
 ) -> None:
+    database = Database.open(cli_home / "history.db")
+    write_runs(database, [made("only-here")])
+    database.close()
     cli.process("indexer", "--once")
-    with sqlite3.connect(cli_home / "history.db") as connection:
-        columns = "first_execution_id, workflow, version, state, started, closed, observed"
-        for number in range(1000):
-            connection.execute(
-                f"INSERT INTO executions (key, execution_id, run_key, {columns}) "
-                "VALUES (?, ?, 0, '', 'old', '', 'completed', 1, 2, 3)",
-                (number, f"old-{number}"),
-            )
-    connection.close()
-    refused = cli.process("indexer", "--rebuild")
-    assert refused.returncode == 2
-    assert "--force" in refused.stderr
-    done = cli.process("indexer", "--rebuild", "--force")
-    assert done.returncode == 0, done.stderr
+    told = json.loads(cli.process("indexer", "--rebuild", "--json", "--reason", "to see").stdout)
+    assert told["stored"] >= 1, "it was stored already, and was read again"
     assert stored(cli_home, finished_run) == "completed"
-    [*_, refusal] = cli.json("runs", "actions", "--on", "database", "--limit", "1")
-    assert (refusal["what"], refusal["details"]) == ("rebuild", {"force": True})
+    assert stored(cli_home, "only-here") == "completed"
+    [*_, done] = cli.json("runs", "actions", "--on", "database", "--limit", "1")
+    assert (done["what"], done["why"]) == ("rebuild", "to see")
 
 
 def test_a_serving_indexer_follows_and_ends_with_0_on_sigterm(cli: Cli, cli_home: Path) -> None:

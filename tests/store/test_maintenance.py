@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, inspect, text
 from tests.store.made import made
 
 from holdfast import InvalidConfiguration
@@ -49,6 +49,16 @@ def test_a_reset_leaves_nothing_but_what_is_not_ours(database: Database) -> None
         assert connection.execute(text("SELECT count(*) FROM theirs")).scalar_one() == 0
     write_runs(database, [made("alpha")])
     assert [run.id for run in list_runs(database, RunFilter(text="lph")).runs] == ["alpha"]
+
+
+def test_a_reset_leaves_nobody_without_tables(database: Database) -> None:
+    seen: list[bool] = []
+    event.listen(
+        database.engine, "commit", lambda connection: seen.append(inspect(connection).has_table("runs"))
+    )
+    reset_database(database)
+    assert seen
+    assert all(seen)
 
 
 def test_tables_of_a_newer_holdfast_can_be_looked_at_and_reset(database: Database, where: str) -> None:

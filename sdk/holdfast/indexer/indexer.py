@@ -11,12 +11,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import delete
 from temporalio.client import Client
 
 from holdfast.engine.embedded.home import Home
 from holdfast.errors import HoldfastError
-from holdfast.indexer import progress
 from holdfast.indexer.eager import Eager
 from holdfast.indexer.firing import Firing
 from holdfast.indexer.leases import RENEW, SHARDS, TERM, Leases
@@ -25,20 +23,8 @@ from holdfast.indexer.owner import claim
 from holdfast.indexer.pruning import keep_pruned
 from holdfast.indexer.round import BUSY, BUSY_SETTLE, SETTLE, Counts, Round
 from holdfast.indexer.seen import Seen
-from holdfast.indexer.visibility import count_all
 from holdfast.store.database import Database
 from holdfast.store.retention import Retention
-from holdfast.store.schema import (
-    approvals,
-    attempts,
-    executions,
-    histograms,
-    rollups,
-    run_details,
-    runs,
-    steps,
-    unreadable,
-)
 
 log = logging.getLogger("holdfast.indexer")
 
@@ -61,7 +47,6 @@ _PAUSE: Final = timedelta(minutes=10)
 
 _ROUNDS: Final = 5
 _BACK_OFF_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
-_REBUILT: Final = (runs, run_details, executions, steps, attempts, approvals, rollups, histograms, unreadable)
 
 
 class Indexer:
@@ -179,10 +164,9 @@ class Indexer:
                 return
 
     async def rebuild(self, *, show: Callable[[Counts], None] | None = None) -> None:
-        """Forget all runs, and read from Temporal what it has. What is not made from histories stays, and so do events:
-        who listens has them already.
-
-        Runs that Temporal has deleted are lost; see `only_here`.
+        """Read again all that Temporal has, and store it in the place of what was stored of it. What Temporal has
+        deleted stays as it is, and so do figures of runs that were deleted here. Events are not told again: who listens
+        has them already. May be broken off at any time, and others may read and write meanwhile.
 
         Args:
             show: Called now and then.
@@ -191,24 +175,9 @@ class Indexer:
             InvalidConfiguration: The database keeps the runs of another namespace.
             Unavailable: Temporal or the database does not answer.
         """
-        await claim(self._client, self._database)
-        await asyncio.to_thread(self._forget)
+        self._thorough_at = None
+        await self._round(frozenset(range(SHARDS)), settle=timedelta(), anew=True, show=show)
         await self.catch_up(show=show)
-
-    async def only_here(self) -> int:
-        """How many executions more the store has than Temporal: those `rebuild` would lose.
-
-        Raises:
-            Unavailable: Temporal or the database does not answer.
-        """
-        stored = await asyncio.to_thread(progress.count, self._database)
-        return max(stored - await count_all(self._client), 0)
-
-    def _forget(self) -> None:
-        with self._database.write() as connection:
-            for table in _REBUILT:
-                connection.execute(delete(table))
-            progress.forget_cursors(connection)
 
     async def _until_ours(self) -> None:
         """Wait until the database is known to be this namespace's: of another one's, not even shares are taken."""
@@ -231,6 +200,7 @@ class Indexer:
         shards: frozenset[int],
         *,
         settle: timedelta = SETTLE,
+        anew: bool = False,
         show: Callable[[Counts], None] | None = None,
     ) -> Round:
         begun = time.monotonic()
@@ -246,6 +216,7 @@ class Indexer:
             counts=self.counts,
             seen=self._seen,
             thorough=thorough,
+            anew=anew,
             settle=settle,
             show=show,
         )

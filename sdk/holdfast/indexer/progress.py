@@ -13,7 +13,6 @@ from sqlalchemy import (
     Select,
     bindparam,
     case,
-    delete,
     func,
     or_,
     select,
@@ -27,6 +26,7 @@ from holdfast.indexer.leases import shard_of
 from holdfast.store.columns import ID_BYTES, bounded, instant, microseconds
 from holdfast.store.database import Database
 from holdfast.store.listeners import anybody_listens
+from holdfast.store.maintenance import RESETS
 from holdfast.store.schema import cursors, executions, runs, unreadable
 from holdfast.store.upsert import upsert
 from holdfast.store.writer import PRUNED
@@ -34,7 +34,6 @@ from holdfast.store.writer import PRUNED
 BEGINNING: Final = instant(0)
 _CURSOR: Final = "indexer/"
 _NAMESPACE: Final = f"{_CURSOR}namespace"
-_REBUILDS: Final = "indexer-rebuilds"
 GONE: Final = "Temporal deleted it before its end was read; how it ended is not known."
 EARLIER_GONE: Final = "Temporal had deleted earlier executions of it before they were read."
 _SHORTEST_US: Final = 2_000_000
@@ -64,15 +63,21 @@ class Cursor:
     opened: datetime = BEGINNING
     """Of those that are open, all that started up to then."""
 
-    rebuilds: int = 0
-    """How often everything was forgotten. What an indexer has read before says nothing of what is stored after."""
+    resets: int = 0
+    """How often the database was emptied. What an indexer has read before says nothing of what is stored after."""
 
     heard: bool = False
     """Whether anybody listens to events."""
 
 
-def load_cursor(database: Database, shards: Collection[int], namespace: str) -> Cursor:
+def load_cursor(database: Database, shards: Collection[int], namespace: str, anew: bool = False) -> Cursor:
     """How far all of some shards have come. Nothing is looked for before the time up to which runs were deleted.
+
+    Args:
+        database: The store.
+        shards: Which.
+        namespace: Whose runs are read.
+        anew: As if nothing had been read yet.
 
     Raises:
         InvalidConfiguration: The database keeps the runs of another namespace.
@@ -80,16 +85,16 @@ def load_cursor(database: Database, shards: Collection[int], namespace: str) -> 
     """
     names = [f"{_CURSOR}{shard}" for shard in shards]
     with database.read() as connection:
-        wanted = [_NAMESPACE, PRUNED, _REBUILDS, *names]
+        wanted = [_NAMESPACE, PRUNED, RESETS, *names]
         values = {row.name: row.value for row in connection.execute(_VALUES, {"names": wanted})}
         heard = anybody_listens(connection)
     _check(database, values.get(_NAMESPACE), namespace)
-    pruned, rebuilds = values.get(PRUNED) or 0, int(values.get(_REBUILDS) or 0)
+    pruned, resets = values.get(PRUNED) or 0, int(values.get(RESETS) or 0)
     found = [values[name] for name in names if name in values]
-    if len(found) < len(names):
-        return Cursor(closed=instant(pruned), rebuilds=rebuilds, heard=heard)
+    if anew or len(found) < len(names):
+        return Cursor(closed=instant(pruned), resets=resets, heard=heard)
     return Cursor(
-        rebuilds=rebuilds,
+        resets=resets,
         heard=heard,
         closed=instant(max(min((value["closed"] for value in found), default=0), pruned)),
         opened=instant(min((value["opened"] for value in found), default=0)),
@@ -136,19 +141,12 @@ def save_cursor(database: Database, shards: Collection[int], namespace: str, cur
     now = datetime.now(UTC)
     rows = [{"name": name, "value": value, "updated": now} for name, value in values.items()]
     with database.write(lazy=True) as connection:
-        if _rebuilds(connection) == cursor.rebuilds:
+        if _resets(connection) == cursor.resets:
             upsert(connection, cursors, rows)
 
 
-def forget_cursors(connection: Connection) -> None:
-    """Begin anew."""
-    count = {"name": _REBUILDS, "value": _rebuilds(connection) + 1, "updated": datetime.now(UTC)}
-    upsert(connection, cursors, [count])
-    connection.execute(delete(cursors).where(cursors.c.name.startswith(_CURSOR)))
-
-
-def _rebuilds(connection: Connection) -> int:
-    found = connection.execute(select(cursors.c.value).where(cursors.c.name == _REBUILDS)).scalar()
+def _resets(connection: Connection) -> int:
+    found = connection.execute(select(cursors.c.value).where(cursors.c.name == RESETS)).scalar()
     return int(found or 0)
 
 
@@ -163,12 +161,6 @@ def lag_of(database: Database) -> timedelta | None:
             select(func.min(cursors.c.updated)).where(cursors.c.name.startswith(_CURSOR))
         ).scalar()
     return None if oldest is None else max(datetime.now(UTC) - oldest, timedelta())
-
-
-def count(database: Database) -> int:
-    """How many executions are stored."""
-    with database.read() as connection:
-        return connection.execute(select(func.count()).select_from(executions)).scalar_one()
 
 
 def known(database: Database, execution_ids: Collection[str]) -> Mapping[str, bool]:

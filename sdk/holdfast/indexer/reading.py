@@ -230,6 +230,7 @@ async def _without_history(
     return IndexedRun(
         run=run,
         observed=observed,
+        last_event_id=0,  # it must not replace what was read while there was a history
         first_execution_id=info.first_run_id or None,
         dag=info.type.name == DAG_WORKFLOW,
         gap=NO_HISTORY,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -87,6 +87,7 @@ class Round:
         counts: Counts,
         seen: Seen | None = None,
         thorough: bool = False,
+        anew: bool = False,
         settle: timedelta = SETTLE,
         show: Callable[[Counts], None] | None = None,
     ) -> None:
@@ -98,6 +99,7 @@ class Round:
         self._seen = seen or Seen()
         self._back = DEEP_OVERLAP if thorough else OVERLAP
         self._thorough = thorough
+        self._anew = anew
         self._settle = settle
         self._show = show
         self._now = datetime.now(UTC)
@@ -117,15 +119,15 @@ class Round:
             Unavailable: Temporal or the database does not answer.
         """
         namespace = self._client.namespace
-        cursor = await self._db(progress.load_cursor, self._database, self._shards, namespace)
+        cursor = await self._db(progress.load_cursor, self._database, self._shards, namespace, self._anew)
         self.heard = cursor.heard
-        self._seen.rest_on((self._shards, cursor.rebuilds))
+        self._seen.rest_on((self._shards, cursor.resets))
         opened = await self._new_open(cursor.opened)
         await self._look_again()
         await self._try_again()
         closed = await self._new_closed(cursor.closed)
         await self._look_for_beginnings()
-        reached = progress.Cursor(closed=closed, opened=opened, rebuilds=cursor.rebuilds)
+        reached = progress.Cursor(closed=closed, opened=opened, resets=cursor.resets)
         await self._db(progress.save_cursor, self._database, self._shards, namespace, reached)
         self._counts.rounds += 1
 
@@ -148,7 +150,7 @@ class Round:
         async for page in list_open(self._client, max(since - self._back, progress.BEGINNING), until):
             newest = max([newest, *(info.start_time.ToDatetime(UTC) for info in page)])
             mine = self._mine(page)
-            is_known = await self._db(progress.known, self._database, [i.execution.run_id for i in mine])
+            is_known = await self._known(mine)
             for info in mine:
                 started = info.start_time.ToDatetime(UTC)
                 if info.execution.run_id in is_known:
@@ -175,7 +177,7 @@ class Round:
         async for page in list_closed(self._client, begin):
             newest = max([newest, *(info.close_time.ToDatetime(UTC) for info in page)])
             mine = self._mine(page)
-            is_known = await self._db(progress.known, self._database, [i.execution.run_id for i in mine])
+            is_known = await self._known(mine)
             await self._read_all([info for info in mine if not is_known.get(info.execution.run_id, False)])
             found.update(one for one in map(closing, page) if one[0] >= keep)
         self._seen.listed(begin, found, keep=keep)
@@ -261,6 +263,13 @@ class Round:
                     continue
         await self._db(progress.mark_beginning_gone, self._database, missing)
         self._counts.gaps += len(missing)
+
+    async def _known(self, infos: Sequence[WorkflowExecutionInfo]) -> Mapping[str, bool]:
+        """Which of these need not be read, and whether they are stored as closed."""
+        if self._anew:
+            return {}
+        ids = [info.execution.run_id for info in infos]
+        return await asyncio.to_thread(progress.known, self._database, ids)
 
     def _mine(self, page: Sequence[WorkflowExecutionInfo]) -> list[WorkflowExecutionInfo]:
         return [info for info in page if shard_of(info.execution.workflow_id) in self._shards]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import func, inspect, select, text
+from sqlalchemy import func, insert, inspect, select, text
 
-from holdfast.store import catalogues  # noqa: F401 - its tables are of the metadata too
+from holdfast.store import catalogues as catalogues  # its tables are of the metadata too
 from holdfast.store.database import Database
-from holdfast.store.migrate import HEAD, TABLE, migrate, revision
+from holdfast.store.migrate import HEAD, TABLE, migrate, migrate_in, revision
 from holdfast.store.retention import pruned_before
-from holdfast.store.schema import definitions, events, metadata, runs, unreadable
+from holdfast.store.schema import cursors, definitions, events, metadata, runs, unreadable
+
+RESETS: Final = "resets"
+"""The cursor that counts how often the database was emptied."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +100,8 @@ def upgrade_database(database: Database) -> str | None:
 
 
 def reset_database(database: Database) -> None:
-    """Delete all tables of Holdfast with what is in them, and make them anew. Other tables stay.
+    """Delete all tables of Holdfast with what is in them, and make them anew, in one transaction: nobody finds none.
+    Other tables stay.
 
     Raises:
         Unavailable: The database does not answer.
@@ -106,9 +110,14 @@ def reset_database(database: Database) -> None:
         if database.is_sqlite:
             connection.execute(text("DROP TABLE IF EXISTS run_search"))
         known = set(inspect(connection).get_table_names())
+        count = 0
+        if cursors.name in known:
+            count = connection.execute(select(cursors.c.value).where(cursors.c.name == RESETS)).scalar() or 0
         metadata.drop_all(connection, [table for table in metadata.sorted_tables if table.name in known])
         connection.execute(text(f"DROP TABLE IF EXISTS {TABLE}"))
-    migrate(database.write)
+        migrate_in(connection)
+        row = {"name": RESETS, "value": count + 1, "updated": datetime.now(UTC)}
+        connection.execute(insert(cursors).values(row))
 
 
 def _size_of_file(database: Database) -> int:

@@ -30,9 +30,21 @@ def migrate(write: Callable[[], AbstractContextManager[Connection]]) -> str | No
         InvalidConfiguration: The tables are of a newer Holdfast.
     """
     with write() as connection:
-        before = revision(connection)
-        if before != HEAD:
-            _run(connection, before)
+        return migrate_in(connection)
+
+
+def migrate_in(connection: Connection) -> str | None:
+    """The same in a transaction that is open.
+
+    Returns:
+        The revision that the database had, `None` for an empty one.
+
+    Raises:
+        InvalidConfiguration: The tables are of a newer Holdfast.
+    """
+    before = revision(connection)
+    if before != HEAD:
+        _run(connection, before)
     return before
 
 

@@ -1,5 +1,5 @@
-"""The tables of the read model. All of it but definitions, decisions and the audit log is made anew from Temporal's
-histories by `rebuild`.
+"""The tables of the read model. All of it but definitions, decisions and the audit log is made from Temporal's
+histories, and can be made anew of those that Temporal still has.
 
 A run's `key` is the time of its start and a few bits of a hash of its id. So the newest runs are those with the
 highest keys, a page goes on where the last one ended by one number, a time range is a range of keys, and the low bits

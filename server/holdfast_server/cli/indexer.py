@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast import InvalidConfiguration, InvalidInput
+from holdfast import InvalidConfiguration
 from holdfast.client.actions import recorded
 from holdfast.settings import load
 from holdfast_server.cli.command import command
@@ -36,10 +36,7 @@ async def indexer(
     ] = False,
     rebuild: Annotated[
         bool,
-        typer.Option("--rebuild", help="Forget all stored runs, read again what Temporal has, then end."),
-    ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="With --rebuild: also where Temporal has deleted some of them.")
+        typer.Option("--rebuild", help="Read again and replace all that Temporal still has, then end."),
     ] = False,
     reason: Annotated[str, typer.Option(help="With --rebuild: why, for the record.")] = "",
     by: By = None,
@@ -63,13 +60,8 @@ async def indexer(
         try:
             made = Indexer(client.temporal, database, retention=load(client.home).retention, home=client.home)
             note(f"database {database.name}", style="dim")
-            if rebuild and not force and (count := await made.only_here()):
-                raise InvalidInput(
-                    f"{count} executions are stored that Temporal has deleted, and a rebuild would lose them; "
-                    "--force rebuilds all the same"
-                )
             if rebuild:
-                async with recorded(client, "rebuild", subject="database", why=reason, by=by, force=force):
+                async with recorded(client, "rebuild", subject="database", why=reason, by=by):
                     await _once(made, made.rebuild, database, as_json=target.json)
             elif once:
                 firing = Firing(client.temporal, database)
