@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -240,3 +241,40 @@ def test_only_clusters_of_this_machine_are_disturbed_unless_it_is_allowed(addres
     if not local:
         with pytest.raises(NotAllowed, match="allow_chaos=True"):
             check_allowed(address, allow_chaos=False)
+
+
+async def test_the_command_line_starts_and_stops_it_and_tells_what_happened(
+    client: Client, home: Path, tmp_path: Path
+) -> None:
+    async def chaos(*arguments: str) -> dict[str, Any]:
+        process = await asyncio.create_subprocess_exec(
+            *(
+                sys.executable,
+                "-m",
+                "holdfast_server.cli",
+                "chaos",
+                *arguments,
+                "--json",
+                "--home",
+                str(home),
+            ),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        said, _ = await process.communicate()
+        assert process.returncode == 0
+        told: dict[str, Any] = json.loads(said)
+        return told
+
+    started = await chaos("start", '{"name": "mine", "max_events": 3}', "--seed", "9")
+    assert (started["running"], started["seed"], started["profile"]["name"]) == (True, 9, "mine")
+    order = (await chaos("inject", "error", "--step", "disturbed", "--after"))["order"]
+    assert (await client.chaos.stats()).pending == [order]
+    async with Worker(client, [disturbed_flow]):
+        assert await client.run(disturbed_flow, str(tmp_path)) == [2, 1, 1]
+    stopped = await chaos("stop")
+    assert (stopped["running"], stopped["injected"], stopped["recovered"]) == (
+        False,
+        {"error": 1},
+        {"error": 1},
+    )
+    assert stopped["latest"][0]["order"] == order
