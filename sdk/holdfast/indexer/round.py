@@ -40,7 +40,7 @@ SETTLE: Final = timedelta(seconds=1)
 BUSY_SETTLE: Final = timedelta(seconds=5)
 """The same after a round that found `BUSY` or more: an engine at full speed takes longer for each."""
 
-BUSY: Final = 50
+BUSY: Final = 10
 
 NEW_OPEN: Final = 50
 """How many open executions are read for the first time in a round that is not thorough."""
