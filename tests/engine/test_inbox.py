@@ -19,7 +19,6 @@ from holdfast import (
     NotFound,
     NotInWorkflow,
     PayloadTooLarge,
-    Run,
     RunClosed,
     RunFailed,
     RunState,
@@ -28,12 +27,12 @@ from holdfast import (
     approval,
     continue_as_new,
     set_state,
-    step,
     wait_for,
     workflow,
 )
 from holdfast.testing import fast_forward
 
+from .mail_flows import mail_counter, opened
 from .support import eventually, replay
 
 
@@ -96,67 +95,12 @@ async def mail_ask_loop() -> list[bool]:
     return [(await approval("Again?", name="again")).approved for _ in range(2)]
 
 
-@step
-async def mail_pause() -> None:
-    await asyncio.sleep(0.3)
-
-
 @workflow
 async def mail_rounds(n: int) -> list[int]:
     if n == 0:
         await wait_for("begin", bool)
         continue_as_new(1)
     return [await wait_for("number", int), await wait_for("number", int)]
-
-
-@workflow
-async def mail_counter(start: int) -> int:
-    state = {"count": start}
-    set_state(state)
-    await wait_for("stop", None)
-    return state["count"]
-
-
-@mail_counter.query
-def doubled(state: dict[str, int], plus: int = 0) -> int:
-    return state["count"] * 2 + plus
-
-
-@mail_counter.query
-def broken(state: dict[str, int]) -> int:
-    raise ValueError("no answer")
-
-
-def at_most_ten(state: dict[str, int], by: int) -> None:
-    if by > 10:
-        raise ValueError("ten at most")
-
-
-@mail_counter.update(validator=at_most_ten)
-def add(state: dict[str, int], by: int) -> int:
-    state["count"] += by
-    return state["count"]
-
-
-@mail_counter.update
-async def add_slowly(state: dict[str, int], by: int = 1) -> int:
-    await mail_pause()
-    state["count"] += by
-    return state["count"]
-
-
-@mail_counter.update
-def explode(state: dict[str, int]) -> int:
-    raise KeyError("boom")
-
-
-async def opened(run: Run[Any]) -> None:
-    """Wait until the run waits for something."""
-
-    async def waits() -> bool:
-        return bool((await run.describe()).waits)
-
-    await eventually(waits)
 
 
 async def test_messages_are_taken_in_order_each_once(holdfast_client: Client) -> None:
@@ -388,48 +332,6 @@ async def test_unread_messages_go_along_when_a_run_continues_as_new(holdfast_cli
         await run.send("number", 2)
         assert await run.result() == [1, 2]
         await replay(run, mail_rounds)
-
-
-async def test_state_queries_and_updates(holdfast_client: Client) -> None:
-    async with Worker(holdfast_client, [mail_counter]):
-        run = await holdfast_client.start(mail_counter, 1)
-        await opened(run)
-        assert await run.state() == {"count": 1}
-        assert await run.query("doubled") == 2
-        assert await run.query("doubled", 5, result=int) == 7
-        assert await run.update("add", 4, result=int) == 5
-        assert await run.update("add_slowly") == 6
-        assert await run.state(dict[str, int]) == {"count": 6}
-        await run.send("stop")
-        assert await run.result() == 6
-        await replay(run, mail_counter)
-
-
-async def test_what_queries_and_updates_refuse(holdfast_client: Client) -> None:
-    async with Worker(holdfast_client, [mail_counter]):
-        run = await holdfast_client.start(mail_counter, 1)
-        await opened(run)
-        with pytest.raises(InvalidInput, match="ten at most"):
-            await run.update("add", 11)
-        with pytest.raises(InvalidInput, match="misses the argument 'by'"):
-            await run.update("add")
-        with pytest.raises(InvalidInput, match="takes 1 arguments, got 2"):
-            await run.update("add", 1, 2)
-        with pytest.raises(InvalidInput, match="Argument 'by'"):
-            await run.update("add", "many")
-        with pytest.raises(InvalidInput, match="boom"):
-            await run.update("explode")
-        with pytest.raises(NotFound, match=r"no update 'ad'; it has: add, add_slowly, explode"):
-            await run.update("ad", 1)
-        with pytest.raises(NotFound, match=r"no query 'tripled'; it has: broken, doubled"):
-            await run.query("tripled")
-        with pytest.raises(InvalidInput, match="no answer"):
-            await run.query("broken")
-        with pytest.raises(InvalidInput, match="Argument 'plus'"):
-            await run.query("doubled", "x")
-        assert await run.state() == {"count": 1}
-        await run.send("stop")
-        assert await run.result() == 1
 
 
 async def test_waits_survive_a_worker_that_keeps_no_run_in_memory(holdfast_client: Client) -> None:
