@@ -269,6 +269,35 @@ async def test_dead_letters_are_redriven_and_discarded(client: Client) -> None:
         await client.dead_letters.redrive_many(rate=0)
 
 
+async def test_a_letter_never_forgets_its_run(client: Client) -> None:
+    broken.clear()
+    broken.update({"tea", "milk", "cream"})
+    async with Worker(client, [serving]):
+        for name in ("tea", "milk"):
+            with pytest.raises(RunFailed):
+                await client.run(serving, name, id=f"dead-{name}")
+        await index(client)
+        tea, milk = sorted(await client.dead_letters.list(), key=lambda letter: letter.id)
+
+        # Refused: there is no other run, and the letter follows its own again.
+        with pytest.raises(InvalidInput):
+            await client.dead_letters.redrive(tea.id, input={"not": "a text"})
+        assert (await client.dead_letters.get(tea.id)).redriven_as is None
+        forked = await client.dead_letters.redrive(milk.id, input="cream")
+        assert (await settled(client, milk.id, "pending")).error_message == milk.error_message
+        broken.clear()
+        for name in ("tea", "milk"):
+            await client.get(f"dead-{name}").retry()
+            assert await client.get(f"dead-{name}").result() == name
+
+        # What has completed is not done again, by that run or by the other one, even before the indexer knows.
+        with pytest.raises(InvalidInput, match=r"'dead-milk' is completed"):
+            await client.dead_letters.redrive(milk.id)
+        assert (await client.dead_letters.get(milk.id)).status == "resolved"
+        assert await client.get(forked.redriven_as or "").status() is RunState.FAILED
+        await settled(client, tea.id, "resolved")
+
+
 async def test_a_letter_whose_run_temporal_has_deleted_is_started_anew(client: Client) -> None:
     broken.clear()
     await index(client)

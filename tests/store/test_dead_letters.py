@@ -105,10 +105,34 @@ def test_a_run_that_does_it_anew_settles_it(database: Database) -> None:
     letter = claim_letter(database, only(database).id, redriven_as="a-2", expected="pending")
     assert (letter.status, letter.attempts, letter.redriven_as) == ("retrying", 1, "a-2")
     write_runs(database, [failed("a-2", "not again", started=LATER)])
-    assert (only(database).status, only(database).error_message) == ("pending", "not again")
+    # Why it is dead stays the first error.
+    assert (only(database).status, only(database).error_message) == ("pending", "no")
+    assert only(database).reason == "run a-2 did it anew and failed: ConnectionError: not again"
     claim_letter(database, letter.id, redriven_as="a-3", expected="pending")
     write_runs(database, [made("a-3", started=LATER + timedelta(hours=1))])
     assert (only(database).status, only(database).attempts) == ("resolved", 2)
+
+
+@pytest.mark.parametrize("fork_is_told_first", [True, False])
+def test_the_run_itself_settles_it_also_when_another_one_did_it_anew(
+    database: Database, fork_is_told_first: bool
+) -> None:
+    write_runs(database, [failed("a", "no", execution_id="a/1")])
+    claim_letter(database, only(database).id, redriven_as="a-2", expected="pending")
+    fork = failed("a-2", "not again", started=LATER + timedelta(minutes=1))
+    itself = made("a", execution_id="a/2", started=LATER)  # it completes before the other one fails
+    for told in (fork, itself) if fork_is_told_first else (itself, fork):
+        write_runs(database, [told])
+    assert (only(database).status, only(database).reason) == ("resolved", "run a completed")
+
+
+def test_what_does_it_anew_is_not_forgotten_when_the_run_itself_fails_again(database: Database) -> None:
+    write_runs(database, [failed("a", "no", execution_id="a/1")])
+    claim_letter(database, only(database).id, redriven_as="a-2", expected="pending")
+    write_runs(database, [failed("a", "once more", execution_id="a/2", started=LATER)])
+    assert (only(database).status, only(database).redriven_as) == ("pending", "a-2")
+    write_runs(database, [made("a-2", started=LATER)])
+    assert only(database).status == "resolved"
 
 
 def test_of_two_that_claim_one_gets_it(database: Database) -> None:

@@ -9,17 +9,21 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from holdfast.client.actions import recorded
 from holdfast.client.start import unavailable
-from holdfast.errors import AlreadyStarted, HoldfastError, InvalidInput, NotFound, Unavailable
+from holdfast.errors import AlreadyStarted, HoldfastError, InvalidInput, NotFound, TryAgain, Unavailable
 from holdfast.jsonable import Jsonable
 from holdfast.options import DEFAULT_QUEUE, UNSET
+from holdfast.states import RunState
 
 if TYPE_CHECKING:
     from holdfast.client.client import Client
     from holdfast.store.dead_letters import DeadLetter, Kind, LetterGroup, Status
+
+_TRIES: Final = 20
+"""How many of the runs that were to do a letter anew are looked at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,18 +153,19 @@ class DeadLetters:
 
         Raises:
             NotFound: There is no such letter, or its trigger is gone.
-            InvalidInput: It is settled, or its run goes on already; it is a compensation, which is not run by itself;
-                the input cannot be; or of a run that Temporal has deleted not all of the input was kept.
+            InvalidInput: It is settled, or its run, or one that did it anew, is open or has completed by now; it is a
+                compensation, which is not run by itself; the input cannot be; or of a run that Temporal has deleted not
+                all of the input was kept.
             Unavailable, InvalidConfiguration: As `list`.
         """
         from temporalio.service import RPCError
 
-        from holdfast.store.dead_letters import claim_letter, decide_letter
+        from holdfast.store.dead_letters import claim_letter, release_letter
 
         found = await self.get(letter)
         await self._check(found)
         subject = await self._subject(found)
-        new_id = None if subject is not None and input is UNSET else _new_id(found)
+        new_id = None if subject is not None and input is UNSET else _new_id(found, found.attempts + 1)
         anew = await self._anew(found, input) if subject is None else None
         call = self._client.store.call
         successor = new_id or (subject if subject == found.redriven_as else None)
@@ -181,10 +186,11 @@ class DeadLetters:
             BaseException
         ) as error:  # also of a call that is cancelled: else nobody would look at the letter again
             said = f"redriving failed: {str(error) or type(error).__name__}"
-            with contextlib.suppress(
-                HoldfastError
-            ):  # settled by now, or the database is away: tell the first error
-                await asyncio.shield(call(decide_letter, letter, "pending", said, among=("retrying",)))
+            # Refused for sure, nothing was started; else there may be a run, which must not be forgotten.
+            refused = isinstance(error, HoldfastError) and not isinstance(error, TryAgain)
+            kept = found.redriven_as if refused else successor
+            with contextlib.suppress(HoldfastError):  # the database is away: tell the first error
+                await asyncio.shield(call(release_letter, letter, said, redriven_as=kept))
             if isinstance(error, RPCError):
                 raise unavailable(error) from error
             raise
@@ -279,17 +285,21 @@ class DeadLetters:
             )
         if letter.status not in ("pending", "retrying"):
             raise InvalidInput(f"dead letter {letter.id} is {letter.status}: there is nothing to redrive")
-        run = letter.redriven_as or letter.run_id
-        if letter.status == "retrying" and run is not None:
+        for run in _runs(letter):
             # Whoever redrove it may have been killed before it did so; then it may be done again.
-            try:
+            with contextlib.suppress(NotFound):
                 state = await self._client.get(run).status()
-            except NotFound:
-                return
-            if not state.closed or state.value == "completed":
-                raise InvalidInput(
-                    f"dead letter {letter.id} is retrying already, as run {run!r} ({state.value})"
-                )
+                if state is RunState.COMPLETED:
+                    await self._resolve(letter, run)
+                if not state.closed or state is RunState.COMPLETED:
+                    done = "needs nothing any more" if state.closed else "is retrying already"
+                    raise InvalidInput(f"dead letter {letter.id} {done}: run {run!r} is {state.value}")
+
+    async def _resolve(self, letter: DeadLetter, run: str) -> None:
+        from holdfast.store.dead_letters import decide_letter
+
+        with contextlib.suppress(InvalidInput):  # the indexer was faster
+            await self._client.store.call(decide_letter, letter.id, "resolved", f"run {run} completed")
 
     async def _subject(self, letter: DeadLetter) -> str | None:
         """The run that goes on or is forked: the one that did it anew, else the one that failed; `None` if Temporal has
@@ -325,9 +335,16 @@ class DeadLetters:
             raise unavailable(error) from error
 
 
-def _new_id(letter: DeadLetter) -> str:
+def _new_id(letter: DeadLetter, attempt: int) -> str:
     name = letter.run_id or letter.workflow or "redrive"
-    return f"{name[:180]}.redrive-{letter.id}-{letter.attempts + 1}"
+    return f"{name[:180]}.redrive-{letter.id}-{attempt}"
+
+
+def _runs(letter: DeadLetter) -> list[str]:
+    """Those that may have done it by now: its own, and the last ones that were to do it anew."""
+    tries = range(letter.attempts, max(letter.attempts - _TRIES, 0), -1)
+    known = [letter.redriven_as, letter.run_id, *(_new_id(letter, attempt) for attempt in tries)]
+    return list(dict.fromkeys(run for run in known if run is not None))
 
 
 def _values(letter: DeadLetter, input: Any) -> list[Any]:

@@ -42,10 +42,11 @@ class DeadLetter(Jsonable):
     error_message: str | None
     payload: dict[str, Any] | None
     """What is to be known of it. Of a run: `input` (what is kept of it), `queue`, `dag`, `step` (that failed),
-    `open_compensations`. Of a compensation: `step`, `activity_id`, `compensates`, `input`."""
+    `open_compensations`, `run_failed` (when it failed itself, not what does it anew). Of a compensation: `step`,
+    `activity_id`, `compensates`, `input`."""
 
     attempts: int
-    """How often it was redriven."""
+    """How often it was redriven, with those that were refused."""
 
     redriven_as: str | None
     """The run that does it anew, if that is another one."""
@@ -150,7 +151,9 @@ def fail_letter(connection: Connection, row: Row, known: Sequence[DeadLetter]) -
         row = {**row, "status": "pending", "attempts": 0, "created": now, "updated": now}
         connection.execute(insert(dead_letters), [row])
     elif row["failed"] > known[0].failed:
-        set_letter(connection, known[0], status="pending", reason=None, redriven_as=None, **row)
+        # What is doing it anew at this moment may still complete.
+        anew = known[0].redriven_as if known[0].status == "retrying" else None
+        set_letter(connection, known[0], status="pending", reason=None, redriven_as=anew, **row)
 
 
 def set_letter(connection: Connection, letter: DeadLetter, **values: Any) -> None:
@@ -264,26 +267,43 @@ def claim_letter(
         return _one(connection, letter_id)
 
 
-def decide_letter(
-    database: Database, letter_id: int, status: Status, reason: str, *, among: Sequence[Status] = OPEN
-) -> DeadLetter:
-    """Give a letter a status.
+def release_letter(database: Database, letter_id: int, reason: str, *, redriven_as: str | None) -> None:
+    """Give back a letter that was claimed, since redriving failed; nothing if its status is another by now.
+
+    Args:
+        database: Where.
+        letter_id: The letter.
+        reason: Why.
+        redriven_as: The run that does it anew, if there may be one.
+
+    Raises:
+        NotFound: There is none of that id.
+        Unavailable: The database does not answer.
+    """
+    with database.write() as connection:
+        letter = _one(connection, letter_id)
+        if letter.status == "retrying":
+            said = cut(reason, MESSAGE_BYTES)
+            set_letter(connection, letter, status="pending", reason=said, redriven_as=redriven_as)
+
+
+def decide_letter(database: Database, letter_id: int, status: Status, reason: str) -> DeadLetter:
+    """Settle a letter that is open.
 
     Args:
         database: Where.
         letter_id: The letter.
         status: Its status from then on.
         reason: Why.
-        among: The statuses that it may have had.
 
     Raises:
         NotFound: There is none of that id.
-        InvalidInput: It has another status.
+        InvalidInput: It is settled.
         Unavailable: The database does not answer.
     """
     with database.write() as connection:
         letter = _one(connection, letter_id)
-        if letter.status not in among:
+        if letter.status not in OPEN:
             raise InvalidInput(f"dead letter {letter_id} is {letter.status}, and stays so")
         set_letter(connection, letter, status=status, reason=cut(reason, MESSAGE_BYTES))
         return _one(connection, letter_id)

@@ -47,7 +47,7 @@ def _follow(
 ) -> None:
     state = RunState(row["state"])
     moment = row["closed"] if state.closed else indexed.started
-    own = [letter for letter in mine if letter.redriven_as is None and moment > letter.failed]
+    own = [letter for letter in mine if moment > _own_failure(letter)]
     if not state.closed:
         for letter in own:
             if letter.kind == "run" and letter.status == "pending":
@@ -61,18 +61,31 @@ def _follow(
     for letter_row in _compensations(row, indexed):
         fail_letter(connection, letter_row, [one for one in mine if one.identity == letter_row["identity"]])
     if redriven:
-        # Its failure is that of what it does anew, not one more.
+        # Its failure is that of what it does anew, not one more; and why that is dead is the first error.
         for letter in redriven:
-            if moment > letter.failed:
-                set_letter(connection, letter, status="pending", reason=None, **_error(row, indexed, moment))
+            if letter.status in OPEN and moment > letter.failed:
+                said = cut(_said(row, state, indexed), MESSAGE_BYTES)
+                set_letter(connection, letter, status="pending", reason=said, failed=moment)
     elif _is_dead(state, indexed):
         fail_letter(connection, _run_letter(row, indexed, moment), [one for one in mine if one.kind == "run"])
     else:
         for letter in own:
-            if letter.status == "retrying":
+            if letter.status == "retrying" and letter.redriven_as is None:
                 set_letter(
                     connection, letter, status="pending", reason=f"the run was {state.value}", failed=moment
                 )
+
+
+def _own_failure(letter: DeadLetter) -> datetime:
+    """When what the letter is of failed itself: `failed` may be of the run that did it anew."""
+    told = (letter.payload or {}).get("run_failed") if letter.redriven_as else None
+    return datetime.fromisoformat(told) if told else letter.failed
+
+
+def _said(row: Row, state: RunState, indexed: IndexedRun) -> str:
+    error = indexed.run.error
+    why = f"{row['error_type']}: {error.message}" if error else state.value
+    return f"run {row['id']} did it anew and failed: {why}"
 
 
 def _is_dead(state: RunState, indexed: IndexedRun) -> bool:
@@ -91,6 +104,7 @@ def _run_letter(row: Row, indexed: IndexedRun, moment: datetime) -> Row:
         "input": [preview(given, MESSAGE_BYTES) for given in run.input[:10]],
         "step": row["error_step"],
         "open_compensations": run.pending_compensations[:100],
+        "run_failed": moment.isoformat(),
     }
     return {
         "kind": "run",
@@ -98,7 +112,10 @@ def _run_letter(row: Row, indexed: IndexedRun, moment: datetime) -> Row:
         "workflow": row["workflow"],
         "identity": bounded(f"run/{row['id']}", ID_BYTES),
         "payload": payload,
-        **_error(row, indexed, moment),
+        "fingerprint": row["fingerprint"],
+        "error_type": row["error_type"],
+        "error_message": None if run.error is None else cut(run.error.message, MESSAGE_BYTES),
+        "failed": moment,
     }
 
 
@@ -124,13 +141,3 @@ def _compensations(row: Row, indexed: IndexedRun) -> Iterator[Row]:
             "payload": payload,
             "failed": step.closed,
         }
-
-
-def _error(row: Row, indexed: IndexedRun, moment: datetime) -> Row:
-    error = indexed.run.error
-    return {
-        "fingerprint": row["fingerprint"],
-        "error_type": row["error_type"],
-        "error_message": None if error is None else cut(error.message, MESSAGE_BYTES),
-        "failed": moment,
-    }
