@@ -212,7 +212,9 @@ class _WatchedRun(WorkflowInboundInterceptor):
             _extern(_HAPPENED)(info.workflow_id, info.run_id)
 
     def _ended(self, outcome: RunOutcome, error: BaseException | None = None) -> None:
-        # A run that is dropped from memory ends here too; Temporal calls that a replay.
+        # A run that is dropped from memory ends here too; Temporal calls that a replay, or has left the workflow by then.
+        if not workflow.in_workflow():
+            return
         info = workflow.info()
         if workflow.unsafe.is_replaying() or not _is_watched(info.workflow_type):
             return
