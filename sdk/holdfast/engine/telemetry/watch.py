@@ -212,7 +212,7 @@ class _WatchedRun(WorkflowInboundInterceptor):
             _extern(_HAPPENED)(info.workflow_id, info.run_id)
 
     def _ended(self, outcome: RunOutcome, error: BaseException | None = None) -> None:
-        # A run that is dropped from memory ends here too; Temporal calls that a replay, or has left the workflow by then.
+        # A run that is dropped from memory ends here too: Temporal calls that a replay, or has left the workflow.
         if not workflow.in_workflow():
             return
         info = workflow.info()
