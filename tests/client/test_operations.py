@@ -32,6 +32,7 @@ from holdfast.client.description import Preview
 from holdfast.engine.history import describe_run
 from holdfast.indexer import Indexer
 from holdfast.run_filter import RunFilter
+from holdfast.store.bulks import Bulk, begin_bulk
 from holdfast.store.writer import write_runs
 
 broken: set[str] = set()
@@ -212,12 +213,43 @@ async def test_a_bulk_that_was_interrupted_goes_on(client: Client) -> None:
     assert report.skipped < 100
 
     async def none_left() -> bool:  # visibility lags
-        return await client.runs.count(state="running") == 0
+        return await client.runs.count(open=True) == 0
 
     await eventually(none_left)
     assert (await client.runs.continue_bulk(bulk_id)).to_dict() == report.to_dict()
     with pytest.raises(NotFound):
         await client.runs.continue_bulk(bulk_id + 10_000)
+
+
+async def test_what_a_killed_bulk_has_done_is_not_recorded_as_failed(client: Client) -> None:
+    await start(client, 3)
+    chosen = [await client.runs.stored(f"ask-{number}") for number in range(3)]
+    doing = [[run.id, run.execution_id] for run in chosen]
+    facts: dict[str, Any] = {"reason": "over", "by": "Ada", "matched": 3, "max_runs": 9, "filter": {}}
+    # Killed within a chunk, when one was done: nothing but the chunk is noted.
+    killed = await client.store.call(begin_bulk, Bulk(action="terminate", doing=doing, **facts))
+    await client.temporal.get_workflow_handle("ask-0").terminate()
+    report = await client.runs.continue_bulk(killed.id)
+    assert (report.done, report.failed, report.skipped) == (2, 0, 1)
+    done = await client.runs.actions(what="terminate")
+    assert sorted((action.run_id, action.who, action.result.partition(":")[0]) for action in done) == [
+        ("ask-0", "Ada", "skipped"),
+        ("ask-1", "Ada", "done"),
+        ("ask-2", "Ada", "done"),
+    ]
+    [skipped] = await client.runs.actions("ask-0")
+    assert skipped.result.endswith(f"bulk operation {killed.id} may have done it before it was interrupted")
+    # The same where a retry has made another execution.
+    killed = await client.store.call(begin_bulk, Bulk(action="retry", doing=doing[:1], **facts))
+    await client.get("ask-0").retry(by="Ada")
+    report = await client.runs.continue_bulk(killed.id)
+    assert (report.failed, report.skipped) == (0, 1)
+    assert [
+        action.result.partition(":")[0] for action in await client.runs.actions("ask-0", what="retry")
+    ] == [
+        "skipped",
+        "done",
+    ]
 
 
 async def settled(client: Client, letter: int, status: str) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
-from holdfast.client.actions import recorded, together, whoever
+from holdfast.client.actions import record, recorded, together, whoever
 from holdfast.client.start import unavailable
 from holdfast.errors import AlreadyStarted, HoldfastError, InvalidInput, NotFound, RunClosed, Unavailable
 from holdfast.jsonable import Jsonable
@@ -18,6 +18,7 @@ from holdfast.states import RunState
 if TYPE_CHECKING:
     from holdfast.client.client import Client
     from holdfast.client.run import Run
+    from holdfast.store.audit_log import Action
     from holdfast.store.bulks import Bulk
     from holdfast.store.runs import StoredRun
 
@@ -145,6 +146,10 @@ class _Work:
         self._gate = asyncio.Semaphore(concurrency)
         self._progress = progress
         self._away: Unavailable | None = None
+        self._taken_up = {run_id for run_id, _ in bulk.doing}
+        """Runs to which it may have been done before an interruption."""
+
+        self._skipped: set[str] = set()
 
     async def run(self) -> BulkReport:
         """Chunk by chunk; before each it is noted which runs are in it, and after it what came of them."""
@@ -166,10 +171,10 @@ class _Work:
                 except BaseException:
                     bulk.finished = is_last and not bulk.doing
                     with contextlib.suppress(HoldfastError):  # then all of the chunk is done again
-                        await asyncio.shield(store.call(save_bulk, bulk, actions))
+                        await asyncio.shield(store.call(save_bulk, bulk, self._to_record(actions)))
                     raise
             bulk.finished = is_last
-            await store.call(save_bulk, bulk, actions)
+            await store.call(save_bulk, bulk, self._to_record(actions))
             self._tell()
         return self._report()
 
@@ -198,8 +203,9 @@ class _Work:
             except Unavailable as error:
                 self._away = error
                 return
-            except (RunClosed, AlreadyStarted, NotFound):
+            except (RunClosed, AlreadyStarted, NotFound) as error:
                 bulk.skipped += 1
+                await self._skip(run_id, error)
             except HoldfastError as error:
                 bulk.failed += 1
                 if len(bulk.problems) < _PROBLEMS:
@@ -207,6 +213,21 @@ class _Work:
             bulk.doing.remove([run_id, seen])
         if self._progress is not None and (bulk.done + bulk.failed + bulk.skipped) % 10 == 0:
             self._tell()
+
+    async def _skip(self, run_id: str, error: HoldfastError) -> None:
+        bulk, said = self._bulk, f"skipped: {error}"
+        if run_id in self._taken_up:
+            said += f"; bulk operation {bulk.id} may have done it before it was interrupted"
+        self._skipped.add(run_id)
+        await record(self._client, bulk.action, run_id=run_id, why=bulk.reason, by=bulk.by, result=said)
+
+    def _to_record(self, actions: Sequence[Action]) -> list[Action]:
+        """Without the refusals of runs that were skipped, which did not fail."""
+        return [
+            action
+            for action in actions
+            if action.run_id not in self._skipped or not action.result.startswith("failed: ")
+        ]
 
     async def _patiently(self, run_id: str, seen: str) -> None:
         """As `_act`; a server that is away for a moment is asked again."""

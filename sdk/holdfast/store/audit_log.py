@@ -38,7 +38,7 @@ class Action(Jsonable):
     """Of a bulk operation: how many runs it was done to."""
 
     result: str = "done"
-    """`done`, or `failed: ` and why."""
+    """`done`, or `failed: ` and why; of a bulk operation also `skipped: ` and why it did not apply any more."""
 
     details: Mapping[str, Any] | None = None
 
