@@ -36,8 +36,8 @@ class StuckRun(Jsonable):
     state: RunState
     cause: Cause
     """`no_worker`, `non_determinism` and `failing` (its workflow task fails again and again) are to be mended; `paused`
-    by somebody; `backoff`, until the next attempt of a step; `limit`, until there is a place; `breaker`, until a service may be called again; `approval` and `message`,
-    until somebody decides or sends it."""
+    by somebody; `backoff`, until the next attempt of a step; `limit`, until there is a place; `breaker`, until a
+    service may be called again; `approval` and `message`, until somebody decides or sends it."""
 
     why: str
     """In a sentence or two, with what to do."""

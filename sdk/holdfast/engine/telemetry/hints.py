@@ -123,13 +123,16 @@ class Sockets:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
+        self._socket: socket.socket | None = None
 
     def send(self, hints: Sequence[Hint]) -> bool:
         """See `Way`."""
         names = os.listdir(self._folder)[:_MAX_INDEXERS]
+        if names and self._socket is None:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._socket.setblocking(False)
         for name in names:
+            assert self._socket is not None
             for start in range(0, len(hints), PER_MESSAGE):
                 try:
                     with addressed(self._folder / name) as address:
@@ -144,7 +147,8 @@ class Sockets:
 
     def close(self) -> None:
         """See `Way`."""
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
 
 
 class Notices:
