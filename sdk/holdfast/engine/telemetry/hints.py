@@ -56,6 +56,7 @@ class Way(Protocol):
 
     def send(self, hints: Sequence[Hint]) -> bool:
         """Returns whether there was anybody to send to. May raise anything."""
+        ...
 
     def close(self) -> None:
         """The last one was sent."""
