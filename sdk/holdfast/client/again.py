@@ -18,9 +18,11 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from holdfast.authoring.registry import registry
 from holdfast.authoring.run_id import check_id
+from holdfast.client.served_input import check_served, served_schema
 from holdfast.client.start import new_id, unavailable
 from holdfast.engine.children import DAG_WORKFLOW
 from holdfast.engine.compensation import COMPENSATING_MEMO
+from holdfast.engine.dag.config import check_input
 from holdfast.engine.data.adapters import make_adapter
 from holdfast.engine.data.step_data import LIMIT_BYTES
 from holdfast.engine.data.values import is_object, megabytes
@@ -124,7 +126,7 @@ async def fork(
     new = id or new_id(started.workflow_type.name)
     request = await _request(client, earlier, new, memo)
     if input is not UNSET:
-        await _replace_input(client, request, input)
+        await _replace_input(client, request, input, await _document(client, earlier))
     request.request_id = str(uuid.uuid4())
     request.workflow_id_reuse_policy = WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
     await _start(client, request, f"run {new!r} exists already; use another id")
@@ -358,15 +360,21 @@ def _attributes(started: WorkflowExecutionStartedEventAttributes) -> SearchAttri
     return SearchAttributes(indexed_fields=fields)
 
 
-async def _replace_input(client: Client, request: StartWorkflowExecutionRequest, input: Any) -> None:
+async def _replace_input(
+    client: Client, request: StartWorkflowExecutionRequest, input: Any, spec: DagSpec | None
+) -> None:
     name = request.workflow_type.name
-    if name == DAG_WORKFLOW:
+    schema: Mapping[str, Any] | None = None
+    if spec is not None:
+        check_input(spec, input)
         values: list[Any] = [input]
         adapters: Sequence[TypeAdapter[Any]] = [make_adapter(Any)]
         places = [1]
     else:
         known = registry().workflows().get(name)
-        count = len(known.signature.names) if known else len(request.input.payloads)
+        schema = None if known else await served_schema(client, name, request.task_queue.name)
+        there = len(request.input.payloads) if schema is None else len(schema.get("properties", {}))
+        count = len(known.signature.names) if known else there
         if count != 1 and not (isinstance(input, list | tuple) and len(cast("list[Any]", input)) == count):
             raise InvalidInput(f"workflow {name!r} takes {count} arguments: give a list of all")
         values = [input] if count == 1 else list(cast("list[Any]", input))
@@ -378,6 +386,8 @@ async def _replace_input(client: Client, request: StartWorkflowExecutionRequest,
         plain = await client.data.encode_input(value, adapter, where=f"The input of {name!r}")
         [encoded] = await client.temporal.data_converter.encode([RawValue(plain)])
         request.input.payloads[place].CopyFrom(encoded)
+    if schema is not None:
+        check_served(name, schema, values)
 
 
 async def _start(client: Client, request: StartWorkflowExecutionRequest, taken: str) -> str:

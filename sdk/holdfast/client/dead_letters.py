@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from holdfast.client.actions import recorded
+from holdfast.client.served_input import check_served, served_schema
 from holdfast.client.start import unavailable
 from holdfast.errors import AlreadyStarted, HoldfastError, InvalidInput, NotFound, TryAgain, Unavailable
 from holdfast.jsonable import Jsonable
@@ -318,7 +319,13 @@ class DeadLetters:
 
             made = await redelivery(self._client, letter.id, _payload(letter), input)
             return partial(made.start, self._client)
-        return partial(self._start, letter, _values(letter, input))
+        values = _values(letter, input)
+        if input is not UNSET:
+            queue = _payload(letter).get("queue") or DEFAULT_QUEUE
+            schema = await served_schema(self._client, letter.workflow, queue)
+            if schema is not None:
+                check_served(letter.workflow, schema, values)
+        return partial(self._start, letter, values)
 
     async def _start(self, letter: DeadLetter, values: builtins.list[Any], new_id: str) -> None:
         from temporalio.exceptions import WorkflowAlreadyStartedError
