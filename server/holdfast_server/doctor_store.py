@@ -85,6 +85,11 @@ def _indexer(health: Health, settings: Settings, *, cluster: bool) -> Finding:
     found = f"{health.indexer_count} at work, {behind}"
     if health.indexer_count and health.lag is not None and health.lag < _LATE:
         return Finding(check="indexer", verdict=Verdict.OK, found=found)
+    if health.indexer_count and health.listed is not None and health.listed < _LATE:
+        advice = (
+            "open runs are seen late, as more are open than it comes to: start another `holdfast indexer`"
+        )
+        return Finding(check="indexer", verdict=Verdict.WARN, found=found, advice=advice)
     if health.indexer_count:
         advice = (
             f"look at what it says: `holdfast indexer`, or {settings.home / 'indexer.log'} of a home's own"

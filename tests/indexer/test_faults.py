@@ -26,10 +26,11 @@ from tests.store.made import START, made
 from holdfast.indexer import Indexer, lag_of
 from holdfast.indexer.leases import SHARDS, Leases
 from holdfast.indexer.progress import BEGINNING, load_cursor, save_cursor
+from holdfast.indexer.round import LOOK_AGAIN
 from holdfast.store.database import Database
 from holdfast.store.maintenance import reset_database
 from holdfast.store.retention import Retention, prune
-from holdfast.store.schema import leases, run_details, runs
+from holdfast.store.schema import executions, leases, run_details, runs
 from holdfast.store.writer import write_runs
 
 SEEDS = 20 if os.environ.get("FAULTS") == "thorough" else 3
@@ -285,6 +286,33 @@ async def test_a_locked_database_is_waited_for(temporal: Client, queue: str, tmp
             await eventually(complete, 30)
     finally:
         database.close()
+
+
+async def test_where_little_else_is_to_do_all_open_runs_are_looked_at_and_the_lag_tells_of_those_that_wait(
+    temporal: Client, queue: str, database: Database
+) -> None:
+    handles = await asyncio.gather(*(start(temporal, queue, 1, "wait") for _ in range(LOOK_AGAIN + 5)))
+    indexer = Indexer(temporal, database)
+
+    async def known() -> bool:
+        await indexer.catch_up()
+        return stored(database, [handle.id for handle in handles], ("waiting",))
+
+    await eventually(known, 30)
+    with database.write() as connection:
+        long_ago = datetime.now(UTC) - timedelta(hours=1)
+        connection.execute(update(executions).where(executions.c.closed.is_(None)).values(observed=long_ago))
+    late = lag_of(database)
+    assert late is not None
+    assert timedelta(minutes=59) < late < timedelta(minutes=61)
+    before = indexer.counts.rounds, indexer.counts.looked_again
+    await indexer.catch_up()
+    assert indexer.counts.rounds == before[0] + 1
+    assert indexer.counts.looked_again >= before[1] + len(handles)
+    late = lag_of(database)
+    assert late is not None
+    assert late < timedelta(minutes=1)
+    await asyncio.gather(*(handle.terminate() for handle in handles))
 
 
 async def test_lag_grows_while_nothing_is_read(temporal: Client, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from sqlalchemy import func, select
 
 from holdfast.indexer.leases import members
-from holdfast.indexer.progress import lag_of
+from holdfast.indexer.progress import lag_of, listed_ago
 from holdfast.store.database import Database
 from holdfast.store.migrate import revision
 from holdfast.store.schema import runs, unreadable
@@ -30,6 +30,9 @@ class Health:
     lag: timedelta | None
     """`None`: nobody has ever indexed."""
 
+    listed: timedelta | None
+    """The part of it that is of lists. What `lag` has more, open runs wait to be looked at again."""
+
     unreadable_count: int
     """Executions whose history could not be read."""
 
@@ -46,7 +49,7 @@ def health_of(database: Database) -> Health:
     Raises:
         Unavailable: It does not answer.
     """
-    lag = lag_of(database)
+    lag, listed = lag_of(database), listed_ago(database)
     with database.read() as connection:
         latest = select(unreadable.c.run_id, unreadable.c.reason).order_by(unreadable.c.last_seen.desc())
         return Health(
@@ -54,6 +57,7 @@ def health_of(database: Database) -> Health:
             run_count=connection.execute(select(func.count()).select_from(runs)).scalar_one(),
             indexer_count=members(connection),
             lag=lag,
+            listed=listed,
             unreadable_count=connection.execute(select(func.count()).select_from(unreadable)).scalar_one(),
             reasons=[f"{row.run_id}: {row.reason}" for row in connection.execute(latest.limit(3))],
             lost=lost_events(connection),

@@ -78,6 +78,7 @@ class Indexer:
         self._seen = Seen()
         self._thorough_at: float | None = None
         self._up_to_date_at: float | None = None
+        self._overdue = timedelta()
         self.counts = Counts()
         hints = None if home is None else Home(home).hints
         self._eager = Eager(client, database, counts=self.counts, folder=hints)
@@ -86,9 +87,10 @@ class Indexer:
 
     @property
     def lag(self) -> timedelta | None:
-        """How long ago all that Temporal listed was stored, as far as it is this indexer's; `None` before that."""
+        """How far it is behind: the longer of the time since all that Temporal listed was stored, as far as it is this
+        indexer's, and of that for which open executions wait to be looked at again; `None` before the first round."""
         at = self._up_to_date_at
-        return None if at is None else timedelta(seconds=time.monotonic() - at)
+        return None if at is None else max(timedelta(seconds=time.monotonic() - at), self._overdue)
 
     async def run(self) -> None:
         """Index until cancelled. Where Temporal or the database is away, it waits and tries again."""
@@ -123,7 +125,7 @@ class Indexer:
                         one = await self._round(held, settle=settle)
                         settle = BUSY_SETTLE if one.found >= BUSY else SETTLE
                         await self._eager.serve(held, wanted=one.heard)
-                        quiet = 0 if one.found else quiet + 1
+                        quiet = 0 if one.found or one.overdue else quiet + 1
                         took = time.monotonic() - begun
                         shortest = POLL if quiet <= _QUIET_ROUNDS else QUIET_POLL
                         longest = LONGEST_POLL.total_seconds()
@@ -224,4 +226,5 @@ class Indexer:
         if thorough:
             self._thorough_at = begun
         self._up_to_date_at = begun
+        self._overdue = one.overdue
         return one

@@ -14,7 +14,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from holdfast.client.start import unavailable
-from holdfast.indexer.progress import check_namespace, lag_of
+from holdfast.indexer.progress import check_namespace, listed_ago
 from holdfast.store.columns import instant, microseconds
 from holdfast.store.database import Database
 from holdfast.store.schema import cursors
@@ -46,7 +46,7 @@ async def note_outage(client: Client, database: Database) -> Outage | None:
         Unavailable: Temporal or the database does not answer.
     """
     known = await asyncio.to_thread(check_namespace, database, client.namespace)
-    lag = await asyncio.to_thread(lag_of, database)
+    lag = await asyncio.to_thread(listed_ago, database)
     if not known or lag is None:
         return None
     try:

@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Connection,
     Select,
     bindparam,
@@ -151,6 +152,17 @@ def _resets(connection: Connection) -> int:
 
 
 def lag_of(database: Database) -> timedelta | None:
+    """How far what is stored is behind: the longer of the time since all that Temporal listed was stored, and of
+    `overdue`. `None` if no indexer has ever come to an end.
+
+    Raises:
+        Unavailable: The database does not answer.
+    """
+    listed = listed_ago(database)
+    return None if listed is None else max(listed, overdue(database))
+
+
+def listed_ago(database: Database) -> timedelta | None:
     """How long ago all that Temporal listed was stored; `None` if no indexer has ever come to an end.
 
     Raises:
@@ -161,6 +173,17 @@ def lag_of(database: Database) -> timedelta | None:
             select(func.min(cursors.c.updated)).where(cursors.c.name.startswith(_CURSOR))
         ).scalar()
     return None if oldest is None else max(datetime.now(UTC) - oldest, timedelta())
+
+
+def overdue(database: Database) -> timedelta:
+    """How long ago the open execution that waits longest was to be looked at again; zero if none waits.
+
+    Raises:
+        Unavailable: The database does not answer.
+    """
+    with database.read() as connection:
+        longest = connection.execute(_LONGEST_DUE).scalar()
+    return timedelta() if longest is None else max(datetime.now(UTC) - instant(int(longest)), timedelta())
 
 
 def known(database: Database, execution_ids: Collection[str]) -> Mapping[str, bool]:
@@ -186,17 +209,24 @@ class Known:
     last_event_id: int
 
 
-def _due() -> Select[str, str, str, int]:
+def _due_at() -> ColumnElement[int]:
+    """When an execution is to be looked at again, in microseconds."""
     observed, started = (
         type_coerce(column, BigInteger) for column in (executions.c.observed, executions.c.started)
     )
     age = (observed - started) / 10
-    wait = case((age < _SHORTEST_US, _SHORTEST_US), (age > _LONGEST_US, _LONGEST_US), else_=age)
+    return observed + case((age < _SHORTEST_US, _SHORTEST_US), (age > _LONGEST_US, _LONGEST_US), else_=age)
+
+
+_LOOKED_AT: Final = (executions.c.closed.is_(None), or_(executions.c.gap.is_(None), executions.c.gap != GONE))
+_LONGEST_DUE: Final = select(func.min(_due_at())).where(*_LOOKED_AT)
+
+
+def _due() -> Select[str, str, str, int]:
     return (
         select(runs.c.id, executions.c.execution_id, executions.c.state, executions.c.last_event_id)
         .join(runs, runs.c.key == executions.c.run_key)
-        .where(executions.c.closed.is_(None), observed + wait < bindparam("now", type_=BigInteger))
-        .where(or_(executions.c.gap.is_(None), executions.c.gap != GONE))
+        .where(*_LOOKED_AT, _due_at() < bindparam("now", type_=BigInteger))
         .order_by(executions.c.observed)
         .execution_options(yield_per=100)
     )
@@ -212,8 +242,8 @@ def due(database: Database, shards: Collection[int], limit: int) -> list[Known]:
     """
     now = microseconds(datetime.now(UTC))
     found: list[Known] = []
-    with database.read() as connection:
-        for row in connection.execute(_DUE, {"now": now}):
+    with database.read() as connection, connection.execute(_DUE, {"now": now}) as waiting:
+        for row in waiting:
             if shard_of(row.id) in shards:
                 found.append(
                     Known(
@@ -306,8 +336,8 @@ def try_again(database: Database, shards: Collection[int], limit: int) -> list[W
     """Those of the unreadable that are due: after 2, 4, 8 seconds and so on, at last once an hour."""
     now = datetime.now(UTC)
     found: list[WorkflowExecution] = []
-    with database.read() as connection:
-        for row in connection.execute(_UNREADABLE):
+    with database.read() as connection, connection.execute(_UNREADABLE) as aside:
+        for row in aside:
             wait = timedelta(seconds=min(2.0 ** min(row.attempts, 20), 3600))
             if row.last_seen + wait < now and shard_of(row.run_id) in shards:
                 found.append(WorkflowExecution(workflow_id=row.run_id, run_id=row.execution_id))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -48,6 +49,10 @@ NEW_OPEN: Final = 50
 LOOK_AGAIN: Final = 20
 """How many open executions are looked at again in one round. With `NEW_OPEN` it bounds what an engine at full speed
 pays for runs that are open for seconds, and are read again when they end."""
+
+LOOK_ON: Final = 100
+LOOK_ON_SECONDS: Final = 0.4
+"""A round that found less than `BUSY` goes on with so many at a time for so long: thousands may wait for somebody."""
 
 READ_AT_A_TIME: Final = 16
 BATCH: Final = 100
@@ -108,6 +113,9 @@ class Round:
         self.found = 0
         """How many executions were stored that were not stored, or not as closed."""
 
+        self.overdue = timedelta()
+        """For how long open executions wait to be looked at again."""
+
         self.heard = False
         """Whether anybody listens to events."""
 
@@ -123,9 +131,10 @@ class Round:
         self.heard = cursor.heard
         self._seen.rest_on((self._shards, cursor.resets))
         opened = await self._new_open(cursor.opened)
-        await self._look_again()
+        may_be_more = await self._look_again(LOOK_AGAIN)
         await self._try_again()
         closed = await self._new_closed(cursor.closed)
+        await self._look_on(may_be_more)
         await self._look_for_beginnings()
         reached = progress.Cursor(closed=closed, opened=opened, resets=cursor.resets)
         await self._db(progress.save_cursor, self._database, self._shards, namespace, reached)
@@ -192,9 +201,21 @@ class Round:
         count = await count_closed(self._client, begin, short)
         return short if count == self._seen.count(begin, short) else begin
 
-    async def _look_again(self) -> None:
-        """Look at open executions that are stored."""
-        due = await self._db(progress.due, self._database, self._shards, LOOK_AGAIN)
+    async def _look_on(self, may_be_more: bool) -> None:
+        """Where there is little else to do, look at more open executions."""
+        until = time.monotonic() + LOOK_ON_SECONDS
+        while may_be_more and self.found < BUSY and time.monotonic() < until:
+            may_be_more = await self._look_again(LOOK_ON)
+        if may_be_more:
+            self.overdue = await self._db(progress.overdue, self._database)
+
+    async def _look_again(self, limit: int) -> bool:
+        """Look at open executions that are stored.
+
+        Returns:
+            Whether more may be due.
+        """
+        due = await self._db(progress.due, self._database, self._shards, limit)
         gone: list[str] = []
         same: list[str] = []
 
@@ -231,6 +252,7 @@ class Round:
         await self._db(progress.mark_gone, self._database, gone)
         self._counts.looked_again += len(due)
         self._counts.gaps += len(gone)
+        return len(due) == limit
 
     async def _try_again(self) -> None:
         """Read once more what could not be read."""
