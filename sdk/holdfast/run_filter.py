@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from holdfast.errors import InvalidInput
 from holdfast.states import RunState
+
+FacetName: TypeAlias = Literal["state", "workflow", "version", "queue", "error_type", "fingerprint"]
+"""What runs can be counted by."""
 
 _TIMES: Final = ("started_from", "started_to", "closed_from", "closed_to")
 _LISTS: Final = ("states", "workflows", "versions", "queues")

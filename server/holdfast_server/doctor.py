@@ -53,7 +53,7 @@ async def examine_cluster(settings: Settings, client: Client) -> AsyncIterator[F
     async for finding in _executors():
         yield finding
     try:
-        open_count = await client.runs.count(state="running")
+        open_count = await client.runs.count(open=True)
     except HoldfastError as error:
         advice = "check address, namespace and API key"
         yield Finding(check="cluster", verdict=Verdict.FAIL, found=error.message, advice=advice)
@@ -192,7 +192,7 @@ async def _server(settings: Settings) -> Finding:
         )
     try:
         async with Client.embedded(settings.home, start=False) as client:
-            open_count = await client.runs.count(state="running")
+            open_count = await client.runs.count(open=True)
     except HoldfastError as error:
         advice = (
             f"look into {settings.home / 'server.log'}; `holdfast stop` ends it, the next command starts it"

@@ -146,6 +146,20 @@ def test_a_bulk_is_looked_at_before_it_is_done(cli: Cli, cli_home: Path) -> None
             await client.start(holding, id=f"held-{number}")
 
     in_home(cli_home, make)
+    found = cli.json("runs", "list", "--workflow", "holding", "--open")
+    assert {run["source"] for run in found} == {"temporal"}
+    asked = {option: cli.json("runs", "list", "--workflow", "holding", *option) for option in (
+        ("--open", "--since", "1d"), ("--state", "running"), ("--state", "pending", "--state", "waiting"))}  # fmt: skip
+    first, running, others = asked.values()
+    assert [run["id"] for run in first] == ["held-2", "held-1", "held-0"]
+    # One meaning of a state, whatever else is asked for: no worker has them, so none runs.
+    assert (running, others) == ([], first)
+    assert cli.json("runs", "list", "--workflow", "holding", "--state", "running", "--since", "1d") == []
+    assert {run["id"] for run in found} == {run["id"] for run in first}
+    assert len({tuple(sorted(run)) for run in [*found, *first]}) == 1
+    counted = cli.json("runs", "facets", "workflow", "--open", "--workflow", "holding")
+    assert [(facet["value"], facet["count"]) for facet in counted] == [("holding", 3)]
+    assert cli.json("runs", "bulk", "cancel", "--workflow", "holding", "--open", "--dry-run")["matched"] == 3
     chosen = ("--workflow", "holding", "--text", "held-")
     assert cli("runs", "bulk", "terminate", "--yes").returncode == 2  # it would be all runs
     assert cli("runs", "bulk").returncode == 2

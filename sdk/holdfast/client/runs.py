@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
-from temporalio.client import WorkflowExecution, WorkflowExecutionStatus
+from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError
 
+from holdfast.client.run_lines import RunSummary, query_of, summary_of
 from holdfast.client.start import unavailable
-from holdfast.engine.children import DAG_WORKFLOW
-from holdfast.engine.inbox import DAG, DAG_MEMO, PAUSED, WAITS_MEMO
 from holdfast.errors import InvalidConfiguration, InvalidInput, Unavailable
 from holdfast.options import UNSET
 from holdfast.run_filter import RunFilter
-from holdfast.states import RunState
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -26,55 +22,11 @@ if TYPE_CHECKING:
     from holdfast.client.client import Client
     from holdfast.client.description import RunDescription
     from holdfast.client.run import Run
+    from holdfast.run_filter import FacetName
+    from holdfast.states import RunState
     from holdfast.store.audit_log import Action
-    from holdfast.store.runs import Facet, FacetName, Page
+    from holdfast.store.runs import Facet, Page
     from holdfast.stuck import StuckRun
-
-_STATES = {
-    WorkflowExecutionStatus.RUNNING: RunState.RUNNING,
-    WorkflowExecutionStatus.COMPLETED: RunState.COMPLETED,
-    WorkflowExecutionStatus.FAILED: RunState.FAILED,
-    WorkflowExecutionStatus.CANCELED: RunState.CANCELLED,
-    WorkflowExecutionStatus.TERMINATED: RunState.TERMINATED,
-    WorkflowExecutionStatus.TIMED_OUT: RunState.TIMED_OUT,
-}
-
-_QUERIES = {
-    RunState.RUNNING: 'ExecutionStatus = "Running"',
-    RunState.COMPLETED: 'ExecutionStatus = "Completed"',
-    RunState.FAILED: 'ExecutionStatus = "Failed"',
-    RunState.CANCELLED: 'ExecutionStatus = "Canceled"',
-    RunState.TERMINATED: 'ExecutionStatus = "Terminated"',
-    RunState.TIMED_OUT: 'ExecutionStatus = "TimedOut"',
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunSummary:
-    """One line of a list of runs."""
-
-    id: str
-    workflow: str
-    """The name of the workflow, or of the DAG."""
-
-    state: RunState
-    """As the server's visibility knows it: an open run is `running`, `waiting` or `paused` here; `describe` says
-    whether it is stuck or compensating."""
-
-    queue: str
-    started: datetime
-    closed: datetime | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        return {
-            "id": self.id,
-            "workflow": self.workflow,
-            "state": self.state.value,
-            "queue": self.queue,
-            "started": self.started.isoformat(),
-            "closed": self.closed.isoformat() if self.closed else None,
-        }
 
 
 class Runs:
@@ -84,34 +36,43 @@ class Runs:
         self._client = client
 
     async def list(
-        self, *, state: RunState | str | None = None, workflow: str | None = None, limit: int = 100
+        self,
+        *,
+        state: RunState | str | None = None,
+        open: bool | None = None,
+        workflow: str | None = None,
+        limit: int = 100,
     ) -> list[RunSummary]:
         """The latest runs: open ones first, then those that ended last. The server's visibility lags by a moment
         (about a second).
 
         Args:
-            state: Only runs of this state: one that visibility knows (`running` or a closed one).
+            state: Only runs that ended so, such as `"failed"`. The states of open runs (`running`, `waiting`, ...) are
+                known to the history: `search`.
+            open: Only open runs, or only closed ones.
             workflow: Only runs of this workflow or DAG.
             limit: At most so many.
 
         Raises:
-            InvalidInput: The state cannot be searched for.
+            InvalidInput: Temporal does not know the state.
             Unavailable: The server does not answer.
         """
         found: list[RunSummary] = []
-        async for summary in self._iterate(state, workflow):
+        async for summary in self._iterate(state, open, workflow):
             found.append(summary)
             if len(found) == limit:
                 break
         return found
 
-    async def _iterate(self, state: RunState | str | None, workflow: str | None) -> AsyncIterator[RunSummary]:
-        query = _query(state, workflow, searchable=self._client.searchable)
+    async def _iterate(
+        self, state: RunState | str | None, open: bool | None, workflow: str | None
+    ) -> AsyncIterator[RunSummary]:
+        query = query_of(state, open, workflow, searchable=self._client.searchable)
         try:
             async for execution in self._client.temporal.list_workflows(query):
                 if execution.status == WorkflowExecutionStatus.CONTINUED_AS_NEW:
                     continue
-                summary = await _summary(execution)
+                summary = await summary_of(execution)
                 if workflow in (None, summary.workflow, execution.workflow_type):
                     yield summary
         except RPCError as exc:
@@ -334,65 +295,31 @@ class Runs:
         /,
         *,
         state: RunState | str | None = None,
+        open: bool | None = None,
         workflow: str | None = None,
     ) -> int:
         """How many runs there are: with a filter in the history, else in Temporal.
 
         Args:
             filter: Which runs of the history.
-            state: Of Temporal: one that visibility knows (`running` or a closed one).
+            state: Of Temporal: a closed one, such as `"failed"`.
+            open: Of Temporal: only open runs, or only closed ones.
             workflow: Of Temporal: of this workflow or DAG.
 
         Raises:
-            InvalidInput: The state cannot be searched for, or a filter goes with a state or a workflow.
+            InvalidInput: Temporal does not know the state, or a filter goes with other arguments.
             Unavailable: The server does not answer. With a filter also as `search`.
         """
         if filter is not None:
             from holdfast.store.runs import count_runs
 
-            if state is not None or workflow is not None:
-                raise InvalidInput("count takes a filter or state and workflow, not both: put them into it")
+            if state is not None or open is not None or workflow is not None:
+                raise InvalidInput("count takes a filter, or state, open and workflow: put them into it")
             return await self._client.store.read(count_runs, filter)
         if workflow is not None and not self._client.searchable:
-            return len([run async for run in self._iterate(state, workflow)])
-        query = _query(state, workflow, searchable=self._client.searchable)
+            return len([run async for run in self._iterate(state, open, workflow)])
+        query = query_of(state, open, workflow, searchable=self._client.searchable)
         try:
             return (await self._client.temporal.count_workflows(query)).count
         except RPCError as exc:
             raise unavailable(exc) from exc
-
-
-def _query(state: RunState | str | None, workflow: str | None, *, searchable: bool) -> str:
-    terms = ['ExecutionStatus != "ContinuedAsNew"']
-    if state is not None:
-        try:
-            terms.append(_QUERIES[RunState(state)])
-        except (KeyError, ValueError):
-            known = ", ".join(item.value for item in _QUERIES)
-            raise InvalidInput(f"state={str(state)!r} cannot be searched for; use one of: {known}") from None
-    if workflow is not None:
-        if not workflow or any(c in workflow for c in "\"'\\\x00\n"):
-            raise InvalidInput(f"workflow={workflow!r} is no workflow name")
-        # Where DAGs cannot be searched for by name, all of them are looked through.
-        dag = f'{DAG.name} = "{workflow}"' if searchable else f'WorkflowType = "{DAG_WORKFLOW}"'
-        terms.append(f'(WorkflowType = "{workflow}" OR {dag})')
-    return " AND ".join(terms)
-
-
-async def _summary(execution: WorkflowExecution) -> RunSummary:
-    state = _STATES[execution.status] if execution.status is not None else RunState.PENDING
-    is_dag = execution.workflow_type == DAG_WORKFLOW
-    memo: Mapping[str, Any] = await execution.memo() if is_dag or state is RunState.RUNNING else {}
-    if state is RunState.RUNNING:
-        if execution.typed_search_attributes.get(PAUSED):
-            state = RunState.PAUSED
-        elif memo.get(WAITS_MEMO):
-            state = RunState.WAITING
-    return RunSummary(
-        id=execution.id,
-        workflow=memo.get(DAG_MEMO, execution.workflow_type),
-        state=state,
-        queue=execution.task_queue,
-        started=execution.start_time,
-        closed=execution.close_time,
-    )

@@ -42,7 +42,7 @@ async def find_stuck(
 async def _ask(
     client: Client, workflow: str | None, limit: int, progress: Callable[[str], None]
 ) -> list[StuckRun]:
-    summaries = await client.runs.list(state="running", workflow=workflow, limit=limit)
+    summaries = await client.runs.list(open=True, workflow=workflow, limit=limit)
     turn, done_count = asyncio.Semaphore(_AT_A_TIME), 0
 
     async def look(run_id: str) -> RunDescription | None:

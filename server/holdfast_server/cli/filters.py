@@ -54,7 +54,14 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     "until": (_when("Only runs that started before: 1d, 2026-11-08."), None),
     "workflow": (_many("Only runs of this workflow or DAG."), []),
     "version": (_many("Only runs of this version."), []),
-    "state": (_many("Only runs in this state, such as failed."), []),
+    "state": (_many("Only runs in this state, such as failed or waiting; --open for all that are open."), []),
+    "open": (
+        Annotated[
+            bool | None,
+            typer.Option("--open/--closed", help="Only open, closed runs.", rich_help_panel=_PANEL),
+        ],
+        None,
+    ),
     "queue": (_many("Only runs on this queue."), []),
     "error": (_one("Only runs that failed with this type of error.", "--error", "--error-type"), None),
     "fingerprint": (_one("Only runs that failed with this error, by its fingerprint."), None),
@@ -94,6 +101,7 @@ def _take(given: dict[str, Any]) -> dict[str, RunFilter]:
         workflows=options["workflow"],
         versions=options["version"],
         states=options["state"],
+        open=options["open"],
         queues=options["queue"],
         error_type=options["error"],
         fingerprint=options["fingerprint"],

@@ -1,8 +1,8 @@
-"""`holdfast runs list` and `holdfast runs actions`."""
+"""`holdfast runs list`, `facets` and `actions`."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,8 +10,8 @@ import typer
 from rich.text import Text
 
 from holdfast import Client, InvalidInput
-from holdfast.client.runs import RunSummary
-from holdfast.run_filter import RunFilter
+from holdfast.client.run_lines import RunSummary
+from holdfast.run_filter import FacetName, RunFilter
 from holdfast.states import RunState
 from holdfast_server.cli import show as render
 from holdfast_server.cli.command import command
@@ -22,17 +22,18 @@ from holdfast_server.cli.target import Target
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from holdfast.store.runs import StoredRun
+    from holdfast.store.stored import StoredRun
 
 _PAGE = 1000
 _LATE = timedelta(seconds=10)
-_LISTED = {state for state in RunState if state.closed} | {RunState.RUNNING}
-"""The states that Temporal's list knows."""
+_LISTED = {state for state in RunState if state.closed}
+"""The states that Temporal's list knows: of an open run it cannot tell whether it runs, sleeps or is stuck."""
 
 
 def add(app: typer.Typer) -> None:
     """Register the commands."""
     command(app, "list")(with_filter(list_runs))
+    command(app, "facets")(with_filter(facets))
     command(app, "actions")(actions)
 
 
@@ -45,20 +46,24 @@ async def list_runs(
     ] = None,
 ) -> None:
     """List the latest runs: open ones first, then those that ended last, as Temporal lists them. With options that
-    Temporal does not know, from the history that `holdfast indexer` keeps: those that started last first."""
+    Temporal does not know, such as the state of an open run, from the history that `holdfast indexer` keeps: those that
+    started last first. `source` in `--json` says which it was; what Temporal does not know is null there."""
     async with target.connect(start=False) as client:
         if after is None and (given := _listed(chosen)) is not None:
             with busy("reading runs"):
                 found = await client.runs.list(**given, limit=limit)
-            rows = [run.to_dict() for run in found]
+            rows = (
+                [_unknown() | run.to_dict() | {"source": "temporal"} for run in found] if target.json else []
+            )
             more = f"the latest {limit}; --limit shows more" if len(found) == limit else None
         else:
             with busy("searching the history"):
                 stored, following = await _search(client, chosen, limit, after)
             await tell_lag(client)
             found = [summary(run) for run in stored]
-            rows = [{**run.to_dict(), "after": str(run.key)} for run in stored]
-            more = f"more: --after {following}" if following else None
+            rows = [{**run.to_dict(), "after": str(run.key), "source": "history"} for run in stored]
+            more = "from the history, those that started last first"
+            more += f"; more: --after {following}" if following else ""
     if target.json:
         print_json(rows)
     elif found:
@@ -72,11 +77,21 @@ async def list_runs(
 def _listed(chosen: RunFilter) -> dict[str, Any] | None:
     """What Temporal's list is asked for; `None` if that does not know all of the filter."""
     states, workflows = list(chosen.states), list(chosen.workflows)
-    if replace(chosen, states=(), workflows=()) != RunFilter() or len(states) > 1 or len(workflows) > 1:
+    only_these = replace(chosen, states=(), workflows=(), open=None) == RunFilter()
+    if not only_these or len(states) > 1 or len(workflows) > 1 or not _LISTED.issuperset(states):
         return None
-    if states and states[0] not in _LISTED:
-        return None
-    return {"state": states[0] if states else None, "workflow": workflows[0] if workflows else None}
+    return {
+        "state": states[0] if states else None,
+        "open": chosen.open,
+        "workflow": workflows[0] if workflows else None,
+    }
+
+
+def _unknown() -> dict[str, Any]:
+    """A line of the history of which nothing is known."""
+    from holdfast.store.stored import StoredRun
+
+    return dict.fromkeys([*(entry.name for entry in fields(StoredRun)), "after"])
 
 
 async def _search(
@@ -90,6 +105,36 @@ async def _search(
         if after is None:
             break
     return found, after
+
+
+async def facets(
+    target: Target,
+    chosen: RunFilter,
+    by: Annotated[FacetName, typer.Argument(help="What to count by.", show_default=False)],
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100,
+) -> None:
+    """Count the runs of the history by what they have in common, the most frequent first, each with its newest run:
+    `facets error_type --since 1d` says what goes wrong today."""
+    async with target.connect(start=False) as client:
+        with busy("searching the history"):
+            found = await client.runs.facets(by, chosen, limit=limit)
+        await tell_lag(client)
+    if target.json:
+        print_json([facet.to_dict() for facet in found])
+    elif found:
+        rows: list[list[Text | str]] = [
+            [
+                str(facet.count),
+                cell(facet.value or ""),
+                cell(facet.latest.id),
+                when(facet.latest.started),
+                cell(facet.latest.error_message or ""),
+            ]
+            for facet in found
+        ]
+        stdout().print(table(["runs", by, "newest", "started", "its error"], rows))
+    else:
+        note("no runs")
 
 
 async def tell_lag(client: Client) -> None:
