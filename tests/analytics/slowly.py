@@ -199,7 +199,10 @@ def _type(failure: Failure) -> str:
         "activity_failure_info", "child_workflow_execution_failure_info",
     ):  # fmt: skip
         failure = failure.cause
-    return failure.application_failure_info.type
+    told = failure.application_failure_info
+    if told.type == "StepFailed":  # people know it as what the step raised
+        return json.loads(told.details.payloads[0].data)["step_error"] or told.type
+    return told.type
 
 
 def _time(event: HistoryEvent) -> datetime:

@@ -82,6 +82,13 @@ def test_runs_are_listed_by_what_temporal_cannot_search_for(cli: Cli, odd_runs: 
     assert [run["id"] for run in [*first, *rest]] == list(reversed(odd_runs))
     [kind] = {run["fingerprint"] for run in first if run["id"] == "odd-3"}
     assert {run["id"] for run in cli.json("runs", "list", "--fingerprint", kind)} >= {"odd-3"}
+    # The type of error by which people know it: what the step raised.
+    found = cli.json("runs", "list", "--error-type", "Permanent", "--workflow", "ordering")
+    assert {run["id"] for run in found} == set(odd_runs)
+    groups = cli.json("runs", "facets", "error_type", "--workflow", "ordering")
+    assert [(group["value"], group["count"]) for group in groups] == [("Permanent", len(NAMES))]
+    described = cli.json("runs", "show", "odd-0")["error"]
+    assert (described["type"], described["step_type"]) == ("StepFailed", "Permanent")
     refused = cli("runs", "list", "--after", "1; DROP TABLE runs")
     assert refused.returncode == 2
     assert cli("runs", "list", "--state", "bogus").returncode == 2

@@ -45,6 +45,13 @@ class ErrorInfo(Jsonable):
     """The class name of the exception, such as `ConnectionError`; `TimeoutError` if time ran out."""
 
     message: str
+    step_type: str | None = None
+    """Of a run that ended with `StepFailed`: the class name of what its step raised."""
+
+    @property
+    def known_as(self) -> str:
+        """The type by which people know it: of a `StepFailed` what its step raised."""
+        return self.step_type or self.type
 
     def __str__(self) -> str:
         return f"{self.type}: {self.message}" if self.message else self.type

@@ -141,7 +141,7 @@ def told_row(indexed: IndexedRun) -> Row:
         "attempt": run.attempt,
         "error_type": error["error_type"],
         "error_step": None if step is None else bounded(step),
-        "fingerprint": run.error and fingerprint(run.error.type, run.error.message, step),
+        "fingerprint": run.error and fingerprint(run.error.known_as, run.error.message, step),
     }
 
 
@@ -151,7 +151,8 @@ def detail_row(indexed: IndexedRun) -> Row:
     message = run.error and cut(run.error.message, MESSAGE_BYTES)
     shown = [preview(given, RUN_PREVIEW_BYTES) for given in run.input[:10]]
     result = preview(run.result, RUN_PREVIEW_BYTES)
-    found = [run.id, run.workflow, f"{run.error.type}: {message}" if run.error else None]
+    found = [run.id, run.workflow, f"{run.error.known_as}: {message}" if run.error else None]
+    found += [run.error.type] if run.error and run.error.step_type else []
     found += [str(value) for value in run.search_attributes.values()]
     found += [given["text"] for given in [*shown, result] if given]
     return {
@@ -266,7 +267,7 @@ def _error(error: ErrorInfo | None, step: str | None = None) -> Row:
     if error is None:
         return {"error_type": None, "error_message": None, "fingerprint": None}
     return {
-        "error_type": bounded(error.type),
+        "error_type": bounded(error.known_as),
         "error_message": cut(error.message, MESSAGE_BYTES),
-        "fingerprint": fingerprint(error.type, error.message, step),
+        "fingerprint": fingerprint(error.known_as, error.message, step),
     }

@@ -82,7 +82,7 @@ runs = Table(
     _text("gap", null=True),
 )
 """One row per run, narrow: lists and figures read it from end to end. `error_type` is that of the run's error,
-`error_step` the first step that failed for good."""
+of a `StepFailed` what its step raised; `error_step` the first step that failed for good."""
 
 for _columns in (("workflow", "state"), ("workflow",), ("state",), ("version",), ("queue",)):
     Index(f"runs_{'_'.join(_columns)}", *(runs.c[name] for name in _columns), runs.c.key)

@@ -8,13 +8,14 @@ from pydantic import JsonValue
 from pydantic_core import from_json
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import TimeoutType
-from temporalio.api.failure.v1 import Failure
+from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure
 from temporalio.common import RawValue
 from temporalio.converter import DataConverter, PayloadCodec
 
 from holdfast.client.description import CANCELLED, ErrorInfo, Preview
 from holdfast.engine.data.refs import from_marker, genuine_refs, is_marker
 from holdfast.engine.history.text import size
+from holdfast.errors import StepFailed
 
 STEP_PREVIEW_BYTES = 1024
 RUN_PREVIEW_BYTES = 8 * 1024
@@ -93,8 +94,11 @@ class Opened:
             return ErrorInfo(type=cause.type, message=f"{what} failed: {cause.message}")
         message = self._message(failure)
         if kind == "application_failure_info":
+            told = failure.application_failure_info
             return ErrorInfo(
-                type=failure.application_failure_info.type or "ApplicationError", message=message
+                type=told.type or "ApplicationError",
+                message=message,
+                step_type=self._step_type(told) if told.type == StepFailed.__name__ else None,
             )
         if kind == "timeout_failure_info":
             reason = _TIMEOUTS.get(failure.timeout_failure_info.timeout_type, message)
@@ -110,6 +114,14 @@ class Opened:
             "server_failure_info": "ServerError",
         }
         return ErrorInfo(type=names.get(kind or "", "FailureError"), message=message)
+
+    def _step_type(self, failure: ApplicationFailureInfo) -> str | None:
+        """What the step of a `StepFailed` raised."""
+        for payload in failure.details.payloads:
+            detail = self.json(payload)
+            if isinstance(detail, dict) and isinstance(kind := detail.get("step_error"), str):
+                return kind or None
+        return None
 
     def _message(self, failure: Failure) -> str:
         if not failure.HasField("encoded_attributes"):
