@@ -84,6 +84,24 @@ def test_a_folder_of_histories_needs_no_server(cli: Cli, recorded: str, tmp_path
 
     other = elsewhere.process("replay-check", "flows.py", "--from", "histories", "--json")
     assert (other.returncode, json.loads(other.stdout)) == (
-        0,
+        1,  # nothing was checked
         {"checked": 0, "breaks": [], "skipped": {"checked_order": 1}, "gone": 0},
     )
+    allowed = elsewhere.process("replay-check", "flows.py", "--from", "histories", "--allow-empty")
+    assert allowed.returncode == 0, allowed.stderr
+    renamed = elsewhere.process(
+        "replay-check", "flows.py", "--from", "histories", "--workflow", "checked_order"
+    )
+    assert renamed.returncode == 3
+    assert "no workflow 'checked_order'" in renamed.stderr
+    assert "hello" in renamed.stderr
+
+    # The line that calls it is gone from this workflow; that of another one is not where to look.
+    other_calls = "@workflow\nasync def another(order: str) -> str:\n    return await charge(3)\n"
+    gone = BEFORE.replace("    await charge(500)\n", "") + other_calls
+    (cli.folder / "shop.py").write_text(gone, "utf-8")
+    (breaks,) = json.loads(
+        elsewhere.process("replay-check", "shop.py", "--from", "histories", "--json").stdout
+    )["breaks"]
+    assert breaks["step"] == "charge"
+    assert breaks["parting"]["recorded"]["line"] is None

@@ -15,7 +15,7 @@ from holdfast.client.start import unavailable
 from holdfast.engine.children import DAG_WORKFLOW, MAP_WORKFLOW
 from holdfast.engine.inbox import DAG_MEMO
 from holdfast.engine.parts import Parts
-from holdfast.errors import InvalidInput
+from holdfast.errors import InvalidInput, NotFound
 from holdfast.testing.replay import Histories, Replayed, load_histories, replay_each, serves, workflow_of
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ async def replay_runs(
 
     Raises:
         InvalidInput: `workflow` is no name.
+        NotFound: `workflow` is none of `workflows`, and no DAG that has run.
         Unavailable: The server does not answer.
     """
     found, parts = ReplayedRuns(), Parts(workflows)
@@ -89,6 +90,7 @@ async def replay_runs(
         raise unavailable(exc) from exc
     finally:
         await parts.close()
+    _check_known(found, parts, workflow)
     return found
 
 
@@ -112,7 +114,7 @@ async def replay_files(
         on_progress: Called after each run.
 
     Raises:
-        NotFound: No file is there.
+        NotFound: No file is there; or `workflow` is none of `workflows`.
         InvalidInput: A file is no history.
     """
     read = await asyncio.to_thread(load_histories, histories)
@@ -139,7 +141,17 @@ async def replay_files(
                 on_progress(found)
     finally:
         await parts.close()
+    _check_known(found, parts, workflow)
     return found
+
+
+def _check_known(found: ReplayedRuns, parts: Parts, workflow: str | None) -> None:
+    """A name that was misspelt, or is no more, must not look as if all were well."""
+    if workflow is not None and not found.replayed and not serves(parts, workflow):
+        raise NotFound(
+            f"nothing was checked: the code has no workflow {workflow!r}, and no DAG of that name has run; it has: "
+            f"{', '.join(sorted(parts.workflows)) or 'none'}"
+        )
 
 
 async def _chosen(

@@ -6,7 +6,7 @@ import ast
 import inspect
 import linecache
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,10 +99,10 @@ async def find_parting(
         return None
     workflow = history.events[0].workflow_execution_started_event_attributes.workflow_type.name
     definition = parts.workflows.get(workflow)
-    source = inspect.getsourcefile(definition.fn) if definition is not None else None
     named = next((one for one in (recorded, asked) if one and "step" in one.kind), None)
-    near = asked.line[1] if asked is not None and asked.line is not None else 0
-    before = _called_at(source, recorded.name, near) if recorded is not None and recorded.name else None
+    before = None
+    if definition is not None and recorded is not None and recorded.name:
+        before = _called_at(definition.fn, recorded.name, asked.line if asked is not None else None)
     return Parting(
         recorded=_call(recorded, before) if recorded is not None else None,
         now=_call(asked, asked.line) if asked is not None else None,
@@ -157,22 +157,38 @@ def _is_gone(asked: Command | None, missing: Command | None, recorded: Sequence[
     return asked is None or any(one.fits(asked) for one in recorded if one.event_id > missing.event_id)
 
 
-def _called_at(file: str | None, name: str, near: int) -> LineOfCode | None:
-    """The next line of a file, from a given one on, that calls a step or a workflow."""
-    if file is None:
-        return None
+def _called_at(workflow: Callable[..., object], name: str, near: LineOfCode | None) -> LineOfCode | None:
+    """The next line, from a given one on, on which a workflow calls a step or a workflow, itself or by what it calls in
+    its own file."""
     known = [step.fn.__name__ for step in registry().all_steps() if step.name == name]
     names = {name.rpartition(".")[2], *known}
-    with suppress(OSError, SyntaxError, ValueError):
-        tree = ast.parse(Path(file).read_text("utf-8"))
-        lines = [
-            node.lineno
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Call) and _name_of(node.func) in names
-        ]
-        after = [line for line in lines if line >= near]
+    with suppress(OSError, SyntaxError, ValueError, TypeError):
+        code = inspect.unwrap(workflow).__code__
+        file = inspect.getsourcefile(code)
+        if file is None:
+            return None
+        calls = _reachable_calls(ast.parse(Path(file).read_text("utf-8")), code.co_firstlineno)
+        first = near[1] if near is not None and near[0] == file else 0
+        after = [call.lineno for call in calls if call.lineno >= first and _name_of(call.func) in names]
         return (file, min(after)) if after else None
     return None
+
+
+def _reachable_calls(tree: ast.Module, line: int) -> list[ast.Call]:
+    """The calls in the function that begins on a line, and in those of the file that it calls."""
+    functions = [one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
+    waiting = [
+        one for one in functions if line in (one.lineno, *(made.lineno for made in one.decorator_list))
+    ]
+    seen, calls = set(waiting), list[ast.Call]()
+    while waiting:
+        found = [node for node in ast.walk(waiting.pop()) if isinstance(node, ast.Call)]
+        calls += found
+        names = {_name_of(call.func) for call in found}
+        called = [one for one in functions if one.name in names and one not in seen]
+        seen.update(called)
+        waiting += called
+    return calls
 
 
 def _name_of(called: ast.expr) -> str | None:

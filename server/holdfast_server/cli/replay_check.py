@@ -38,11 +38,15 @@ async def replay_check(
             "--from", metavar="FOLDER", help="A folder, file or pattern of histories, not the server."
         ),
     ] = None,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="End with 0 also where there is no run to check.")
+    ] = False,
 ) -> int:
     """Replay recorded runs with the code as it is now. Nothing is executed, and no run notices.
 
     Says of each run that would not go on: the first step that differs, the lines, and the `patched()` line to add. Exit
-    code 1 if there is one. Runs of workflows that the app does not have are skipped and counted.
+    code 1 if there is one, and if there was no run to check. Runs of workflows that the app does not have are skipped
+    and counted.
     """
     if from_ is not None and only is not None:
         raise InvalidInput(
@@ -65,6 +69,9 @@ async def replay_check(
         print_json(found.to_dict())
     else:
         _print(found)
+    if not found.replayed and not allow_empty:
+        note("nothing was checked, as no run fits; if that is as it should be: --allow-empty", style="red")
+        return ExitCode.FAILED
     return ExitCode.FAILED if found.differing else ExitCode.OK
 
 
