@@ -12,6 +12,7 @@ from tests.engine.support import eventually
 
 from holdfast import Client, InvalidConfiguration, Unavailable, Worker, step, workflow
 from holdfast.indexer import Indexer
+from holdfast.indexer.leases import Leases
 from holdfast.store.database import Database
 from holdfast.store.filters import RunFilter
 from holdfast.store.maintenance import reset_database
@@ -39,6 +40,17 @@ async def test_without_an_indexer_it_names_the_command(client: Client) -> None:
     with pytest.raises(Unavailable, match="holdfast indexer"):
         await client.store.read(count_runs, RunFilter())
     assert await client.store.lag() is None
+
+
+async def test_while_an_indexer_reads_for_the_first_time_what_is_there_is_read(client: Client) -> None:
+    database: Database = await client.store.database()
+    at_work = Leases(database)
+    at_work.renew()
+    assert await client.store.read(count_runs, RunFilter()) == 0
+    assert await client.store.lag() is None, "which is how one sees that it is not all"
+    at_work.release()
+    with pytest.raises(Unavailable, match="holdfast indexer"):
+        await client.store.read(count_runs, RunFilter())
 
 
 async def test_with_an_indexer_it_is_read(client: Client) -> None:

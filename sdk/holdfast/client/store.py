@@ -37,16 +37,17 @@ class Store:
         self._client = client
         self._database: Database | None = None
         self._indexed = self._ours = False
+        self._wait_until: float | None = None
         self._opening = asyncio.Lock()
 
     async def read(
         self, function: Callable[Concatenate[Database, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Call a function on what an indexer has read. That of a home begins some seconds after its server, and is
-        waited for.
+        waited for; where one reads for the first time and takes longer, the function gets what is there so far.
 
         Raises:
-            Unavailable: No indexer has read this namespace yet, or the database does not answer.
+            Unavailable: No indexer has read this namespace yet, and none does; or the database does not answer.
             InvalidConfiguration: The database keeps the runs of another namespace, or `sqlalchemy` is missing.
         """
         database = await self.database()
@@ -121,12 +122,15 @@ class Store:
     async def _until_indexed(self, database: Database) -> None:
         home = self._client.home
         waits = home is not None and load(home).indexer == "auto"
-        deadline = time.monotonic() + (_FIRST_SECONDS if waits else 0)
+        if self._wait_until is None:
+            self._wait_until = time.monotonic() + (_FIRST_SECONDS if waits else 0)
         while True:
             try:
                 return await asyncio.to_thread(self._check_indexed, database)
             except Unavailable:
-                if time.monotonic() >= deadline:
+                if time.monotonic() >= self._wait_until:
+                    if await asyncio.to_thread(_is_read, database):
+                        return None
                     raise
             await asyncio.sleep(0.2)
 
@@ -140,6 +144,14 @@ class Store:
                 "start `holdfast indexer`"
             )
         self._indexed = True
+
+
+def _is_read(database: Database) -> bool:
+    """Whether an indexer is at work."""
+    from holdfast.indexer.leases import members
+
+    with database.read() as connection:
+        return members(connection) > 0
 
 
 def _open(home: Path | None) -> Database:

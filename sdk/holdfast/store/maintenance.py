@@ -45,7 +45,7 @@ class DatabaseInfo:
     """Histories that are kept aside."""
 
     pruned_before: datetime | None = None
-    """Runs that ended before were deleted."""
+    """Runs that ended before are not kept; `None` before the first pruning."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

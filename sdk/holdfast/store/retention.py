@@ -128,7 +128,7 @@ def count_old(
 
 
 def pruned_before(database: Database) -> datetime | None:
-    """The time before which closed runs were deleted; `None` if none were."""
+    """The time before which closed runs are not kept; `None` before the first pruning."""
     with database.read() as connection:
         value = connection.execute(select(cursors.c.value).where(cursors.c.name == PRUNED)).scalar()
     return None if value is None else instant(value)

@@ -57,7 +57,7 @@ async def info(target: Target) -> None:
             f"runs that ended between {since} and {until} may be missing: Temporal deleted them before they were read"
         )
     if found.pruned_before:
-        say(f"runs that ended before {when(found.pruned_before)} were deleted")
+        say(f"runs that ended before {when(found.pruned_before)} are not kept")
     if found.revision != found.head:
         note("bring it up to date: holdfast db upgrade")
 

@@ -138,10 +138,13 @@ async def facets(
 
 
 async def tell_lag(client: Client) -> None:
-    """Say how old what the history says is, if it is old."""
+    """Say how old what the history says is, if it is old, or that it is read for the first time."""
     lag = await client.runs.lag()
-    if lag is not None and lag > _LATE:
-        note(f"the history is {span(lag)} behind Temporal: is `holdfast indexer` running?", style="yellow")
+    if lag is None:
+        count = await client.runs.count(RunFilter())
+        note(f"the indexer still reads what Temporal has: {count} runs are stored so far", style="yellow")
+    elif lag > _LATE:
+        note(f"the history is {span(lag)} behind Temporal; `holdfast doctor` says why", style="yellow")
 
 
 def summary(run: StoredRun) -> RunSummary:
