@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from holdfast.engine.history import describe_run
 from holdfast.indexer import Indexer
 from holdfast.run_filter import RunFilter
 from holdfast.store.bulks import Bulk, begin_bulk
+from holdfast.store.dead_letters import add
 from holdfast.store.writer import write_runs
 
 broken: set[str] = set()
@@ -360,6 +362,18 @@ async def test_a_letter_whose_run_temporal_has_deleted_is_started_anew(client: C
     with pytest.raises(InvalidInput, match="abandoned"):
         await client.dead_letters.redrive(letters["gone-dag"])
     assert [action.what for action in await client.runs.actions("gone-dag")] == ["discard"]
+
+
+async def test_many_are_redriven_of_triggers_too_and_what_is_left_out_is_said(client: Client) -> None:
+    await index(client)
+    for kind in ("trigger", "compensation"):
+        facts: dict[str, Any] = {"kind": kind, "error_type": "X", "error_message": "no", "identity": kind}
+        await client.store.call(partial(add, payload={"trigger": "gone"}, **facts))
+    report = await client.dead_letters.redrive_many()
+    assert (report.matched, report.done, report.failed, report.left_out) == (1, 0, 1, 1)
+    assert "trigger 'gone', which is not there any more" in report.problems[0]
+    report = await client.dead_letters.redrive_many(kind="run")
+    assert (report.matched, report.left_out) == (0, 2)
 
 
 async def test_a_redrive_that_is_cancelled_leaves_the_letter_pending(

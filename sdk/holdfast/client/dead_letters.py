@@ -6,10 +6,10 @@ import asyncio
 import builtins
 import contextlib
 import json
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from holdfast.client.actions import recorded
 from holdfast.client.served_input import check_served, served_schema
@@ -34,6 +34,9 @@ class Redriven(Jsonable):
     matched: int
     done: int = 0
     failed: int = 0
+    left_out: int = 0
+    """Pending ones that fit too, and are of a kind that was not asked for, or compensations."""
+
     problems: list[str] = field(default_factory=list[str])
     """Of the first twenty that failed: which, and why."""
 
@@ -200,7 +203,7 @@ class DeadLetters:
     async def redrive_many(
         self,
         *,
-        kind: Kind | None = "run",
+        kind: Literal["run", "trigger"] | None = None,
         fingerprint: str | None = None,
         workflow: str | None = None,
         rate: float = 10.0,
@@ -214,7 +217,7 @@ class DeadLetters:
         It may be stopped at any time and called again: what was redriven is no longer pending.
 
         Args:
-            kind: Only those of this kind; compensations are not redriven.
+            kind: Only those of this kind. Default: runs and triggers; compensations are not redriven.
             fingerprint: Only those with this error.
             workflow: Only those of this workflow or DAG.
             rate: How many a second at most.
@@ -225,34 +228,38 @@ class DeadLetters:
 
         Raises:
             InvalidInput: More than `max_letters` fit, or the rate is none.
-            Unavailable, InvalidConfiguration: As `list`.
+            Unavailable: As `list`; it says how many were redriven.
+            InvalidConfiguration: As `list`.
         """
         if not rate > 0:
             raise InvalidInput(f"rate={rate}: use more than 0 a second")
-        count = await self.count(kind=kind, fingerprint=fingerprint, workflow=workflow)
+        kinds: Sequence[Kind] = [kind] if kind else ["run", "trigger"]
+        chosen: dict[str, Any] = {"fingerprint": fingerprint, "workflow": workflow}
+        count = sum([await self.count(kind=one, **chosen) for one in kinds])
+        left_out = await self.count(**chosen) - count
         if count > max_letters:
             raise InvalidInput(
                 f"{count} dead letters fit, and max_letters is {max_letters}: name another maximum"
             )
-        letters = await self.list(
-            status="pending", kind=kind, fingerprint=fingerprint, workflow=workflow, limit=max_letters
-        )
-        done, problems, failed_count = 0, list[str](), 0
+        found = [await self.list(status="pending", kind=one, limit=max_letters, **chosen) for one in kinds]
+        letters = sorted((letter for page in found for letter in page), key=lambda letter: letter.id)
+        report = Redriven(matched=len(letters), left_out=max(left_out, 0))
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        for number, letter in enumerate(reversed(letters)):
+        for number, letter in enumerate(letters):
             await asyncio.sleep(max(begun + number / rate - loop.time(), 0))
             try:
                 await self.redrive(letter.id, reason=reason, by=by)
-                done += 1
-            except Unavailable:
-                raise
+                report = replace(report, done=report.done + 1)
+            except Unavailable as error:
+                told = f"{error.message}; {report.done} of {report.matched} were redriven before: do it again"
+                raise Unavailable(told) from error
             except HoldfastError as error:
-                failed_count += 1
-                problems += [f"{letter.id} ({letter.run_id}): {error}"] if failed_count <= 20 else []
+                problem = f"{letter.id} ({letter.run_id or letter.identity}): {error}"
+                report = replace(report, failed=report.failed + 1, problems=[*report.problems, problem][:20])
             if progress is not None:
-                progress(Redriven(matched=len(letters), done=done, failed=failed_count, problems=problems))
-        return Redriven(matched=len(letters), done=done, failed=failed_count, problems=problems)
+                progress(report)
+        return report
 
     async def discard(self, letter: int, reason: str, *, by: str | None = None) -> DeadLetter:
         """Give a letter up: it is `abandoned`, with the reason. What has failed is not touched.

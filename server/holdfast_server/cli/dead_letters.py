@@ -161,6 +161,10 @@ async def redrive(
     letters: Annotated[
         list[int] | None, typer.Argument(metavar="[ID]...", help="Which letters.", show_default=False)
     ] = None,
+    kind: Annotated[
+        Literal["run", "trigger"] | None,
+        typer.Option(help="Only those of this kind. Default: both; compensations are not redriven."),
+    ] = None,
     fingerprint: Fingerprint = None,
     workflow: Workflow = None,
     all: Annotated[bool, typer.Option("--all", help="All that are pending.")] = False,
@@ -180,9 +184,11 @@ async def redrive(
 
     A run goes on with what its steps have done; with --input a new one is started. Exit code 1 if it failed for some.
     """
-    many = all or fingerprint is not None or workflow is not None
+    many = all or kind is not None or fingerprint is not None or workflow is not None
     if many == bool(letters):
-        raise InvalidInput("name letters by their ids, or which ones by --fingerprint, --workflow or --all")
+        raise InvalidInput(
+            "name letters by their ids, or which ones by --kind, --fingerprint, --workflow or --all"
+        )
     if input is not None and (not letters or len(letters) != 1):
         raise InvalidInput("--input is for one letter: name it")
     given = UNSET if input is None else read_json(input, option="--input")
@@ -194,6 +200,7 @@ async def redrive(
 
             if many:
                 report = await client.dead_letters.redrive_many(
+                    kind=kind,
                     fingerprint=fingerprint,
                     workflow=workflow,
                     rate=rate,
@@ -206,6 +213,8 @@ async def redrive(
                     print_json(report.to_dict())
                 else:
                     say(f"{report.done} of {report.matched} redriven, {report.failed} failed")
+                if report.left_out:
+                    note(f"{report.left_out} more are of other kinds, and are left out", style="dim")
                 for problem in report.problems:
                     note(problem, style="red")
                 return ExitCode.FAILED if report.failed else ExitCode.OK
