@@ -185,6 +185,25 @@ async def test_what_cannot_be_delivered_is_a_dead_letter(client: Client) -> None
     assert len(letters(database)) == 6
 
 
+async def test_a_condition_without_a_value_is_one_letter_however_many_events_there_are(
+    client: Client,
+) -> None:
+    database = await client.store.database()
+    on = OnEvent("orders", where="payload.total > 3", input="{'rows': payload.total}")
+    await client.triggers.create("large", fi_report, on=on)
+    for number in range(3):
+        await client.events.publish("orders", {"number": number})
+    await client.events.publish("orders", {"total": 4})
+    assert await Firing(client.temporal, database).step() == 1
+    [letter] = letters(database)
+    assert (letter["status"], "'total'" in letter["error_message"]) == ("pending", True)
+    # With another condition it would be another one.
+    await client.triggers.update("large", on=OnEvent("orders", where="payload.sum > 3"))
+    await client.events.publish("orders", {"number": 3})
+    assert await Firing(client.temporal, database).step() == 0
+    assert len(letters(database)) == 2
+
+
 async def test_a_result_that_cannot_be_read_stops_no_other_trigger(client: Client, home: Path) -> None:
     database = await client.store.database()
     for name, on in {

@@ -143,6 +143,7 @@ class Firing:
         identity = _identity(event)
         values: dict[str, Any] | None = None
         depth = 1
+        judging = True
         try:
             known = {"payload": _payload(event), "event": _facts(event)}
             where, is_cut = listener.on.where or "", _has_cut_result(event)
@@ -152,10 +153,13 @@ class Firing:
             if not asks_result and not await asyncio.to_thread(listener.wants, known):
                 return False
             if fetches:
+                judging = False
                 known["payload"]["result"] = await self._result(event)
                 values = known
+                judging = True
             if asks_result and not await asyncio.to_thread(listener.wants, known):
                 return False
+            judging = False
             depth = await self._depth(event) + 1
             if depth > MAX_DEPTH:
                 raise InvalidInput(
@@ -173,7 +177,9 @@ class Firing:
         except (TryAgain, RPCError):
             raise
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one trigger, the others go on
-            await self._dead(listener, event, identity, error, values, depth)
+            # Of a condition that has no value there is one letter: each event that it was not made for has that.
+            letter = f"where-{digest(listener.stored.condition)}" if judging else identity
+            await self._dead(listener, event, identity, error, values, depth, letter=letter)
             return False
 
     async def _dead(
@@ -184,6 +190,8 @@ class Firing:
         error: Exception,
         values: Mapping[str, Any] | None,
         depth: int,
+        *,
+        letter: str,
     ) -> None:
         stored = listener.stored
         message = error.message if isinstance(error, HoldfastError) else str(error)
@@ -202,7 +210,7 @@ class Firing:
             add,
             self._database,
             kind="trigger",
-            identity=f"trigger/{listener.run_id(identity)}",
+            identity=f"trigger/{listener.run_id(letter)}",
             error_type=type(error).__name__,
             error_message=message,
             workflow=stored.target["called"],
