@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import logging
 import random
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from holdfast import Client
+from holdfast.chaos.proxy import Proxy
 
 from .driver import Driver
 from .journal import Journal
@@ -61,12 +63,18 @@ async def _play(options: argparse.Namespace, folder: Path) -> Verdict:
     dice = random.Random(options.seed)
     seconds = options.minutes * 60 if options.minutes else options.runs / options.rate
     kills = options.kills if options.kills is not None else int(seconds / 8)
-    async with Client.embedded(folder / "home") as client:
-        scene = Scene(folder, options.workers)
+    async with contextlib.AsyncExitStack() as stack:
+        client = await stack.enter_async_context(Client.embedded(folder / "home"))
+        proxies = {name: Proxy(client.address) for name in ("workers'", "caller's")}
+        for proxy in proxies.values():
+            await stack.enter_async_context(proxy)
+        calling = Client.embedded(folder / "home", via=proxies["caller's"].address)
+        caller = await stack.enter_async_context(calling)
+        scene = Scene(folder, options.workers, proxies)
         try:
             await scene.serving()
             journal = Journal(folder / "intents.jsonl")
-            driver = Driver(client, journal, random.Random(options.seed + 1), longest=options.longest)
+            driver = Driver(caller, journal, random.Random(options.seed + 1), longest=options.longest)
             over = asyncio.Event()
             telling = asyncio.create_task(_tell(journal, scene))
             faults = asyncio.create_task(_faults(scene, dice, kills, seconds, over))

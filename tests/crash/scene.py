@@ -11,12 +11,16 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from holdfast.chaos import plan as chaos
+from holdfast.chaos.plan import FaultKind
+from holdfast.chaos.proxy import Proxy
 from holdfast.engine import embedded
 
 from .sink import PORT_VARIABLE
@@ -32,6 +36,12 @@ KINDS: Final = {
     "server SIGSTOP": 1,
     "supervisor SIGKILL": 1,
     "indexer SIGKILL": 1,
+    "workers' partition": 1,
+    "workers' lost_reply": 2,
+    "workers' half_open": 1,
+    "workers' delay": 1,
+    "caller's partition": 1,
+    "caller's lost_reply": 3,
 }
 """How often each kind of fault comes, relative to the others."""
 
@@ -50,9 +60,15 @@ class Fault:
 class WorkerProcess:
     """A worker in a process of its own."""
 
-    def __init__(self, folder: Path, number: int, home: Path, sink: int) -> None:
+    def __init__(self, folder: Path, number: int, home: Path, sink: int, via: str) -> None:
         self.log = folder / f"worker-{number}.log"
-        options = {"home": str(home), "served": ["tests.crash.work"], "drain": 10.0, "options": {}}
+        options = {
+            "home": str(home),
+            "served": ["tests.crash.work"],
+            "drain": 10.0,
+            "options": {},
+            "via": via,
+        }
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-u", "-m", "tests.faults.host", json.dumps(options)],
@@ -75,11 +91,13 @@ class Scene:
     Args:
         folder: Where home, logs and records go.
         workers: How many worker processes there are.
+        proxies: What the workers and the caller reach the server through.
     """
 
-    def __init__(self, folder: Path, workers: int) -> None:
+    def __init__(self, folder: Path, workers: int, proxies: Mapping[str, Proxy]) -> None:
         self.folder = folder
         self.home = folder / "home"
+        self._proxies = proxies
         self.effects = folder / "effects.jsonl"
         self.faults: list[Fault] = []
         self._made = 0
@@ -93,7 +111,8 @@ class Scene:
 
     def _worker(self) -> WorkerProcess:
         self._made += 1
-        return WorkerProcess(self.folder, self._made, self.home, self._port)
+        via = self._proxies["workers'"].address
+        return WorkerProcess(self.folder, self._made, self.home, self._port, via)
 
     async def serving(self) -> None:
         """Wait until all workers serve."""
@@ -104,6 +123,11 @@ class Scene:
         victim, what = kind.split()
         if victim == "worker":
             await self._hit_worker(kind, what, dice)
+        elif victim in self._proxies:
+            fault = self._note(kind, 0)
+            lasts = timedelta(seconds=dice.uniform(0.5, 4))
+            await self._proxies[victim].disturb(chaos.Fault(kind=FaultKind(what), duration=lasts))
+            fault.until = time.time()
         elif victim == "indexer":
             if pid := _indexer(self.home):
                 self._note(kind, pid)

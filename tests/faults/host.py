@@ -12,8 +12,10 @@ from typing import Any
 from holdfast import Client, Worker
 
 
-async def serve(home: str, served: list[str], drain: float, options: dict[str, Any]) -> None:
-    async with Client.embedded(home=home) as client:
+async def serve(
+    home: str, served: list[str], drain: float, options: dict[str, Any], via: str | None = None
+) -> None:
+    async with Client.embedded(home=home, via=via) as client:
         worker = Worker(client, served, drain=timedelta(seconds=drain), **options)
         run = asyncio.create_task(worker.run())
         while worker.health_port == 0:  # noqa: ASYNC110 - the worker tells nobody else
