@@ -127,7 +127,9 @@ def test_events_webhooks_and_documents(cli: Cli) -> None:
     assert made["on"] == "webhook signed by BILLING where payload.paid"
     listed = {one["name"]: one["kind"] for one in cli.json("triggers", "list")}
     assert listed.items() >= {"on-failure": "event", "billing": "webhook"}.items()
-    assert "workflow.failed" in cli("triggers", "list").stdout
+    listing = cli("triggers", "list")
+    assert "workflow.failed" in listing.stdout
+    assert "no indexer is at work" in listing.stderr  # this home goes without
     run = cli.json("triggers", "fire", "on-failure", "--payload", '{"error": "x"}')["run_id"]
     assert run.startswith("trigger-on-failure-")
     assert cli("triggers", "create", "billing", "doc.json", "--event", "x").returncode == 2

@@ -174,6 +174,7 @@ def test_a_trigger_is_added_by_its_identity(database: Database) -> None:
         "pending",
         "two",
     )
+    assert [letter.id for letter in list_letters(database, LetterFilter(), before=2**70)] == [first]
     for missing in (0, -1, first + 1, 2**70):
         with pytest.raises(NotFound):
             get_letter(database, missing)

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from holdfast import EventsLost
 from holdfast.client.events import Event, EventFilter
 from holdfast.store import events as store
+from holdfast.store.audit_log import Action, list_actions, write_actions
 from holdfast.store.database import Database
 from holdfast.store.rows import Event as Told
 from holdfast.store.writer import write_events
@@ -33,6 +34,18 @@ def read_all(database: Database, wanted: EventFilter | None = None, after: int =
         if not page.more:
             return found
         after = page.position
+
+
+def test_any_number_and_any_pattern_are_answered(database: Database) -> None:
+    tell(database, "step.1")
+    [told] = store.list_events(database, EventFilter(kinds=["step*"]), before=2**70, limit=9)
+    assert told.kind == "step.1"
+    for odd in ("\0*", "\ud800*", "😀\0"):
+        assert store.list_events(database, EventFilter(kinds=[odd]), before=None, limit=9) == []
+    with pytest.raises(EventsLost, match="of another database"):
+        store.read_page(database, EventFilter(), 2**70)
+    write_actions(database, [Action(who="Ada", what="cancel")])
+    assert [action.who for action in list_actions(database, before=2**70)] == ["Ada"]
 
 
 def test_pages_follow_each_other_and_end(database: Database) -> None:

@@ -84,6 +84,15 @@ class Store:
 
         return await self.call(lag_of)
 
+    async def has_indexer(self) -> bool:
+        """Whether an indexer is at work, or the home's server begins one by itself.
+
+        Raises:
+            Unavailable, InvalidConfiguration: As `database`.
+        """
+        home = self._client.home
+        return (home is not None and load(home).indexer == "auto") or await self.call(_is_read)
+
     async def database(self) -> Database:
         """The database that `HOLDFAST_DATABASE_URL` names, else `history.db` in the home.
 

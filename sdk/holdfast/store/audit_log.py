@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from holdfast.jsonable import Jsonable
-from holdfast.store.columns import ID_BYTES, MESSAGE_BYTES, bounded, cut
+from holdfast.store.columns import ID_BYTES, MAX_ID, MESSAGE_BYTES, bounded, cut
 from holdfast.store.database import Database
 from holdfast.store.schema import audit_log
 
@@ -93,7 +93,7 @@ def list_actions(
     if what is not None:
         query = query.where(audit_log.c.what == what)
     if before is not None:
-        query = query.where(audit_log.c.id < before)
+        query = query.where(audit_log.c.id < min(before, MAX_ID))
     with database.read() as connection:
         return [Action(**row) for row in connection.execute(query).mappings()]
 

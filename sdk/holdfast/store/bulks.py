@@ -11,6 +11,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from holdfast.errors import InvalidInput, NotFound
 from holdfast.store.audit_log import Action, action_row, add_actions
+from holdfast.store.columns import MAX_ID
 from holdfast.store.database import Database
 from holdfast.store.schema import audit_log
 
@@ -84,9 +85,8 @@ def save_bulk(database: Database, bulk: Bulk, actions: Sequence[Action] = ()) ->
 
 
 def _load(connection: Connection, bulk_id: int) -> Bulk:
-    # No database has ids beyond this.
     query = select(audit_log).where(audit_log.c.id == bulk_id, audit_log.c.what.startswith(_PREFIX))
-    row = connection.execute(query).mappings().first() if 0 < bulk_id < 2**63 else None
+    row = connection.execute(query).mappings().first() if 0 < bulk_id <= MAX_ID else None
     if row is None:
         raise NotFound(f"there is no bulk operation {bulk_id}")
     given: dict[str, Any] = row["details"]

@@ -15,6 +15,9 @@ from sqlalchemy.types import TypeDecorator
 ID_BYTES: Final = 1000
 """The longest id that is kept whole; Temporal allows as many characters."""
 
+MAX_ID: Final = 2**63 - 1
+"""The highest number that a database has; asked for a higher one it fails."""
+
 NAME_BYTES: Final = 400
 """The longest name that is kept whole. Six of them fit into a key of PostgreSQL's B-tree."""
 

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
 from holdfast.errors import InvalidInput, NotFound
 from holdfast.jsonable import Jsonable
-from holdfast.store.columns import ID_BYTES, MESSAGE_BYTES, bounded, cut
+from holdfast.store.columns import ID_BYTES, MAX_ID, MESSAGE_BYTES, bounded, cut
 from holdfast.store.database import Database
 from holdfast.store.fingerprint import fingerprint
 from holdfast.store.rows import Row
@@ -184,7 +184,7 @@ def list_letters(
     """
     query = select(dead_letters).where(*chosen.conditions()).order_by(dead_letters.c.id.desc()).limit(limit)
     if before is not None:
-        query = query.where(dead_letters.c.id < before)
+        query = query.where(dead_letters.c.id < min(before, MAX_ID))
     with database.read() as connection:
         return [DeadLetter(**row) for row in connection.execute(query).mappings()]
 
@@ -310,8 +310,7 @@ def decide_letter(database: Database, letter_id: int, status: Status, reason: st
 
 
 def _one(connection: Connection, letter_id: int) -> DeadLetter:
-    # No database has ids beyond this.
-    found = known_letters(connection, dead_letters.c.id == letter_id) if 0 < letter_id < 2**63 else []
+    found = known_letters(connection, dead_letters.c.id == letter_id) if 0 < letter_id <= MAX_ID else []
     if not found:
         raise NotFound(f"there is no dead letter {letter_id}")
     return found[0]

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from holdfast.client.events import Event, EventFilter
 from holdfast.client.subscription import Subscription
 from holdfast.errors import EventsLost, NotFound
-from holdfast.store.columns import ID_BYTES, bounded, instant, microseconds
+from holdfast.store.columns import ID_BYTES, MAX_ID, bounded, instant, microseconds
 from holdfast.store.database import Database, shared_now
 from holdfast.store.schema import cursors, events
 from holdfast.store.upsert import upsert
@@ -75,6 +75,7 @@ def read_page(database: Database, wanted: EventFilter, after: int, *, limit: int
         EventsLost: Some after the cursor were deleted, or the cursor is of another database.
         Unavailable: The database does not answer.
     """
+    after = min(after, MAX_ID)
     # All up to the highest cursor that is visible are visible, so a bound that is read first leaves nothing out.
     has_index = len(wanted.workflows) == 1 or bool(
         wanted.runs
@@ -123,7 +124,7 @@ def _latest(database: Database, wanted: EventFilter, before: int | None, limit: 
     query = select(events).where(*_conditions(wanted), or_(events.c.identity.is_(None), _no_message()))
     with database.read() as connection:
         while True:
-            below = query if before is None else query.where(events.c.cursor < before)
+            below = query if before is None else query.where(events.c.cursor < min(before, MAX_ID))
             rows = connection.execute(below.order_by(events.c.cursor.desc()).limit(limit)).all()
             found += [event for row in rows if wanted.fits(event := _event(row))]
             if len(rows) < limit or len(found) >= limit:
@@ -293,7 +294,8 @@ def _kind(pattern: str) -> ColumnElement[bool]:
     if not pattern.endswith("*"):
         return events.c.kind == pattern
     prefix = pattern[:-1]
-    return func.substr(events.c.kind, 1, len(prefix)) == prefix
+    # With the column's type, so that no character of the pattern is refused.
+    return func.substr(events.c.kind, 1, len(prefix), type_=events.c.kind.type) == prefix
 
 
 def _no_message() -> ColumnElement[bool]:

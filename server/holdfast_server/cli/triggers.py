@@ -10,7 +10,7 @@ from typing import Annotated, Any, cast
 import typer
 from rich.text import Text
 
-from holdfast import InvalidInput, Workflow
+from holdfast import Client, InvalidInput, Workflow
 from holdfast.client.trigger_info import TriggerInfo
 from holdfast.triggers import OnEvent, OnWebhook, Policy
 from holdfast_server.apps import dags_of, load_app, split
@@ -48,6 +48,7 @@ async def list_triggers(
     async with target.connect(start=False) as client:
         with busy("reading triggers"):
             found = await client.triggers.list(limit=limit, after=after)
+        await _tell_unseen(client, *found)
     if target.json:
         print_json([one.to_dict() for one in found])
     elif not found:
@@ -75,6 +76,7 @@ async def show(name: Name, target: Target) -> None:
     async with target.connect(start=False) as client:
         with busy("reading the trigger"):
             found = await client.triggers.get(name)
+        await _tell_unseen(client, found)
     if target.json:
         print_json(found.to_dict())
     else:
@@ -149,6 +151,7 @@ async def create(
             by=by,
             reason=reason,
         )
+        await _tell_unseen(client, made)
     if target.json:
         print_json(made.to_dict())
     else:
@@ -288,6 +291,12 @@ async def sync(
         if report.undeclared:
             note("--prune deletes what is declared no more", style="dim")
     return ExitCode.FAILED if report.refused else ExitCode.OK
+
+
+async def _tell_unseen(client: Client, *found: TriggerInfo) -> None:
+    """Say if nothing looks at the events of triggers."""
+    if any(one.kind == "event" and not one.paused for one in found) and not await client.store.has_indexer():
+        note("no indexer is at work, so no event starts a run: start `holdfast indexer`", style="yellow")
 
 
 def _subject(source: str) -> Any:
