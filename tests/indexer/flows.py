@@ -112,10 +112,15 @@ async def indexed(indexer: Indexer, database: Database, run_id: str, state: str)
 
 def contents(database: Database) -> dict[str, Counter[str]]:
     """All that is stored of runs, without what depends on when and in which order they were, and sums of nothing."""
+
+    def own(row: dict[str, Any]) -> set[str]:
+        # Temporal tells the times of earlier attempts only while they run.
+        return _OWN | {"at"} if row.get("kind") in ("step.started", "step.retrying") else _OWN
+
     tables = (runs, run_details, executions, steps, attempts, approvals, rollups, histograms, events)
     return {
         table.name: Counter(
-            repr({name: value for name, value in row.items() if name not in _OWN})
+            repr({name: value for name, value in row.items() if name not in own(row)})
             for row in rows(database, table)
             if row.get("count") != 0
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from holdfast.engine.history import Opened, build_description
 from holdfast.engine.history.facts import StepFacts, Timeline
 from holdfast.indexer.telling import TOLD_RETRIES, events_of
 from holdfast.indexer.usage import usage_of
+from holdfast.states import StepState
 from holdfast.store.rows import Event, Usage
 
 FOLDER = Path(__file__).parents[1] / "histories"
@@ -87,6 +90,25 @@ def test_only_the_first_retries_are_told() -> None:
             event.activity_task_started_event_attributes.attempt = 500
     retries = [event for event in told(history) if event.kind == "step.retrying"]
     assert {event.payload["attempt"] for event in retries} == set(range(1, TOLD_RETRIES + 1))
+
+
+def test_a_step_that_is_tried_again_is_told_with_the_times_of_its_attempts() -> None:
+    description = build_description(recorded("described/retries.json"))
+    step = next(step for step in description.steps if step.attempt > 1 and not step.local)
+    assert step.scheduled is not None
+    fifty_minutes = step.scheduled + timedelta(minutes=50)
+    waiting = replace(step, state=StepState.RETRYING, attempt=2, started=fifty_minutes, closed=None)
+    running = replace(waiting, state=StepState.RUNNING, attempt=1)
+    later = replace(waiting, state=StepState.RUNNING, attempt=9)
+    for seen, started, retrying in (
+        (running, fifty_minutes, set[datetime]()),
+        (waiting, fifty_minutes, {fifty_minutes}),
+        (later, step.scheduled, {fifty_minutes}),
+    ):
+        run = replace(description, steps=[seen])
+        events = events_of(run, recorded("described/retries.json"), Opened())
+        assert [event.at for event in events if event.kind == "step.started"] == [started]
+        assert {event.at for event in events if event.kind == "step.retrying"} == retrying
 
 
 def test_what_steps_used_up_is_read_from_results_and_failures() -> None:

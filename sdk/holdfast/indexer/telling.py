@@ -137,12 +137,18 @@ class _Teller:
         begun = step.scheduled or step.started or self.run.started
         if begun is None:
             return
+        latest_begun = step.started or begun
+        waits = step.state is StepState.RETRYING  # the attempt that it counts has not begun
         if step.started is not None:
-            yield self._of(step, "step.started", begun, "started", attempt=1)
+            # Temporal keeps the start of the latest attempt only.
+            first = latest_begun if step.attempt - waits == 1 else begun
+            yield self._of(step, "step.started", first, "started", attempt=1)
         for attempt in range(1, min(step.attempt, TOLD_RETRIES + 1)):
             latest = step.last_failure if attempt == step.attempt - 1 else None
             error = _error(latest)
-            yield self._of(step, "step.retrying", begun, f"retrying/{attempt}", attempt=attempt, **error)
+            yield self._of(
+                step, "step.retrying", latest_begun, f"retrying/{attempt}", attempt=attempt, **error
+            )
         kind = "step.failed" if step.failed else _STEP_ENDS.get(step.state)
         if kind is not None and step.closed is not None:
             duration = (step.closed - step.started).total_seconds() if step.started else None
