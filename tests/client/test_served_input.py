@@ -37,7 +37,9 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
 
 
 async def test_another_input_is_checked_by_what_workers_have_published(client: Client) -> None:
-    unregistered: Workflow[[int, str], None] = Workflow(elsewhere, name="elsewhere", options=WorkflowOptions())
+    unregistered: Workflow[[int, str], None] = Workflow(
+        elsewhere, name="elsewhere", options=WorkflowOptions()
+    )
     document = {
         "workflows": [{"name": "elsewhere", "input_schema": arguments_schema(unregistered.signature)}]
     }
