@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 import threading
@@ -145,6 +146,13 @@ def test_a_part_of_a_text_is_found_and_nothing_else(part: str, found: list[str],
     two = failed("b", 'say "hi" 100% a_b 😀 é nul\x00', started=START + HOUR)
     write_runs(database, [one, two, made("c")])
     assert ids(database, text=part) == found
+
+
+@pytest.mark.parametrize("part", ['"', "'\";", 'a "b"', "C:\\x", "one\ntwo", "tab\there"])
+def test_a_text_is_found_within_the_json_of_an_input(part: str, database: Database) -> None:
+    write_runs(database, [made("a", input=[shown(json.dumps(f"-{part}-"))]), made("b", input=[shown("7")])])
+    assert ids(database, text=part) == ["a"]
+    assert count_runs(database, RunFilter(text=f"+{part}")) == 0
 
 
 def test_a_text_is_no_longer_found_once_it_has_changed(database: Database) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, case, column, false, table, text
+from sqlalchemy import ColumnElement, Select, case, column, false, or_, table, text
 
 from holdfast.run_filter import RunFilter as RunFilter
 from holdfast.states import RunState
@@ -143,10 +144,16 @@ def split(chosen: RunFilter) -> Sequence[RunFilter]:
 
 
 def _matches(part: str) -> ColumnElement[bool]:
-    phrase = '"' + escaped(part).replace('"', '""') + '"'
+    phrase = " OR ".join('"' + escaped(form).replace('"', '""') + '"' for form in _forms(part))
     return text("run_search MATCH :phrase").bindparams(phrase=phrase)  # type: ignore[return-value]
 
 
 def _contains(part: str) -> ColumnElement[bool]:
-    pattern = part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return run_details.c.search.ilike(f"%{pattern}%", escape="\\")
+    patterns = [form.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") for form in _forms(part)]
+    return or_(*(run_details.c.search.ilike(f"%{pattern}%", escape="\\") for pattern in patterns))
+
+
+def _forms(part: str) -> list[str]:
+    """A text as it is, and as it is within the JSON of an input or a result, if quotes, line breaks or the like make
+    that another."""
+    return list(dict.fromkeys([part, json.dumps(part, ensure_ascii=False)[1:-1]]))
