@@ -115,6 +115,8 @@ def test_a_run_that_temporal_has_deleted_is_shown_from_the_history(cli: Cli, odd
     assert cli.json("runs", "show", "odd-gone")["from_history"] is True
     assert cli.json("runs", "show", odd_runs[0])["from_history"] is False
     assert cli("runs", "show", "never-there").returncode == 3
+    assert cli("runs", "logs", "never-there").returncode == 3
+    assert cli("runs", "logs", "odd-gone").returncode == 0
 
 
 def test_dead_letters_are_looked_at_and_given_up(cli: Cli, odd_runs: list[str]) -> None:

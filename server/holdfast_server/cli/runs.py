@@ -39,7 +39,7 @@ async def show(run: RunId, target: Target) -> None:
     """Show a run: its state, why it waits or is stuck, its steps and open waits."""
     async with target.connect(start=False) as client:
         with busy("reading the run"):
-            described, is_stored = await _described(client, run)
+            described, is_stored = await described_anywhere(client, run)
         ui_url = None if is_stored else client.ui_url
         if is_stored:
             note("Temporal has deleted this run: what follows is from the history", style="yellow")
@@ -50,7 +50,7 @@ async def show(run: RunId, target: Target) -> None:
             stdout().print(render.description(described, ui_url))
 
 
-async def _described(client: Client, run: str) -> tuple[RunDescription, bool]:
+async def described_anywhere(client: Client, run: str) -> tuple[RunDescription, bool]:
     """The run, and whether it is from the history."""
     try:
         return await client.get(run).describe(), False

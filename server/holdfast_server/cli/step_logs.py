@@ -11,6 +11,7 @@ import typer
 from holdfast.client.logs import LogLine, logs_of
 from holdfast_server.cli.command import command
 from holdfast_server.cli.output import note, print_json, say, when
+from holdfast_server.cli.runs import described_anywhere
 from holdfast_server.cli.target import Target
 
 _SECONDS: Final = 0.5
@@ -43,6 +44,9 @@ async def logs(
             last = (await client.get(run).status()).closed
             # A worker writes lines down up to a second after it has logged them.
             await asyncio.sleep(_LATE_SECONDS if last else _SECONDS)
+        if not shown:
+            # A run that nobody knows is an error, not one without lines.
+            await described_anywhere(client, run)
     if not shown and not target.json:
         note("no step of this run has logged anything that was kept", style="dim")
 
