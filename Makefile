@@ -40,7 +40,7 @@ bench-store: .venv/.installed-test ## Measure the history with 1,000,000 runs on
 	@$(PY) -m benchmarks.store --runs $(or $(RUNS),1000000)
 
 crash: .venv/.installed-test ## Kill workers and servers again and again (about half an hour); prints seeds and figures
-	@FAULTS=thorough $(PY) -m pytest -s --timeout 0 tests/faults tests/client/test_exit.py
+	@FAULTS=thorough $(PY) -m pytest -s --timeout 0 tests/faults tests/client/test_exit.py tests/analytics/test_exact.py
 
 soak: .venv/.installed-test ## Start, send and cancel for MINUTES=10 while processes are killed; then compare all records
 	@$(PY) -m tests.crash --rate 5 --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
