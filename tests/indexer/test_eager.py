@@ -20,7 +20,7 @@ from holdfast.engine.telemetry import hints
 from holdfast.engine.telemetry.hints import Hints, Sockets, addressed, decode, encode
 from holdfast.indexer import Indexer, indexer
 
-EXECUTION = str(uuid4())
+EXECUTION = "58b0338c-bd25-4829-80c3-179ba9bb9083"
 
 
 @step
