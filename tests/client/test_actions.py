@@ -40,7 +40,7 @@ READS = {
     "events": "cursor list listen subscriptions",
     "executors": "get list",
     "runs": "actions count facets lag list search stored stuck",
-    "store": "call close database lag read",
+    "store": "call close database has_indexer lag read",
     "triggers": "get list times",
     "workers": "catalogue list",
     "workflows": "audit diagram get list validate versions",

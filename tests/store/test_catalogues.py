@@ -47,10 +47,8 @@ def test_names_may_be_anything(database: Database, name: str) -> None:
 
 
 def test_who_is_long_gone_is_forgotten_with_what_it_served(database: Database) -> None:
-    publish_catalogue(database, {"n": 1}, [worker("1@a", "old", age=catalogues.KEPT - timedelta(minutes=5))])
-    publish_catalogue(
-        database, {"n": 2}, [worker("2@a", "older", age=catalogues.KEPT + timedelta(minutes=5))]
-    )
+    publish_catalogue(database, {"n": 1}, [worker("1@a", "old", age=catalogues.KEPT - timedelta(days=2))])
+    publish_catalogue(database, {"n": 2}, [worker("2@a", "older", age=catalogues.KEPT + timedelta(days=2))])
     assert [one.identity for one in read_workers(database)] == ["1@a"]
     assert set(read_documents(database, ["old", "older"])) == {"old"}
 
