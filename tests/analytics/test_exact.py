@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import time
@@ -19,7 +20,7 @@ from tests.analytics import slowly
 from tests.analytics.flows import Op, a_plan, an_op, dag, other_shape, shape
 from tests.analytics.slowly import SlowRun
 
-from holdfast import Client, HoldfastError, Run, RunState, Worker
+from holdfast import Client, HoldfastError, Run, RunClosed, RunState, Worker
 from holdfast.indexer import Indexer
 from holdfast.run_filter import RunFilter
 from holdfast.store.figures import By, Interval
@@ -99,10 +100,12 @@ async def end(run: Run[Any], ending: str) -> None:
             await run.send("go", True)
         case "cancel":
             await asyncio.sleep(0.3)
-            await run.cancel()
+            with contextlib.suppress(RunClosed):  # it may have failed by then
+                await run.cancel()
         case "terminate":
             await asyncio.sleep(0.3)
-            await run.terminate(reason="planned")
+            with contextlib.suppress(RunClosed):
+                await run.terminate(reason="planned")
         case "leave":
             return
         case _:
