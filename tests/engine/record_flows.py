@@ -44,7 +44,7 @@ class Notes(Executor[NotesConfig, list[Any]]):
         try:
             await ctx.record("x" * config.size)
             outcomes.append("recorded")
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             outcomes.append(type(error).__name__)
             raise
         if ctx.run_id and ctx.attempt == 1:
