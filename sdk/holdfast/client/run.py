@@ -25,10 +25,11 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from holdfast.authoring.registry import registry
 from holdfast.client.actions import recorded
+from holdfast.client.came_through import came_through, update_id
 from holdfast.client.description import RunDescription
 from holdfast.client.goes_on import GoesOn
 from holdfast.client.logs import LogLine, logs_of
-from holdfast.client.start import check_message_name, unavailable
+from holdfast.client.start import check_called, check_message_name, unavailable
 from holdfast.engine.data.adapters import make_adapter
 from holdfast.engine.failures import rebuilt, run_failed
 from holdfast.engine.shell import NO_QUERY, PAUSE_SIGNAL, RESUME_SIGNAL, STATE_QUERY
@@ -217,19 +218,26 @@ class Run(GoesOn[R]):
             NotFound: There is no such run.
         """
         check_message_name(name)
+        message_id = message_id or uuid.uuid4().hex
         # The envelope's id lets the run drop the signal when the update arrived after all.
-        args = [value, {"id": message_id or uuid.uuid4().hex}]
+        args = [value, {"id": message_id}]
         try:
-            await self._update(name, args, timeout=_UPDATE_PATIENCE)
-            return "delivered"
-        except (WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError) as exc:
-            if (task := asyncio.current_task()) and task.cancelling():
-                raise asyncio.CancelledError from exc  # Temporal's client gave the cancel another name
+            try:
+                await self._update(name, args, update_id(message_id), _UPDATE_PATIENCE)
+                return "delivered"
+            except (WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError) as exc:
+                if (task := asyncio.current_task()) and task.cancelling():
+                    raise asyncio.CancelledError from exc  # Temporal's client gave the cancel another name
+            except RPCError as exc:
+                if exc.status not in (RPCStatusCode.RESOURCE_EXHAUSTED, RPCStatusCode.FAILED_PRECONDITION):
+                    raise
+            await self._handle.signal(name, args=args)
+            return "queued"
         except RPCError as exc:
-            if exc.status not in (RPCStatusCode.RESOURCE_EXHAUSTED, RPCStatusCode.FAILED_PRECONDITION):
-                raise await self._closed(exc) from exc
-        await self._call(self._handle.signal(name, args=args))
-        return "queued"
+            error = await self._closed(exc)
+            if isinstance(error, RunClosed) and await came_through(self._client, self.id, message_id):
+                return "delivered"  # the reply was lost, or late, and the message has ended the run
+            raise error from exc
 
     async def update(
         self,
@@ -256,7 +264,7 @@ class Run(GoesOn[R]):
             NotFound: There is no such run or update.
             WaitTimeout: No worker answered in time.
         """
-        _check_name("an update", name)
+        check_called("an update", name)
         if name not in _STEPPING_IN:
             return await self._updated(name, args, result, timeout)
         what = name.replace("_", " ")
@@ -267,18 +275,18 @@ class Run(GoesOn[R]):
         self, name: str, args: tuple[Any, ...], result: type[Any], timeout: timedelta | None
     ) -> Any:
         try:
-            payload = await self._update(name, args, timeout=timeout)
+            payload = await self._update(name, args, None, timeout)
         except (WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError) as exc:
             raise WaitTimeout(f"no worker answered update {name!r} of run {self.id!r} in time") from exc
         except RPCError as exc:
             raise await self._closed(exc) from exc
         return await self._client.data.decode(payload, make_adapter(result if result is not object else Any))
 
-    async def _update(self, name: str, args: Any, *, timeout: timedelta | None) -> Payload:
+    async def _update(self, name: str, args: Any, id: str | None, timeout: timedelta | None) -> Payload:
         try:
             async with asyncio.timeout(timeout.total_seconds() if timeout else None):
                 raw: RawValue = await self._handle.execute_update(  # pyright: ignore[reportUnknownMemberType]
-                    name, args=list(args), result_type=RawValue
+                    name, args=list(args), result_type=RawValue, id=id
                 )
             return raw.payload
         except WorkflowUpdateFailedError as exc:
@@ -295,7 +303,7 @@ class Run(GoesOn[R]):
             InvalidInput: The query refuses the arguments, or fails.
             Unavailable: No worker answered in time.
         """
-        _check_name("a query", name)
+        check_called("a query", name)
         try:
             raw: RawValue = await self._handle.query(
                 name, args=list(args), result_type=RawValue, rpc_timeout=timedelta(seconds=30)
@@ -390,10 +398,3 @@ class Run(GoesOn[R]):
         if error.status == RPCStatusCode.NOT_FOUND:
             return NotFound(f"there is no run {self.id!r} in namespace {self._client.namespace!r}")
         return unavailable(error)
-
-
-def _check_name(kind: str, name: object) -> None:
-    if not isinstance(name, str):
-        named = getattr(name, "__name__", str(name))
-        call = f"run.{kind.split()[-1]}({named!r}, ...)"
-        raise InvalidInput(f"{name!r}: {kind} is called by its name: {call}")

@@ -160,6 +160,22 @@ def check_message_name(name: str) -> str:
     return name
 
 
+def check_called(kind: str, name: object) -> None:
+    """Refuse a function where its name is meant.
+
+    Args:
+        kind: `an update` or `a query`.
+        name: What was given.
+
+    Raises:
+        InvalidInput: It is no text.
+    """
+    if not isinstance(name, str):
+        named = getattr(name, "__name__", str(name))
+        call = f"run.{kind.split()[-1]}({named!r}, ...)"
+        raise InvalidInput(f"{name!r}: {kind} is called by its name: {call}")
+
+
 def _message_memo(client: TemporalClient, name: str, value: Any) -> dict[str, Any]:
     payload = client.data_converter.payload_converter.to_payload(value)
     if payload.ByteSize() > _MESSAGE_BYTES:
