@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar, cast, final
 from holdfast.breaking import Breaker, breaker_of
 from holdfast.checks import check_duration as check_duration
 from holdfast.checks import check_made as check_made
+from holdfast.checks import check_name
 from holdfast.errors import InvalidConfiguration
 
 T = TypeVar("T")
@@ -203,8 +204,8 @@ class StepOptions:
     def __post_init__(self) -> None:
         check_duration("timeout", self.timeout)
         check_duration("heartbeat", self.heartbeat)
-        if self.queue == "":
-            raise InvalidConfiguration("queue='': a queue has a name")
+        if self.queue is not None:
+            check_name("queue", self.queue, error=InvalidConfiguration)
         if self.priority is not None and not 1 <= self.priority <= 5:
             raise InvalidConfiguration(f"priority={self.priority!r}: use 1 (first) to 5 (last)")
         if self.local and (self.deferred or self.process or self.queue):
@@ -322,8 +323,7 @@ class WorkflowOptions:
     def __post_init__(self) -> None:
         check_duration("timeout", self.timeout)
         check_duration("task_timeout", self.task_timeout)
-        if not self.queue:
-            raise InvalidConfiguration(f"queue={self.queue!r}: a queue has a name")
+        check_name("queue", self.queue, error=InvalidConfiguration)
         if self.versioning not in (None, "pinned", "auto_upgrade"):
             raise InvalidConfiguration(f'versioning={self.versioning!r}: use "pinned" or "auto_upgrade"')
 

@@ -20,6 +20,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from holdfast.checks import check_text
 from holdfast.errors import HoldfastError
 
 if TYPE_CHECKING:
@@ -117,7 +118,12 @@ async def recorded(
         why: The reason that was given.
         by: Who does it.
         **details: What else is to be known of it, as JSON values.
+
+    Raises:
+        InvalidInput: Nobody can read who does it, or why.
     """
+    check_text("reason", why)
+    check_text("by", by)
     done = partial(record, client, what, run_id=run_id, subject=subject, why=why, by=by)
     try:
         yield details

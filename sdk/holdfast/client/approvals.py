@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from temporalio.service import RPCError
 
+from holdfast.checks import check_literal
 from holdfast.client.actions import recorded
 from holdfast.client.start import unavailable
 from holdfast.engine.inbox import DAG_MEMO, WAITING, WAITS_MEMO
@@ -63,8 +64,7 @@ class Approvals:
         if self._client.searchable:
             query += f" AND {WAITING.name} IS NOT NULL"
         if run_id is not None:
-            if not run_id or any(c in run_id for c in "\"'\\\x00\n"):
-                raise InvalidInput(f"run_id={run_id!r} is no run id")
+            check_literal("run_id", run_id)
             query += f' AND WorkflowId = "{run_id}"'
         async for execution in self._client.temporal.list_workflows(query):
             memo = await execution.memo()

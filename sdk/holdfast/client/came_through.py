@@ -14,6 +14,8 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
+from holdfast.checks import check_name
+
 if TYPE_CHECKING:
     from holdfast.client.client import Client
 
@@ -23,8 +25,13 @@ _EXECUTIONS: Final = 10
 
 
 def update_id(message_id: str) -> str:
-    """The id of the update that carries a message. Temporal limits how long it may be."""
-    return f"message-{hashlib.blake2b(message_id.encode(), digest_size=16).hexdigest()}"
+    """The id of the update that carries a message. Temporal limits how long it may be.
+
+    Raises:
+        InvalidInput: No message can have that id.
+    """
+    named = check_name("message_id", message_id).encode()
+    return f"message-{hashlib.blake2b(named, digest_size=16).hexdigest()}"
 
 
 async def came_through(client: Client, run_id: str, message_id: str) -> bool:

@@ -17,6 +17,7 @@ from temporalio.service import TLSConfig
 
 from holdfast.authoring.run_id import check_id
 from holdfast.authoring.workflow import Workflow
+from holdfast.checks import check_name
 from holdfast.client.analytics import Analytics
 from holdfast.client.approvals import Approvals
 from holdfast.client.breakers import Breakers
@@ -358,10 +359,10 @@ class Client:
         Raises:
             InvalidInput: The id is none.
         """
-        if not run or "\x00" in run:
-            raise InvalidInput(f"{run!r} is no run id")
         return Run(
-            self, run, result=_definition(workflow, ())[0].signature.result if workflow is not None else None
+            self,
+            check_name("run", run),
+            result=_definition(workflow, ())[0].signature.result if workflow is not None else None,
         )
 
 

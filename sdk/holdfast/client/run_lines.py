@@ -9,6 +9,7 @@ from typing import Any
 
 from temporalio.client import WorkflowExecution, WorkflowExecutionStatus
 
+from holdfast.checks import check_literal
 from holdfast.engine.children import DAG_WORKFLOW
 from holdfast.engine.inbox import DAG, DAG_MEMO, PAUSED, WAITS_MEMO
 from holdfast.errors import InvalidInput
@@ -81,8 +82,7 @@ def query_of(
                 "runs; or the history, as search(RunFilter(states=[...]))"
             ) from None
     if workflow is not None:
-        if not workflow or any(c in workflow for c in "\"'\\\x00\n"):
-            raise InvalidInput(f"workflow={workflow!r} is no workflow name")
+        check_literal("workflow", workflow)
         # Where DAGs cannot be searched for by name, all of them are looked through.
         dag = f'{DAG.name} = "{workflow}"' if searchable else f'WorkflowType = "{DAG_WORKFLOW}"'
         terms.append(f'(WorkflowType = "{workflow}" OR {dag})')

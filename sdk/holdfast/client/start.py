@@ -21,6 +21,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from holdfast.authoring.workflow import Workflow
+from holdfast.checks import check_name, check_text
 from holdfast.engine.data.step_data import StepData
 from holdfast.engine.data.values import megabytes
 from holdfast.engine.inbox import DAG, DAG_MEMO, PAUSED
@@ -50,8 +51,8 @@ def check_start(
     Raises:
         InvalidInput: One of them cannot work.
     """
-    if queue == "":
-        raise InvalidInput("queue='': a queue has a name")
+    if queue is not None:
+        check_name("queue", queue)
     if delay is not None and (not isinstance(cast("object", delay), timedelta) or delay < timedelta(0)):
         raise InvalidInput(f"delay={delay!r}: give a timedelta that is not negative")
     if priority is not None and not 1 <= priority <= 5:
@@ -155,7 +156,7 @@ def check_message_name(name: str) -> str:
     Raises:
         InvalidInput: It is empty or belongs to Holdfast or Temporal.
     """
-    if not name or name.startswith(("holdfast.", "__temporal")):
+    if not check_text("name", name) or name.startswith(("holdfast.", "__temporal")):
         raise InvalidInput(f"name={name!r}: a message needs a name of its own")
     return name
 
@@ -168,12 +169,13 @@ def check_called(kind: str, name: object) -> None:
         name: What was given.
 
     Raises:
-        InvalidInput: It is no text.
+        InvalidInput: It is no text, or an odd one.
     """
     if not isinstance(name, str):
         named = getattr(name, "__name__", str(name))
         call = f"run.{kind.split()[-1]}({named!r}, ...)"
         raise InvalidInput(f"{name!r}: {kind} is called by its name: {call}")
+    check_name("name", name)
 
 
 def _message_memo(client: TemporalClient, name: str, value: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
+from holdfast.checks import check_name, check_text
 from holdfast.client.start import unavailable
 from holdfast.client.trigger_delivery import Listener
 from holdfast.client.trigger_info import TriggeredRun, TriggerInfo
@@ -72,7 +73,7 @@ class Backend:
         Raises:
             InvalidInput: No schedule can have that name.
         """
-        if not name or len(name) > _ID_CHARS or "\x00" in name:
+        if len(check_name("name", name)) > _ID_CHARS:
             raise InvalidInput(f"{name[:100]!r} is no name of a trigger")
         return self._client.temporal.get_schedule_handle(name)
 
@@ -191,6 +192,7 @@ class Backend:
             Conflict: There is one of that name.
             InvalidInput, Unavailable: As `Triggers.create`.
         """
+        check_text("note", state.note)
         content_hash = await self.content_hash(wanted)
         if isinstance(wanted.on, OnEvent | OnWebhook):
             await self._put_stored(wanted, wanted.on, content_hash, state, replace=replace)

@@ -15,6 +15,7 @@ from temporalio.api.worker.v1 import WorkerHeartbeat, WorkerSlotsInfo
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, ListWorkersRequest
 from temporalio.service import RPCError, RPCStatusCode
 
+from holdfast.checks import check_name
 from holdfast.client.queues import may_live, process_of
 from holdfast.client.start import unavailable
 from holdfast.options import DEFAULT_QUEUE
@@ -104,7 +105,7 @@ class Workers:
         Raises:
             Unavailable: The server does not answer.
         """
-        wanted = None if queues is None else sorted(set(queues))
+        wanted = None if queues is None else sorted({check_name("queue", queue) for queue in queues})
         try:
             told = await self._heartbeats()
             if wanted is None:

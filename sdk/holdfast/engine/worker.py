@@ -19,6 +19,7 @@ from temporalio.worker import PollerBehaviorSimpleMaximum, WorkerDeploymentConfi
 from temporalio.worker import Worker as TemporalWorker
 
 from holdfast.chaos.interceptor import chaos_of
+from holdfast.checks import check_name
 from holdfast.engine.blocked import be_patient
 from holdfast.engine.handover import MAX_LOCAL
 from holdfast.engine.health import HealthServer
@@ -123,6 +124,8 @@ class Worker:
         chosen = (
             list(queues) if queues is not None else [w.options.queue for w in self._parts.workflows.values()]
         )
+        for queue in chosen:
+            check_name("queue", queue, error=InvalidConfiguration)
         self.queues = sorted(set(chosen)) or [DEFAULT_QUEUE]
         self._threads = ThreadPoolExecutor(max_steps, thread_name_prefix="holdfast-step")
         host = self._parts.host(client.temporal.data_converter)

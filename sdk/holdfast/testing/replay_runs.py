@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from temporalio.client import WorkflowExecution, WorkflowHistory
 from temporalio.service import RPCError, RPCStatusCode
 
+from holdfast.checks import check_literal
 from holdfast.client.start import unavailable
 from holdfast.engine.children import DAG_WORKFLOW, MAP_WORKFLOW
 from holdfast.engine.inbox import DAG_MEMO
 from holdfast.engine.parts import Parts
-from holdfast.errors import InvalidInput, NotFound
+from holdfast.errors import NotFound
 from holdfast.testing.replay import Histories, Replayed, load_histories, replay_each, serves, workflow_of
 
 if TYPE_CHECKING:
@@ -161,8 +162,7 @@ async def _chosen(
     if only is not None:
         terms.append(f'ExecutionStatus {"=" if only == "open" else "!="} "Running"')
     if workflow is not None:
-        if not workflow or any(c in workflow for c in "\"'\\\x00\n"):
-            raise InvalidInput(f"workflow={workflow!r} is no workflow name")
+        check_literal("workflow", workflow)
         terms.append(f'(WorkflowType = "{workflow}" OR WorkflowType = "{DAG_WORKFLOW}")')
     query, count = " AND ".join(terms), 0
     async for execution in client.temporal.list_workflows(query):
