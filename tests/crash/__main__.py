@@ -20,6 +20,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +29,7 @@ from holdfast.chaos.proxy import Proxy
 
 from .driver import Driver
 from .journal import Journal
-from .scene import KINDS, Scene
+from .scene import Scene
 from .sink import read_effects
 from .verdict import Judge, Verdict
 
@@ -42,7 +43,7 @@ async def _faults(scene: Scene, dice: random.Random, count: int, seconds: float,
     for number in range(count):
         wait = begin + (number + dice.uniform(0.3, 1)) * seconds / count - time.monotonic()
         await asyncio.sleep(max(wait, 0.2))
-        kind = dice.choices(list(KINDS), list(KINDS.values()))[0]
+        kind = dice.choices(list(scene.kinds), list(scene.kinds.values()))[0]
         await scene.inject(kind, dice)
     over.set()
 
@@ -59,18 +60,19 @@ async def _until_ended(client: Client, driver: Driver, begun: set[str]) -> list[
         await asyncio.sleep(2)
 
 
-async def _play(options: argparse.Namespace, folder: Path) -> Verdict:
+async def _play(options: argparse.Namespace, folder: Path, made: type[Scene]) -> Verdict:
     dice = random.Random(options.seed)
     seconds = options.minutes * 60 if options.minutes else options.runs / options.rate
     kills = options.kills if options.kills is not None else int(seconds / 8)
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(made.set_up(folder))
         client = await stack.enter_async_context(Client.embedded(folder / "home"))
         proxies = {name: Proxy(client.address) for name in ("workers'", "caller's")}
         for proxy in proxies.values():
             await stack.enter_async_context(proxy)
         calling = Client.embedded(folder / "home", via=proxies["caller's"].address)
         caller = await stack.enter_async_context(calling)
-        scene = Scene(folder, options.workers, proxies)
+        scene = made(folder, options.workers, proxies)
         try:
             await scene.serving()
             journal = Journal(folder / "intents.jsonl")
@@ -109,9 +111,15 @@ async def _tell(journal: Journal, scene: Scene) -> None:
         )
 
 
-def main() -> int:
-    """Parse the command line, play, and say what came of it."""
-    parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    made: type[Scene] = Scene,
+    name: str = "tests.crash",
+    about: str | None = __doc__,
+) -> int:
+    """Parse the command line, play on a scene, and say what came of it."""
+    parser = argparse.ArgumentParser(prog=f"python -m {name}", description=about)
     parser.add_argument("--runs", type=int, default=400, help="how many (default 400)")
     parser.add_argument("--rate", type=float, default=6.0, help="runs a second (default 6)")
     parser.add_argument("--minutes", type=float, help="go on for so long in place of --runs")
@@ -121,14 +129,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000, help="play one again")
     parser.add_argument("--replayed", type=int, help="how many histories to replay (default: all)")
     parser.add_argument("--folder", type=Path, help="keep all records here")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.ERROR)
     print(f"seed {options.seed}", flush=True)
     folder = options.folder or Path(tempfile.mkdtemp(prefix="holdfast-crash-"))
     folder.mkdir(exist_ok=True, parents=True)
-    verdict = asyncio.run(_play(options, folder))
-    for name, value in verdict.figures.items():
-        print(f"  {name}: {json.dumps(value) if isinstance(value, dict) else value}")
+    verdict = asyncio.run(_play(options, folder, made))
+    for figure, value in verdict.figures.items():
+        print(f"  {figure}: {json.dumps(value) if isinstance(value, dict) else value}")
     for violation in verdict.violations[:50]:
         print(f"VIOLATION {violation}")
     if verdict.violations:

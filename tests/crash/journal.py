@@ -7,7 +7,14 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+_BEGIN: Final = time.time() - time.monotonic()
+
+
+def wall() -> float:
+    """The time of day, also where a trial sets this process's clock wrong after its start."""
+    return _BEGIN + time.monotonic()
 
 
 @dataclass(kw_only=True)
@@ -41,14 +48,14 @@ class Journal:
 
     def intend(self, call: str, run: str, **facts: Any) -> Intent:
         """Note what is about to be called."""
-        intent = Intent(number=len(self.intents), call=call, run=run, at=time.time(), facts=facts)
+        intent = Intent(number=len(self.intents), call=call, run=run, at=wall(), facts=facts)
         self.intents.append(intent)
         self._write({"intent": intent.number, "call": call, "run": run, "at": intent.at, **facts})
         return intent
 
     def outcome(self, intent: Intent, outcome: str | None, error: BaseException | None = None) -> None:
         """Note what came of it."""
-        intent.outcome, intent.ended = outcome, time.time()
+        intent.outcome, intent.ended = outcome, wall()
         intent.error = repr(error) if error else None
         self._write({"outcome": intent.number, "was": outcome, "at": intent.ended, "error": intent.error})
 

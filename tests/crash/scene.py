@@ -12,17 +12,19 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from holdfast.chaos import plan as chaos
 from holdfast.chaos.plan import FaultKind
 from holdfast.chaos.proxy import Proxy
 from holdfast.engine import embedded
 
+from . import files
+from .journal import wall
 from .sink import PORT_VARIABLE
 
 ROOT: Final = Path(__file__).parents[2]
@@ -42,6 +44,8 @@ KINDS: Final = {
     "workers' delay": 1,
     "caller's partition": 1,
     "caller's lost_reply": 3,
+    "store locked": 1,
+    "database locked": 1,
 }
 """How often each kind of fault comes, relative to the others."""
 
@@ -86,7 +90,7 @@ class WorkerProcess:
 
 
 class Scene:
-    """One home with its processes.
+    """One home with its processes. Scenes with faults of their own derive from it.
 
     Args:
         folder: Where home, logs and records go.
@@ -94,8 +98,13 @@ class Scene:
         proxies: What the workers and the caller reach the server through.
     """
 
+    kinds: ClassVar[Mapping[str, float]] = KINDS
+
     def __init__(self, folder: Path, workers: int, proxies: Mapping[str, Proxy]) -> None:
         self.folder = folder
+        self.losses: list[tuple[float, float]] = []
+        """Times of which a disk has lost what it had said to keep."""
+
         self.home = folder / "home"
         self._proxies = proxies
         self.effects = folder / "effects.jsonl"
@@ -108,6 +117,11 @@ class Scene:
         self._port = int(self._sink.stdout.readline())
         self.workers = [self._worker() for _ in range(workers)]
         self.all_workers = list(self.workers)
+
+    @staticmethod
+    def set_up(folder: Path) -> AbstractContextManager[object]:
+        """What must be there before the home is."""
+        return nullcontext(folder)
 
     def _worker(self) -> WorkerProcess:
         self._made += 1
@@ -127,12 +141,17 @@ class Scene:
             fault = self._note(kind, 0)
             lasts = timedelta(seconds=dice.uniform(0.5, 4))
             await self._proxies[victim].disturb(chaos.Fault(kind=FaultKind(what), duration=lasts))
-            fault.until = time.time()
+            fault.until = wall()
+        elif what == "locked":
+            fault = self._note(kind, 0)
+            file, longest = {"store": ("history.db", 15), "database": ("temporal.db", 3)}[victim]
+            await files.lock(self.home / file, dice.uniform(0.5, longest))
+            fault.until = wall()
         elif victim == "indexer":
             if pid := _indexer(self.home):
                 self._note(kind, pid)
-                _signal(pid, signal.SIGKILL)
-                self.faults[-1].until = time.time()  # nobody waits for it
+                kill(pid, signal.SIGKILL)
+                self.faults[-1].until = wall()  # nobody waits for it
         else:
             await self._hit_server(kind, what, dice)
 
@@ -141,39 +160,39 @@ class Scene:
         old = self.workers[place]
         fault = self._note(kind, old.pid)
         if what == "SIGSTOP":
-            old.process.send_signal(signal.SIGSTOP)
+            old.process.sendkill(signal.SIGSTOP)
             await asyncio.sleep(
                 dice.uniform(8, 14)
             )  # past the heartbeat's timeout: its work is given to others
-            old.process.send_signal(signal.SIGCONT)
+            old.process.sendkill(signal.SIGCONT)
         else:
-            old.process.send_signal(getattr(signal, what))
+            old.process.sendkill(getattr(signal, what))
             self.workers[place] = self._worker()
             self.all_workers.append(self.workers[place])
             await self.workers[place].serving()
             with suppress(subprocess.TimeoutExpired):
                 await asyncio.to_thread(old.process.wait, 30)
-        fault.until = time.time()
+        fault.until = wall()
 
     async def _hit_server(self, kind: str, what: str, dice: random.Random) -> None:
         before = embedded.read_info(self.home)
         assert before is not None
         pid = before.supervisor_pid if kind.startswith("supervisor") else before.server_pid
         fault = self._note(kind, pid)
-        _signal(pid, getattr(signal, what))
+        kill(pid, getattr(signal, what))
         if what == "SIGSTOP":
             await asyncio.sleep(dice.uniform(1, 6))
-            _signal(pid, signal.SIGCONT)
+            kill(pid, signal.SIGCONT)
         else:
             await until(lambda: self._moved(before.server_pid), BACK_SECONDS)
-        fault.until = time.time()
+        fault.until = wall()
 
     def _moved(self, server_pid: int) -> bool:
         after = embedded.read_info(self.home)
         return after is not None and after.server_pid != server_pid
 
     def _note(self, kind: str, pid: int) -> Fault:
-        self.faults.append(Fault(kind=kind, pid=pid, at=time.time()))
+        self.faults.append(Fault(kind=kind, pid=pid, at=wall()))
         return self.faults[-1]
 
     @property
@@ -185,7 +204,7 @@ class Scene:
         """End every process."""
         for worker in self.all_workers:
             if worker.process.poll() is None:
-                worker.process.send_signal(signal.SIGCONT)
+                worker.process.sendkill(signal.SIGCONT)
                 worker.process.kill()
                 worker.process.wait()
         await embedded.stop(self.home)
@@ -193,7 +212,8 @@ class Scene:
         self._sink.wait()
 
 
-def _signal(pid: int, what: signal.Signals) -> None:
+def kill(pid: int, what: signal.Signals) -> None:
+    """Send a signal to a process, which may have ended."""
     with suppress(ProcessLookupError):
         os.kill(pid, what)
 
