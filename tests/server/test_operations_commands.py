@@ -136,17 +136,27 @@ def test_dead_letters_are_looked_at_and_given_up(cli: Cli, odd_runs: list[str]) 
     assert cli("dead-letters", "show", "999999").returncode == 3
     assert cli("dead-letters", "redrive").returncode == 2
     again = cli.json("dead-letters", "redrive", str(letters[0]["id"]), "--input", '"coffee"')
-    assert again[0]["status"] == "retrying"
-    assert again[0]["redriven_as"]
+    [first] = again["letters"]
+    assert first["status"] == "retrying"
+    assert first["redriven_as"]
     other = next(letter for letter in letters[1:] if letter["id"] != odd["id"])
     named = ["999999", str(other["id"]), str(odd["id"])]
     some = cli("dead-letters", "redrive", *named, "--json")
-    assert (some.returncode, [one["id"] for one in json.loads(some.stdout)]) == (1, [other["id"]])
+    told = json.loads(some.stdout)
+    assert (some.returncode, [one["id"] for one in told["letters"]]) == (1, [other["id"]])
+    assert (told["matched"], told["done"], told["failed"]) == (3, 1, 2)
+    assert [problem.split()[0] for problem in told["problems"]] == ["999999:", f"{odd['id']}:"]
     assert "999999: " in some.stderr
-    assert f"{odd['id']}: " in some.stderr
+    rest = cli.json("dead-letters", "redrive", "--workflow", "ordering", "--kind", "run")
+    assert rest.keys() == told.keys() == again.keys()
+    assert len(rest["letters"]) == rest["done"] == 3
     [action] = cli.json("runs", "actions", "odd-0", "--by", "Ada")
     assert (action["what"], action["why"]) == ("discard", '=1+1; it\'s "over"')
     assert "over" in cli("runs", "actions", "odd-0").stdout
+    assert cli.json("runs", "actions", "odd-0", "--by", "Eve") == []
+    assert cli.json("runs", "actions", "odd-gone") == []
+    unknown = cli("runs", "actions", "never-started")
+    assert (unknown.returncode, "never-started" in unknown.stderr) == (3, True)
 
 
 def test_a_bulk_is_looked_at_before_it_is_done(cli: Cli, cli_home: Path) -> None:

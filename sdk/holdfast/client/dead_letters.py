@@ -40,6 +40,9 @@ class Redriven(Jsonable):
     problems: list[str] = field(default_factory=list[str])
     """Of the first twenty that failed: which, and why."""
 
+    letters: list[DeadLetter] = field(default_factory=list["DeadLetter"])
+    """Those that were redriven, as they are now. The same list in all reports of one call."""
+
 
 class DeadLetters:
     """`client.dead_letters`: failed runs, failed compensations, terminated runs with open compensations, and triggers
@@ -249,7 +252,7 @@ class DeadLetters:
         for number, letter in enumerate(letters):
             await asyncio.sleep(max(begun + number / rate - loop.time(), 0))
             try:
-                await self.redrive(letter.id, reason=reason, by=by)
+                report.letters.append(await self.redrive(letter.id, reason=reason, by=by))
                 report = replace(report, done=report.done + 1)
             except Unavailable as error:
                 told = f"{error.message}; {report.done} of {report.matched} were redriven before: do it again"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.text import Text
 
-from holdfast import HoldfastError, InvalidInput
+from holdfast import Client, HoldfastError, InvalidInput
+from holdfast.client.dead_letters import Redriven
 from holdfast.options import UNSET
 from holdfast_server.cli.command import command
 from holdfast_server.cli.exits import ExitCode
@@ -18,7 +19,6 @@ from holdfast_server.cli.target import Target
 from holdfast_server.cli.values import read_json
 
 if TYPE_CHECKING:
-    from holdfast.client.dead_letters import Redriven
     from holdfast.store.dead_letters import DeadLetter
 
 app = typer.Typer(
@@ -209,32 +209,38 @@ async def redrive(
                     by=by,
                     progress=progress,
                 )
-                if target.json:
-                    print_json(report.to_dict())
-                else:
-                    say(f"{report.done} of {report.matched} redriven, {report.failed} failed")
-                if report.left_out:
-                    note(f"{report.left_out} more are of other kinds, and are left out", style="dim")
-                for problem in report.problems:
-                    note(problem, style="red")
-                return ExitCode.FAILED if report.failed else ExitCode.OK
-            done: list[DeadLetter] = []
-            problems: list[str] = []
-            for number in letters or []:
-                try:
-                    done.append(await client.dead_letters.redrive(number, input=given, reason=reason, by=by))
-                except HoldfastError as error:
-                    if len(letters or []) == 1:
-                        raise
-                    problems.append(f"{number}: {error}")
+            else:
+                report = await _redrive_each(client, letters or [], input=given, reason=reason, by=by)
     if target.json:
-        print_json([letter.to_dict() for letter in done])
+        print_json(report.to_dict())
+    elif many:
+        say(f"{report.done} of {report.matched} redriven, {report.failed} failed")
     else:
-        for letter in done:
+        for letter in report.letters:
             say(f"{letter.id}: {letter.status}, as run {letter.redriven_as or letter.run_id}")
-    for problem in problems:
+    if report.left_out:
+        note(f"{report.left_out} more are of other kinds, and are left out", style="dim")
+    for problem in report.problems:
         note(problem, style="red")
-    return ExitCode.FAILED if problems else ExitCode.OK
+    return ExitCode.FAILED if report.failed else ExitCode.OK
+
+
+async def _redrive_each(
+    client: Client, letters: list[int], *, input: Any, reason: str, by: str | None
+) -> Redriven:
+    """One letter that cannot be redriven is an error; of several, the others are."""
+    done: list[DeadLetter] = []
+    problems: list[str] = []
+    for number in letters:
+        try:
+            done.append(await client.dead_letters.redrive(number, input=input, reason=reason, by=by))
+        except HoldfastError as error:
+            if len(letters) == 1:
+                raise
+            problems.append(f"{number}: {error}")
+    return Redriven(
+        matched=len(letters), done=len(done), failed=len(problems), problems=problems, letters=done
+    )
 
 
 @command(app, "discard")
