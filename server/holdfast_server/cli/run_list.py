@@ -15,6 +15,7 @@ from holdfast.run_filter import FacetName, RunFilter
 from holdfast.states import RunState
 from holdfast_server.cli import show as render
 from holdfast_server.cli.command import command
+from holdfast_server.cli.described import described_anywhere
 from holdfast_server.cli.filters import with_filter
 from holdfast_server.cli.output import busy, cell, note, print_json, span, stdout, table, when
 from holdfast_server.cli.target import Target
@@ -203,6 +204,9 @@ async def actions(
             found = await client.runs.actions(
                 run, subject=subject, by=by, what=what, limit=limit, before=before
             )
+            if run is not None and not found and not await client.runs.actions(run, limit=1):
+                # A run that nobody knows is an error, not one without actions.
+                await described_anywhere(client, run)
     if target.json:
         print_json([action.to_dict() for action in found])
     elif found:

@@ -7,14 +7,13 @@ from typing import Annotated
 
 import typer
 
-from holdfast import Client, HoldfastError, NotFound
-from holdfast.client.description import RunDescription
 from holdfast.spec.check_graph import closest
 from holdfast.states import RunState
 from holdfast_server.cli import again, bulk, run_list
 from holdfast_server.cli import show as render
 from holdfast_server.cli import watch as watching
 from holdfast_server.cli.command import command
+from holdfast_server.cli.described import described_anywhere
 from holdfast_server.cli.diagrams import Format, Output, print_diagram
 from holdfast_server.cli.exits import ExitCode
 from holdfast_server.cli.output import busy, note, print_json, say, stdout
@@ -48,22 +47,6 @@ async def show(run: RunId, target: Target) -> None:
             print_json({**described.to_dict(), "ui_url": link, "from_history": is_stored})
         else:
             stdout().print(render.description(described, ui_url))
-
-
-async def described_anywhere(client: Client, run: str) -> tuple[RunDescription, bool]:
-    """The run, and whether it is from the history."""
-    try:
-        return await client.get(run).describe(), False
-    except NotFound:
-        if not client.store.kept:
-            raise
-        try:
-            return await client.runs.stored(run), True
-        except HoldfastError as error:
-            reason = error
-        if not isinstance(reason, NotFound):
-            note(f"the history cannot be asked: {reason}", style="yellow")
-        raise
 
 
 @command(app, "diagram")

@@ -10,8 +10,8 @@ import typer
 
 from holdfast.client.logs import LogLine, logs_of
 from holdfast_server.cli.command import command
+from holdfast_server.cli.described import described_anywhere
 from holdfast_server.cli.output import note, print_json, say, when
-from holdfast_server.cli.runs import described_anywhere
 from holdfast_server.cli.target import Target
 
 _SECONDS: Final = 0.5
