@@ -160,13 +160,13 @@ class Scene:
         old = self.workers[place]
         fault = self._note(kind, old.pid)
         if what == "SIGSTOP":
-            old.process.sendkill(signal.SIGSTOP)
+            old.process.send_signal(signal.SIGSTOP)
             await asyncio.sleep(
                 dice.uniform(8, 14)
             )  # past the heartbeat's timeout: its work is given to others
-            old.process.sendkill(signal.SIGCONT)
+            old.process.send_signal(signal.SIGCONT)
         else:
-            old.process.sendkill(getattr(signal, what))
+            old.process.send_signal(getattr(signal, what))
             self.workers[place] = self._worker()
             self.all_workers.append(self.workers[place])
             await self.workers[place].serving()
@@ -204,7 +204,7 @@ class Scene:
         """End every process."""
         for worker in self.all_workers:
             if worker.process.poll() is None:
-                worker.process.sendkill(signal.SIGCONT)
+                worker.process.send_signal(signal.SIGCONT)
                 worker.process.kill()
                 worker.process.wait()
         await embedded.stop(self.home)
