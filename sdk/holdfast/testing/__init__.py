@@ -2,6 +2,9 @@
 
 from holdfast.authoring.depends import override as override
 from holdfast.authoring.registry import fresh_registry as fresh_registry
+from holdfast.testing.cancel_everywhere import CancelDifference as CancelDifference
+from holdfast.testing.cancel_everywhere import CancelReport as CancelReport
+from holdfast.testing.cancel_everywhere import cancel_everywhere as cancel_everywhere
 from holdfast.testing.chaos import chaos as chaos
 from holdfast.testing.clock import fast_forward as fast_forward
 from holdfast.testing.crash_everywhere import CrashDifference as CrashDifference
@@ -39,6 +42,8 @@ from holdfast.testing.replay_runs import replay_files as replay_files
 from holdfast.testing.replay_runs import replay_runs as replay_runs
 
 __all__ = [
+    "CancelDifference",
+    "CancelReport",
     "ContractCheck",
     "CrashDifference",
     "CrashPoint",
@@ -59,6 +64,7 @@ __all__ = [
     "StepCall",
     "StepMock",
     "StepMocks",
+    "cancel_everywhere",
     "chaos",
     "check_idempotent",
     "check_recorded",

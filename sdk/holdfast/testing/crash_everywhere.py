@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import re
-import uuid
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, TypeVar, TypeVarTuple
 
-from temporalio.client import Client as TemporalClient
-
-from holdfast.authoring.registry import registry
 from holdfast.client.client import Client
 from holdfast.client.run import Run
 from holdfast.engine.worker import Worker
-from holdfast.errors import HoldfastError, InvalidInput, RunFailed
-from holdfast.testing.crashes import CrashingWorkers, CrashPoint, Moment, Watched, with_events
-from holdfast.testing.memory import MemoryServer
+from holdfast.errors import InvalidInput
+from holdfast.testing.crashes import CrashPoint
+from holdfast.testing.everywhere import Outcome, staged
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -63,24 +57,19 @@ class CrashReport:
     events: int
     """The events of the undisturbed run's history, those of its child runs included."""
 
+    seconds: float
+    """How long it took, without the start of a server."""
+
     def __str__(self) -> str:
         lines = [
-            f"{len(self.points)} crash points over {self.events} events, {len(self.differences)} differences; "
+            f"{len(self.points)} crash points over {self.events} events in {self.seconds:.0f} s, "
+            f"{len(self.differences)} differences; "
             f"{sum(self.repeated.values())} times a step ran again whose result was lost"
         ]
         if self.unreached:
             lines.append(f"{len(self.unreached)} points did not come by again")
         lines += [str(difference) for difference in self.differences]
         return "\n".join(lines)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Outcome:
-    result: Any
-    """None where it failed."""
-    failure: str | None
-    effects: Any
-    watched: Watched
 
 
 async def crash_everywhere(
@@ -132,50 +121,20 @@ async def crash_everywhere(
     Example:
         `await crash_everywhere(fulfil, order, effects=lambda run_id: bank.payments_of(run_id))`
     """
-    async with _client(client) as connected:
-        crashes = CrashingWorkers()
-        host = worker(connected) if worker else Worker(connected, _served(workflow), queues=_queues(workflow))
-        for native in host._workers:  # pyright: ignore[reportPrivateUsage]
-            crashes.stand_in(native)
-        prefix = f"crash-{uuid.uuid4().hex[:8]}"
-
-        async def one(number: int, point: CrashPoint | None) -> _Outcome:
-            ended = asyncio.Event()
-            loop = asyncio.get_running_loop()
-            watched = Watched(
-                run_id=f"{prefix}-{number}",
-                crash_at=point,
-                stuck=lambda: loop.call_soon_threadsafe(ended.set),
+    async with staged(
+        workflow, args, client=client, worker=worker, during=during, effects=effects, timeout=timeout
+    ) as stage:
+        base, twin = await asyncio.gather(stage.play(), stage.play())
+        difference = _difference(base, twin, same)
+        if difference or base.watched.broken:
+            raise InvalidInput(
+                f"two runs without any crash differ: {difference or base.watched.broken}. Compare what stays the "
+                "same: with same=, with effects= that leave out the rest, or by mocks of the steps it comes from"
             )
-            crashes.watch(watched)
-            try:
-                run = await connected.start(workflow, *args, id=watched.run_id)
-                result, failure = await _end(run, watched, ended, during, timeout)
-            finally:
-                crashes.forget(watched)
-            read = effects(watched.run_id) if effects else None
-            found = await read if inspect.isawaitable(read) else read
-            return _Outcome(result=result, failure=failure, effects=found, watched=watched)
-
-        async with host:
-            base = await one(0, None)
-            twin = await one(1, None)
-            difference = _difference(base, twin, same)
-            if difference or base.watched.broken:
-                raise InvalidInput(
-                    f"two runs without any crash differ: {difference or base.watched.broken}. Compare what stays the "
-                    "same: with same=, with effects= that leave out the rest, or by mocks of the steps it comes from"
-                )
-            events, count = await _events(connected.temporal, base.watched)
-            points = list(dict.fromkeys(with_events(base.watched.points, events)))
-            free = asyncio.Semaphore(at_once)
-
-            async def crashed(number: int, point: CrashPoint) -> _Outcome:
-                async with free:
-                    return await one(number, point)
-
-            outcomes = await asyncio.gather(*(crashed(at + 2, point) for at, point in enumerate(points)))
-    report = _report(base, points, outcomes, same, count)
+        points, count = await stage.points(base)
+        outcomes = await stage.play_all(points, at_once)
+        seconds = stage.seconds
+    report = _report(base, points, outcomes, same, count, seconds)
     if check and report.differences:
         raise AssertionError(
             f"{report.differences[0]}\n({len(report.differences)} of {len(report.points)} crash points differ)"
@@ -183,92 +142,11 @@ async def crash_everywhere(
     return report
 
 
-@asynccontextmanager
-async def _client(given: Client | None) -> AsyncGenerator[Client]:
-    if given is not None:
-        yield given
-        return
-    server = MemoryServer()
-    try:
-        with server.client() as client:
-            yield client
-    finally:
-        await asyncio.to_thread(server.close)
-
-
-def _served(workflow: Callable[..., Any]) -> list[object]:
-    from holdfast.authoring.workflow import Workflow
-
-    return [workflow] if isinstance(workflow, Workflow) else []
-
-
-def _queues(workflow: Callable[..., Any]) -> list[str]:
-    options = getattr(workflow, "options", None)
-    own = [getattr(options, "queue", "default")]
-    return sorted({*own, *(step.options.queue for step in registry().all_steps() if step.options.queue)})
-
-
-async def _end(
-    run: Run[Any],
-    watched: Watched,
-    stuck: asyncio.Event,
-    during: Callable[[Run[Any]], Awaitable[object]] | None,
-    timeout: timedelta,
-) -> tuple[Any, str | None]:
-    """How a run ends: its result, or why it failed."""
-
-    async def to_its_end() -> Any:
-        if during is not None:
-            await during(run)
-        return await run.result()
-
-    ending, broken = asyncio.create_task(to_its_end()), asyncio.create_task(stuck.wait())
-    try:
-        await asyncio.wait(
-            [ending, broken], timeout=timeout.total_seconds(), return_when=asyncio.FIRST_COMPLETED
-        )
-        if ending.done() and not watched.broken:
-            return ending.result(), None
-        why = watched.broken or f"it did not end within {timeout.total_seconds():g} s"
-        await _terminate(run)
-    except RunFailed as failed:
-        return None, _ATTEMPTS.sub("", failed.message.replace(run.id, "..."))
-    finally:
-        for task in (ending, broken):
-            task.cancel()
-        await asyncio.gather(ending, broken, return_exceptions=True)
-    return None, f"the run cannot go on: {why}"
-
-
-async def _terminate(run: Run[Any]) -> None:
-    with suppress(HoldfastError):  # it may have ended just now
-        await run.terminate("crash_everywhere: it cannot go on")
-
-
-async def _events(temporal: TemporalClient, watched: Watched) -> tuple[dict[tuple[str, Moment], int], int]:
-    """The events of the calls of steps in the histories of a run and its children, and how many events there are."""
-    found: dict[tuple[str, Moment], int] = {}
-    count = 0
-    for execution, run_id in watched.executions.items():
-        history = await temporal.get_workflow_handle(run_id, run_id=execution).fetch_history()
-        count += len(history.events)
-        scheduled: dict[int, str] = {}
-        for event in history.events:
-            if event.HasField("activity_task_scheduled_event_attributes"):
-                what = watched.name(run_id, event.activity_task_scheduled_event_attributes.activity_id)
-                scheduled[event.event_id] = what
-            elif event.HasField("activity_task_started_event_attributes"):
-                what = scheduled[event.activity_task_started_event_attributes.scheduled_event_id]
-                found[what, "begins"] = found[what, "ends"] = event.event_id
-                found[what, "is recorded"] = event.event_id + 1
-    return found, count
-
-
-def _difference(base: _Outcome, other: _Outcome, same: Callable[[Any, Any], bool] | None) -> str | None:
+def _difference(base: Outcome, other: Outcome, same: Callable[[Any, Any], bool] | None) -> str | None:
     """What is different between two runs, as a sentence."""
-    if other.failure != base.failure:
+    if _failure(other) != _failure(base):
         expected = _said(base)
-        return f"{other.failure or _said(other)}, in place of: {expected}"
+        return f"{_failure(other) or _said(other)}, in place of: {expected}"
     if base.failure is None and not (same or _equal)(base.result, other.result):
         return f"the result is {other.result!r:.300}, in place of {base.result!r:.300}"
     if other.watched.again:
@@ -283,20 +161,25 @@ def _difference(base: _Outcome, other: _Outcome, same: Callable[[Any, Any], bool
     return None
 
 
+def _failure(outcome: Outcome) -> str | None:
+    return outcome.failure and _ATTEMPTS.sub("", outcome.failure)
+
+
 def _equal(one: object, other: object) -> bool:
     return one == other
 
 
-def _said(outcome: _Outcome) -> str:
-    return f"the result {outcome.result!r:.300}" if outcome.failure is None else outcome.failure
+def _said(outcome: Outcome) -> str:
+    return f"the result {outcome.result!r:.300}" if outcome.failure is None else str(_failure(outcome))
 
 
 def _report(
-    base: _Outcome,
+    base: Outcome,
     points: Sequence[CrashPoint],
-    outcomes: Sequence[_Outcome],
+    outcomes: Sequence[Outcome],
     same: Callable[[Any, Any], bool] | None,
     events: int,
+    seconds: float,
 ) -> CrashReport:
     differences, unreached, repeated = list[CrashDifference](), list[CrashPoint](), Counter[str]()
     for point, outcome in zip(points, outcomes, strict=True):
@@ -312,4 +195,5 @@ def _report(
         differences=differences,
         repeated=repeated,
         events=events,
+        seconds=seconds,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -21,8 +21,15 @@ from temporalio.bridge.proto.workflow_completion import WorkflowActivationComple
 from temporalio.worker import Worker as TemporalWorker
 
 Moment = Literal["begins", "ends", "is recorded"]
+Act = Callable[[], Awaitable[object]]
 
 _LOST: Final = "the worker died here, for a test"
+_CLOSING: Final = (
+    "complete_workflow_execution",
+    "fail_workflow_execution",
+    "cancel_workflow_execution",
+    "continue_as_new_workflow_execution",
+)
 _NO_REPORT: Final = ("remove_from_cache", "query_workflow")
 
 
@@ -72,13 +79,17 @@ class Watched:
         calls: How often each call of a step was begun.
         again: Calls that were begun after the server had their result.
         broken: Why the workflow's code cannot go on.
+        late: Calls that were begun after their run had ended.
+        over: Whether the run has ended.
         executions: Every execution seen, by its Temporal run id: the run and the length of its history so far.
     """
 
     run_id: str
     crash_at: CrashPoint | None
-    stuck: Callable[[], object]
-    """Called when `broken` is set; from any thread."""
+    tell: Callable[[], object]
+    """Called when `broken` or `over` is set; from any thread."""
+    do: Act | None = None
+    """What happens at the point, while all waits for it; None: the worker is lost."""
     points: list[CrashPoint] = field(default_factory=list[CrashPoint])
     crashed: bool = False
     calls: Counter[str] = field(default_factory=Counter[str])
@@ -86,6 +97,8 @@ class Watched:
     broken: str | None = None
     executions: dict[str, str] = field(default_factory=dict[str, str])
     completed: set[str] = field(default_factory=set[str])
+    late: list[str] = field(default_factory=list[str])
+    over: bool = False
 
     def name(self, run_id: str, what: str) -> str:
         """What a task is called in points: without what differs from run to run."""
@@ -110,6 +123,7 @@ class _Execution:
     """Local steps that run."""
     doomed: bool = False
     """Its workflow task is lost."""
+    closed: bool = False
 
 
 class CrashingWorkers:
@@ -156,18 +170,27 @@ class CrashingWorkers:
         async def complete_workflow_activation(completion: WorkflowActivationCompletion) -> None:
             with self._lock:
                 execution = self._executions.get(completion.run_id)
-                point = None
+                point = act = None
                 if execution is not None and execution.in_hand:
-                    point = self._ends(execution, completion)
+                    act, point = self._ends(execution, completion)
+            if act is not None:
+                await act()
+            with self._lock:
+                if execution is not None and execution.in_hand:
                     if execution.doomed:
                         completion = _failed_task(completion.run_id)
                     # Before it is sent: the next one may come before this is answered.
                     execution.in_hand = execution.doomed = False
+            closes = any(
+                command.WhichOneof("variant") in _CLOSING for command in completion.successful.commands
+            )
             await complete(completion)
             if execution is not None and point is not None:
                 with self._lock:
-                    if self._passes(execution.watched, point):
-                        self._crash(execution.watched)
+                    self._closed(execution, closes)
+                    act = self._passes(execution.watched, point)
+                if act is not None:
+                    await act()
 
         bridge.poll_workflow_activation = poll_workflow_activation
         bridge.complete_workflow_activation = complete_workflow_activation
@@ -193,7 +216,7 @@ class CrashingWorkers:
         if execution is not None and not all(
             job.WhichOneof("variant") in _NO_REPORT for job in activation.jobs
         ):
-            execution.in_hand = True
+            execution.in_hand, execution.closed = True, False
             execution.tasks += 1
             execution.history_length = activation.history_length
 
@@ -201,26 +224,36 @@ class CrashingWorkers:
         known = self._executions.get(execution_id)
         return known.tasks if known is not None else 0
 
-    def _ends(self, execution: _Execution, completion: WorkflowActivationCompletion) -> CrashPoint | None:
-        """A workflow task was worked on. Returns the point at which the server has its report, if it gets one."""
+    def _closed(self, execution: _Execution, closed: bool) -> None:
+        # The server may refuse it, since something came for the run meanwhile: then the run is activated again.
+        execution.closed = closed and not execution.in_hand
+        if execution.closed and execution.run_id == execution.watched.run_id:
+            execution.watched.over = True
+            execution.watched.tell()
+
+    def _ends(
+        self, execution: _Execution, completion: WorkflowActivationCompletion
+    ) -> tuple[Act | None, CrashPoint | None]:
+        """A workflow task was worked on. Returns what is to happen now, and the point at which the server has its
+        report, if it gets one."""
         watched = execution.watched
         if completion.HasField("failed"):
             if not execution.doomed:
                 self._broken(watched, completion.failed.failure.message)
-            return None
+            return None, None
         commands = completion.successful.commands
         execution.local += sum(command.HasField("schedule_local_activity") for command in commands)
         what = watched.name(execution.run_id, f"workflow task {execution.tasks}")
         length = execution.history_length
-        if self._passes(watched, CrashPoint(what=what, moment="ends", event=length)):
-            self._crash(watched)
+        act = self._passes(watched, CrashPoint(what=what, moment="ends", event=length))
         # While local steps run, the task goes on, and the server hears nothing.
-        return None if execution.local > 0 else CrashPoint(what=what, moment="is recorded", event=length + 1)
+        heard = execution.local == 0
+        return act, CrashPoint(what=what, moment="is recorded", event=length + 1) if heard else None
 
     def _broken(self, watched: Watched, why: str) -> None:
         if watched.broken is None:
             watched.broken = why
-            watched.stuck()
+            watched.tell()
 
     # Steps
 
@@ -231,8 +264,10 @@ class CrashingWorkers:
             while True:
                 task: ActivityTask = await poll()
                 with self._lock:
-                    lost = task.HasField("start") and self._begins(task)
+                    lost, act = self._begins(task) if task.HasField("start") else (False, None)
                     local = task.start.is_local
+                if act is not None:
+                    await act()
                 if not lost:
                     return task
                 # A local one is answered for with anything: its workflow task is lost.
@@ -245,19 +280,22 @@ class CrashingWorkers:
             with self._lock:
                 task = self._tasks.get(token)
                 watched = self._of(task)
+                act = None
                 if task is not None and watched is not None:
-                    if self._passes(watched, self._point(task, "ends")):
-                        self._crash(watched)
+                    act = self._passes(watched, self._point(task, "ends"))
                     del self._tasks[token]
                 lost = token in self._lost
                 self._lost.discard(token)
+            if act is not None:
+                await act()
             await complete(_lost_step(completion) if lost else completion)
             if task is not None and watched is not None and not lost and not task.local:
                 with self._lock:
                     if completion.result.HasField("completed"):
                         watched.completed.add(task.what)
-                    if self._passes(watched, self._point(task, "is recorded")):
-                        self._crash(watched)
+                    act = self._passes(watched, self._point(task, "is recorded"))
+                if act is not None:
+                    await act()
 
         bridge.poll_activity_task = poll_activity_task
         bridge.complete_activity_task = complete_activity_task
@@ -270,12 +308,12 @@ class CrashingWorkers:
     def _point(task: _Task, moment: Moment) -> CrashPoint:
         return CrashPoint(what=task.what, attempt=task.attempt, moment=moment)
 
-    def _begins(self, asked: ActivityTask) -> bool:
-        """A step's task was handed out. Returns whether it is lost before it begins."""
+    def _begins(self, asked: ActivityTask) -> tuple[bool, Act | None]:
+        """A step's task was handed out. Returns whether it is lost before it begins, and what is to happen."""
         start = asked.start
         execution = self._executions.get(start.workflow_execution.run_id)
         if execution is None:
-            return False
+            return False, None
         watched = execution.watched
         task = _Task(
             what=watched.name(start.workflow_execution.workflow_id, start.activity_id),
@@ -283,24 +321,29 @@ class CrashingWorkers:
             attempt=start.attempt,
             local=start.is_local,
         )
-        if self._passes(watched, self._point(task, "begins")):
-            self._crash(watched)
-            return True
+        had_crashed = watched.crashed
+        act = self._passes(watched, self._point(task, "begins"))
+        if act is None and watched.crashed and not had_crashed:
+            return True, None
         if task.what in watched.completed:
             watched.again.append(task.what)
+        if execution.closed:
+            watched.late.append(task.what)
         watched.calls[task.what] += 1
         self._tasks[asked.task_token] = task
-        return False
+        return False, act
 
     # Points
 
-    def _passes(self, watched: Watched, point: CrashPoint) -> bool:
-        """A point comes by; returns whether it is the one."""
+    def _passes(self, watched: Watched, point: CrashPoint) -> Act | None:
+        """A point comes by. Where it is the one, the worker is lost, or what is to happen is returned."""
         if watched.crashed:
-            return False
+            return None
         watched.points.append(point)
         watched.crashed = point == watched.crash_at
-        return watched.crashed
+        if watched.crashed and watched.do is None:
+            self._crash(watched)
+        return watched.do if watched.crashed else None
 
     def _crash(self, watched: Watched) -> None:
         for execution_id, execution in self._executions.items():
