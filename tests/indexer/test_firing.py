@@ -197,6 +197,18 @@ async def test_a_condition_without_a_value_is_one_letter_however_many_events_the
     assert await Firing(client.temporal, database).step() == 1
     [letter] = letters(database)
     assert (letter["status"], "'total'" in letter["error_message"]) == ("pending", True)
+    last = (letter["payload"]["count"], letter["payload"]["event"]["at"], letter["failed"].isoformat())
+    # Looked at again they are the same three; the next one counts.
+    with database.write() as connection:
+        connection.execute(cursors.delete().where(cursors.c.name.startswith("subscription/")))
+    await Firing(client.temporal, database).step()
+    [letter] = letters(database)
+    assert last == (3, letter["payload"]["event"]["at"], letter["payload"]["event"]["at"])
+    assert letter["payload"]["count"] == 3
+    await client.events.publish("orders", {"number": 4})
+    await Firing(client.temporal, database).step()
+    [letter] = letters(database)
+    assert (letter["payload"]["count"], letter["failed"].isoformat() > last[2]) == (4, True)
     # With another condition it would be another one.
     await client.triggers.update("large", on=OnEvent("orders", where="payload.sum > 3"))
     await client.events.publish("orders", {"number": 3})

@@ -178,8 +178,8 @@ class Firing:
             raise
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one trigger, the others go on
             # Of a condition that has no value there is one letter: each event that it was not made for has that.
-            letter = f"where-{digest(listener.stored.condition)}" if judging else identity
-            await self._dead(listener, event, identity, error, values, depth, letter=letter)
+            letter = f"where-{digest(listener.stored.condition)}" if judging else None
+            await self._dead(listener, event, identity, error, values, depth, shared=letter)
             return False
 
     async def _dead(
@@ -191,7 +191,7 @@ class Firing:
         values: Mapping[str, Any] | None,
         depth: int,
         *,
-        letter: str,
+        shared: str | None,
     ) -> None:
         stored = listener.stored
         message = error.message if isinstance(error, HoldfastError) else str(error)
@@ -210,7 +210,7 @@ class Firing:
             add,
             self._database,
             kind="trigger",
-            identity=f"trigger/{listener.run_id(letter)}",
+            identity=f"trigger/{listener.run_id(shared or identity)}",
             error_type=type(error).__name__,
             error_message=message,
             workflow=stored.target["called"],
@@ -223,6 +223,7 @@ class Firing:
                 "queue": stored.target["queue"],
                 "run_id": listener.run_id(identity),
             },
+            place=event.cursor if shared else None,
             failed=event.at,  # looked at again, what somebody has settled stays so
         )
 

@@ -43,7 +43,8 @@ class DeadLetter(Jsonable):
     payload: dict[str, Any] | None
     """What is to be known of it. Of a run: `input` (what is kept of it), `queue`, `dag`, `step` (that failed),
     `open_compensations`, `run_failed` (when it failed itself, not what does it anew). Of a compensation: `step`,
-    `activity_id`, `compensates`, `input`."""
+    `activity_id`, `compensates`, `input`. Of a trigger: `trigger`, `event`, `input`, `queue`; where its `where` has no
+    value, `count` tells for how many events; `event` and `cursor` are of the last."""
 
     attempts: int
     """How often it was redriven, with those that were refused."""
@@ -107,6 +108,7 @@ def add(
     run_id: str | None = None,
     payload: dict[str, Any] | None = None,
     failed: datetime | None = None,
+    place: int | None = None,
 ) -> int:
     """Add a dead letter; where one of that identity is, it is pending again if it failed later than before.
 
@@ -120,6 +122,8 @@ def add(
         run_id: The run, if there is one.
         payload: What is needed to do it anew: for triggers `input`, the list of arguments, and `queue`.
         failed: When. Default: now.
+        place: Of a letter that stands for many failures, the cursor of this one: each is counted once, in the `count`
+            of the payload.
 
     Returns:
         The letter's id.
@@ -139,7 +143,10 @@ def add(
         "failed": failed or datetime.now(UTC),
     }
     with database.write() as connection:
-        fail_letter(connection, row, known_letters(connection, dead_letters.c.identity == row["identity"]))
+        known = known_letters(connection, dead_letters.c.identity == row["identity"])
+        if place is not None:
+            _count(connection, row, known, place)
+        fail_letter(connection, row, known)
         query = select(dead_letters.c.id).where(dead_letters.c.identity == row["identity"])
         return int(connection.execute(query).scalar_one())
 
@@ -154,6 +161,16 @@ def fail_letter(connection: Connection, row: Row, known: Sequence[DeadLetter]) -
         # What is doing it anew at this moment may still complete.
         anew = known[0].redriven_as if known[0].status == "retrying" else None
         set_letter(connection, known[0], status="pending", reason=None, redriven_as=anew, **row)
+
+
+def _count(connection: Connection, row: Row, known: Sequence[DeadLetter], place: int) -> None:
+    """Count a failure in the letter and in the row that may take its place."""
+    before = known[0].payload or {} if known else {}
+    is_new = place > before.get("cursor", 0)
+    counted = {"count": before.get("count", 0) + is_new, "cursor": max(place, before.get("cursor", 0))}
+    row["payload"] = {**(row["payload"] or {}), **counted}
+    if known and is_new:
+        set_letter(connection, known[0], payload={**before, **counted})
 
 
 def set_letter(connection: Connection, letter: DeadLetter, **values: Any) -> None:

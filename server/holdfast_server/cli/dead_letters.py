@@ -260,4 +260,6 @@ async def discard(
 
 
 def _error(letter: DeadLetter) -> str:
-    return ": ".join(filter(None, (letter.error_type, letter.error_message)))
+    times = (letter.payload or {}).get("count", 1)
+    often = f" ({times} times)" if times > 1 else ""
+    return ": ".join(filter(None, (letter.error_type, letter.error_message))) + often
