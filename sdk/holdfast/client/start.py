@@ -197,6 +197,9 @@ def unavailable(error: RPCError) -> Exception:
         RPCStatusCode.RESOURCE_EXHAUSTED,
     ):
         return Unavailable(f"the Temporal server does not answer: {error.message}")
+    if error.status in (RPCStatusCode.UNKNOWN, RPCStatusCode.INTERNAL) and "transport error" in error.message:
+        # The connection broke in the middle of the answer.
+        return Unavailable(f"the Temporal server does not answer: {error.message}")
     if error.status == RPCStatusCode.FAILED_PRECONDITION and "no poller" in error.message:
         return Unavailable(f"no worker is there to answer: {error.message}")
     if error.status == RPCStatusCode.INVALID_ARGUMENT:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import multiprocessing
 import multiprocessing.connection
 import os
 import pickle
+import signal
 import sys
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -31,60 +33,79 @@ if TYPE_CHECKING:
 
 
 class ProcessPool:
-    """Runs sync steps in worker processes, started at first use.
+    """Runs sync steps in worker processes, started at first use. Each has one step at a time and an executor of its
+    own: where several share one, a process that dies takes the steps of all others along.
 
     Args:
         max_processes: Default: one per core.
     """
 
     def __init__(self, max_processes: int | None = None) -> None:
-        self._max_processes = max_processes or os.cpu_count() or 1
-        self._pool: ProcessPoolExecutor | None = None
+        self._places = asyncio.Semaphore(max_processes or os.cpu_count() or 1)
+        self._idle: list[ProcessPoolExecutor] = []
+        self._busy: set[ProcessPoolExecutor] = set()
 
     async def call(self, step: Step[..., Any], values: Sequence[Any]) -> Any:
-        """Call a step in a process and return its result.
+        """Call a step in a process and return its result. A cancel ends the process: what it computes cannot be told.
 
         Raises:
-            BrokenProcessPool: The process died; the pool is started again at the next call.
+            BrokenProcessPool: The process died; another one is started at the next call.
         """
         module = step.fn.__module__
         if "<locals>" in step.fn.__qualname__:
             raise InvalidStep(
                 f"step {step.name!r} with process=True must stand at module level, to be found there"
             )
-        if self._pool is None:
-            # A forked child would inherit the worker's threads and connections in an unknown state.
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(
-                self._max_processes, mp_context=context, initializer=_end_with_parent
-            )
-        pool = self._pool
         sent = [
             _packed(value, adapter) for adapter, value in zip(step.signature.adapters, values, strict=True)
         ]
-        loop = asyncio.get_running_loop()
-        try:
-            result = await loop.run_in_executor(pool, _call, module, step.name, sent)
-        except BrokenProcessPool:
-            # Every step of the pool gets this; one of the others may have started the next pool already.
-            if self._pool is pool:
-                self._pool = None
-            raise
+        async with self._places:
+            process, future = self._submit(module, step.name, sent)
+            self._busy.add(process)
+            try:
+                result = await asyncio.wrap_future(future)
+            except (BrokenProcessPool, asyncio.CancelledError):
+                _end(process)
+                raise
+            except BaseException:  # raised by the step
+                self._idle.append(process)
+                raise
+            else:
+                self._idle.append(process)
+            finally:
+                self._busy.discard(process)
         if isinstance(result, _Raised):
             raise result.rebuilt()
         return _unpacked(result, step.signature.result)
 
+    def _submit(
+        self, module: str, name: str, sent: Sequence[bytes]
+    ) -> tuple[ProcessPoolExecutor, Future[bytes | _Raised]]:
+        while self._idle:
+            process = self._idle.pop()
+            try:
+                return process, process.submit(_call, module, name, sent)
+            except BrokenProcessPool:  # it died while it had nothing to do
+                _end(process)
+        # A forked child would inherit the worker's threads and connections in an unknown state.
+        context = multiprocessing.get_context("spawn")
+        process = ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent)
+        return process, process.submit(_call, module, name, sent)
+
     def close(self) -> None:
         """End the processes, whatever they compute: their steps were cancelled or have ended."""
-        pool, self._pool = self._pool, None
-        if pool is None:
-            return
-        # Python 3.14 has a method for this; without it the interpreter would wait for the computation at its end.
-        processes: dict[int, BaseProcess] | None = getattr(pool, "_processes", None)
-        running = list((processes or {}).values())
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in running:
-            process.kill()
+        for process in [*self._idle, *self._busy]:
+            _end(process)
+        self._idle.clear()
+
+
+def _end(process: ProcessPoolExecutor) -> None:
+    # Python 3.14 has a method for this; without it the interpreter would wait for the computation at its end.
+    running: dict[int, BaseProcess] | None = getattr(process, "_processes", None)
+    killed = list((running or {}).values())
+    process.shutdown(wait=False, cancel_futures=True)
+    for child in killed:
+        child.kill()
 
 
 def _end_with_parent() -> None:
@@ -92,6 +113,12 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is None:
         return
+    if sys.platform == "linux":
+        # A thread would never run beside a step that loops in C.
+        with contextlib.suppress(ImportError):  # a Python built without libffi
+            import ctypes
+
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
 
     def watch() -> None:
         multiprocessing.connection.wait([parent.sentinel])
