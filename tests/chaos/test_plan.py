@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from holdfast import InvalidConfiguration
-from holdfast.chaos.plan import OF_NETWORK, Fault, FaultKind, FaultPlan
+from holdfast.chaos.plan import OF_NETWORK, OF_STEPS, Fault, FaultKind, FaultPlan
 from holdfast.chaos.profiles import AGGRESSIVE, GENTLE, MODERATE, PROFILES, Profile
 
 ATTEMPTS = [
@@ -42,18 +42,32 @@ def test_another_process_finds_the_same_faults() -> None:
     assert done.stdout.strip() == str([plan.fault(f"r{n}", "s", "s-1", 1) for n in range(50)])
 
 
-def test_faults_come_as_often_as_the_profile_says() -> None:
-    found = list(faults(FaultPlan(AGGRESSIVE, 1)).values())
-    share = {kind: sum(f is not None and f.kind is kind for f in found) / len(found) for kind in FaultKind}
-    # Each kind is drawn where those before it were not.
-    assert share[FaultKind.CRASH] == pytest.approx(0.30, abs=0.05)
-    assert share[FaultKind.TIMEOUT] == pytest.approx(0.70 * 0.20, abs=0.05)
-    assert share[FaultKind.ERROR] == pytest.approx(0.70 * 0.80 * 0.35, abs=0.05)
-    assert share[FaultKind.LATENCY] == pytest.approx(0.70 * 0.80 * 0.65 * 0.40, abs=0.05)
-    delays = [f.duration for f in found if f is not None and f.kind is FaultKind.LATENCY]
-    assert all(AGGRESSIVE.min_latency <= delay <= AGGRESSIVE.max_latency for delay in delays)
-    crashes = [f.after for f in found if f is not None and f.kind is FaultKind.CRASH]
-    assert {True, False} == set(crashes)
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_over_2000_attempts_faults_come_as_often_as_the_profile_says(profile: Profile, seed: int) -> None:
+    plan = FaultPlan(profile, seed)
+    drawn = [plan.fault(f"run-{n}", "charge", "charge-1", 1) for n in range(2000)]
+    undoing = [plan.fault(f"run-{n}", "charge.compensate", "undo-1", 1) for n in range(2000)]
+    left = left_undoing = 1.0  # each kind is drawn where those before it were not
+    for kind in OF_STEPS:
+        likely = left * getattr(profile, kind.value)
+        assert _share(drawn, kind) == pytest.approx(likely, abs=4 * (likely / 2000) ** 0.5)
+        left -= likely
+        other = FaultKind.COMPENSATION if kind is FaultKind.ERROR else kind
+        likely = left_undoing * getattr(profile, other.value)
+        assert _share(undoing, other) == pytest.approx(likely, abs=4 * (likely / 2000) ** 0.5)
+        left_undoing -= likely
+    delays = [f.duration for f in drawn if f is not None and f.kind is FaultKind.LATENCY]
+    assert profile.min_latency <= min(delays) < max(delays) <= profile.max_latency
+    ends = [f.after for f in drawn if f is not None and f.kind is not FaultKind.LATENCY]
+    assert sum(ends) == pytest.approx(len(ends) / 2, abs=2 * len(ends) ** 0.5)
+    network = [plan.network_fault(n) for n in range(2000)]
+    share = 1 - network.count(None) / 2000
+    assert share == pytest.approx(profile.network, abs=4 * (profile.network / 2000) ** 0.5)
+
+
+def _share(drawn: list[Fault | None], kind: FaultKind) -> float:
+    return sum(fault is not None and fault.kind is kind for fault in drawn) / len(drawn)
 
 
 def test_a_compensation_fails_by_its_own_probability() -> None:
@@ -111,11 +125,24 @@ def test_the_profiles_are_these() -> None:
         {"max_events": 0},
         {"crahs": 0.5},
         {"interval": "soon"},
+        {"interval": 1e300},
+        {"crash": "often"},
+        {"error": True},
+        {"latency": float("nan")},
+        {"max_events": 2.5},
+        {"max_events": True},
+        {"name": 5},
+        {"name": ""},
     ],
 )
-def test_what_is_no_profile_is_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(InvalidConfiguration):
+def test_what_is_no_profile_is_refused_by_the_name_of_its_field(wrong: dict[str, object]) -> None:
+    with pytest.raises(InvalidConfiguration, match=str(next(iter(wrong)))):
         Profile.from_dict(wrong)
+
+
+def test_durations_of_a_profile_in_code_are_timedeltas() -> None:
+    with pytest.raises(InvalidConfiguration, match="interval=5 is no timedelta"):
+        Profile(interval=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def test_an_unknown_profile_names_the_known_ones() -> None:

@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from temporalio.client import Client as TemporalClient
 
 from holdfast import (
     Breaker,
@@ -24,6 +25,9 @@ from holdfast.engine.breaker_run import LEASE_SECONDS, Circuit, Said, What
 from holdfast.options import StepOptions
 
 QUICK = RetryPolicy(max_attempts=3, first_delay=timedelta(milliseconds=50))
+
+
+HANGS = asyncio.Event()
 
 
 class Service:
@@ -74,6 +78,29 @@ async def calls_broken_on_a_thread(key: str) -> str:
 @workflow
 async def calls_refused(key: str) -> str:
     return await refused_call(key)
+
+
+@step(breaker=Breaker(key="slow", failures=1, reset=timedelta(seconds=1)), retry=QUICK)
+async def slow_call() -> str:
+    if len(SERVICE.calls.get("slow", [])) == 1:
+        SERVICE.calls["slow"].append("tries")
+        await HANGS.wait()
+    return SERVICE.call("slow")
+
+
+@step
+async def other_call() -> str:
+    return "other"
+
+
+@workflow
+async def calls_slow() -> str:
+    return await slow_call()
+
+
+@workflow
+async def calls_others() -> list[str]:
+    return [await other_call() for _ in range(3)]
 
 
 FLOWS = [calls_broken, calls_broken_on_a_thread, calls_refused]
@@ -137,11 +164,9 @@ async def test_other_workers_do_not_call_what_one_has_found_broken(holdfast_clie
     SERVICE.down["mail"] = 2
     async with Worker(holdfast_client, FLOWS, queues=["first"]):
         run = await holdfast_client.start(calls_broken, "mail", queue="first", id="finds-out")
-        while len(SERVICE.calls.get("mail", [])) < 2:  # noqa: ASYNC110 - what is asked is elsewhere
+        while (shown := await _shown(holdfast_client, "mail")) is None or shown.state != "open":  # noqa: ASYNC110 - what is asked is elsewhere
             await asyncio.sleep(0.05)
-        shown = await _shown(holdfast_client, "mail")
-        assert shown.state == "open"
-        assert shown.opened == 1
+        assert (shown.opened, len(SERVICE.calls["mail"])) == (1, 2)
         async with Worker(holdfast_client, FLOWS, queues=["second"]) as second:
             # What a worker that has used the key lately learns in the background.
             await second._limits.breakers.look(Breaker(key="mail"))
@@ -152,11 +177,13 @@ async def test_other_workers_do_not_call_what_one_has_found_broken(holdfast_clie
             assert (await holdfast_client.runs.stuck())[0].cause in {"breaker", "backoff"}
             assert await late.result() == "mail"
         assert await run.result() == "mail"
-    assert (await _shown(holdfast_client, "mail")).state == "closed"
+    closed = await _shown(holdfast_client, "mail")
+    assert closed is not None
+    assert closed.state == "closed"
 
 
-async def _shown(client: Client, key: str) -> BreakerInfo:
-    return next(one for one in await client.breakers.list() if one.key == key)
+async def _shown(client: Client, key: str) -> BreakerInfo | None:
+    return next((one for one in await client.breakers.list() if one.key == key), None)
 
 
 async def test_what_is_refused_for_its_input_opens_nothing_and_what_works_asks_nobody(
@@ -169,6 +196,48 @@ async def test_what_is_refused_for_its_input_opens_nothing_and_what_works_asks_n
             await holdfast_client.run(calls_broken, "sound", id=f"sound-{number}")
     assert await holdfast_client.breakers.list() == []
     assert len(SERVICE.calls["strict"]) == 3
+
+
+async def test_a_closed_breaker_hears_nothing_of_calls_that_work(holdfast_client: Client) -> None:
+    async def heard() -> int | None:
+        handle = holdfast_client.temporal.get_workflow_handle("holdfast-breaker/sound-again")
+        return (await handle.describe()).history_length
+
+    SERVICE.down["sound-again"] = 1
+    async with Worker(holdfast_client, FLOWS):
+        await holdfast_client.run(calls_broken, "sound-again", id="fails-once")
+        (shown,) = await holdfast_client.breakers.list()
+        assert (shown.key, shown.state, shown.failures) == ("sound-again", "closed", 0)
+        before = await heard()
+        for number in range(5):
+            await holdfast_client.run(calls_broken, "sound-again", id=f"works-{number}")
+        assert await heard() == before
+    assert len(SERVICE.calls["sound-again"]) == 7
+
+
+async def test_those_who_wait_for_a_long_try_leave_slots_to_others(temporal: TemporalClient) -> None:
+    SERVICE.down["slow"] = 1
+    async with (  # a server whose time is real: no lease ends since a test waits
+        Client.connect(temporal.service_client.config.target_host) as client,
+        Worker(client, [calls_slow, calls_others], max_steps=10) as worker,
+    ):
+        waiting = [await client.start(calls_slow, id=f"slow-{number}") for number in range(20)]
+        while len(SERVICE.calls.get("slow", [])) < 2:  # noqa: ASYNC110 - what is asked is elsewhere
+            await asyncio.sleep(0.05)
+        other, in_place = asyncio.create_task(client.run(calls_others)), set[int]()
+        try:
+            async with asyncio.timeout(120):
+                while not other.done() or len(in_place) < 2:
+                    in_place.add(worker._limits.breakers._known["slow"].in_place)
+                    await asyncio.sleep(0.05)
+            assert other.result() == ["other"] * 3
+            assert 0 < max(in_place) <= 5
+            assert len(SERVICE.calls["slow"]) == 2, "one tries"
+        finally:
+            HANGS.set()
+        assert await asyncio.wait_for(waiting[0].result(), 60) == "slow"
+        ended = [run.terminate("the test is over") for run in waiting]  # those that have not ended
+        await asyncio.gather(*ended, return_exceptions=True)
 
 
 def test_options_that_cannot_work_are_refused() -> None:

@@ -55,6 +55,13 @@ def test_the_class_of_an_error_decides_the_exit_code(error: HoldfastError, code:
         (["approvals", "decide", "some-run", "--approve", "--reject"], 2, "one of --approve, --reject"),
         (["approvals", "decide", "some-run", "--reject", "-i", "{}"], 2, "one of --approve, --reject"),
         (["worker", "no.such.module"], 3, "no module"),
+        (["worker", "flows.py", "--chaos", "wild"], 2, "use gentle, moderate, aggressive"),
+        (["worker", "flows.py", "--seed", "3"], 2, "--seed goes with --chaos"),
+        (["chaos", "inject", "flood"], 2, "half_open"),
+        (["demo", "--chaos", "--profile", "[1]"], 2, "a profile is an object"),
+        (["demo", "--chaos", "--profile", '{"crash": "often"}'], 2, "crash='often' is no probability"),
+        (["demo", "--chaos", "--count", "0"], 2, "--count"),
+        (["demo", "--count", "5"], 2, "go with --chaos"),
         (["runs", "list", "--address", "127.0.0.1:1"], 4, "does not answer"),
     ],
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from holdfast.checks import check_name
 from holdfast.errors import InvalidConfiguration
 
 PROBABILITIES: Final = ("crash", "timeout", "error", "latency", "compensation", "network")
@@ -49,18 +50,24 @@ class Profile:
     which faults happen does not depend on time."""
 
     def __post_init__(self) -> None:
+        check_name("name", self.name, error=InvalidConfiguration)
         for name in PROBABILITIES:
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
+            value: object = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
                 raise InvalidConfiguration(f"{name}={value!r} is no probability: use 0 to 1")
+        for name in ("min_latency", "max_latency", "interval"):
+            value = getattr(self, name)
+            if not isinstance(value, timedelta):
+                raise InvalidConfiguration(f"{name}={value!r} is no timedelta")
         if not timedelta(0) <= self.min_latency <= self.max_latency:
             raise InvalidConfiguration(
                 f"min_latency={self.min_latency} to max_latency={self.max_latency} is no range of durations"
             )
         if self.interval <= timedelta(0):
             raise InvalidConfiguration(f"interval={self.interval}: use more than 0")
-        if self.max_events is not None and self.max_events < 1:
-            raise InvalidConfiguration(f"max_events={self.max_events!r}: use 1 or more, or None for no bound")
+        most = cast("object", self.max_events)
+        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+            raise InvalidConfiguration(f"max_events={most!r}: use 1 or more, or None for no bound")
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values; durations in seconds."""
@@ -75,13 +82,15 @@ class Profile:
             InvalidConfiguration: Values that cannot be, or names that no profile has.
         """
         durations = {field.name for field in fields(cls) if field.type == "timedelta"}
-        try:
-            given: dict[str, Any] = {
-                n: timedelta(seconds=v) if n in durations else v for n, v in values.items()
-            }
-            return cls(**given)
-        except TypeError as error:
-            raise InvalidConfiguration(f"this is no profile of faults: {error}") from error
+        known, given = [field.name for field in fields(cls)], dict[str, Any]()
+        for name, value in values.items():
+            if name not in known:
+                raise InvalidConfiguration(f"a profile has no {name!r:.100}; it has {', '.join(known)}")
+            try:
+                given[name] = timedelta(seconds=value) if name in durations else value
+            except (TypeError, ValueError, OverflowError):
+                raise InvalidConfiguration(f"{name}={value!r:.100}: use a number of seconds") from None
+        return cls(**given)
 
 
 GENTLE: Final = Profile(

@@ -109,7 +109,7 @@ class Chaos:
         check_duration("duration", duration)
         lasting = kind is FaultKind.LATENCY or kind in OF_NETWORK
         if duration is not None and not lasting:
-            raise InvalidInput(f"a {kind} has no duration")
+            raise InvalidInput(f"{kind} has no duration")
         if after and (kind is FaultKind.LATENCY or kind in OF_NETWORK):
             raise InvalidInput(f"after=True does not go with {kind}")
         if kind in OF_NETWORK and (step or run):

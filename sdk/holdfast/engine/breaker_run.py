@@ -133,4 +133,4 @@ class BreakerRun:
                     }
                 }
             )
-        return {"delay": delay, "until": circuit.until}
+        return {"delay": delay, "until": circuit.until, "state": circuit.state(now)}

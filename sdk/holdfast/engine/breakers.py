@@ -37,6 +37,13 @@ _LOOK_SECONDS: Final = 2.0
 _IN_PLACE_SECONDS: Final = 3.0
 """Who has to wait longer leaves its worker's slot to others meanwhile."""
 
+_IN_PLACE: Final = 5
+"""Steps of a worker that wait in place for one breaker at a time. All others leave at once: while a try takes long,
+its many waiters would have all slots."""
+
+_BACK_SECONDS: Final = 5.0
+"""Who leaves while another one tries comes back after so long, up to twice that: nobody knows how long a try takes."""
+
 _ASK_SECONDS: Final = 0.5
 _SPREAD: Final = 0.1
 """Those who wait for an open breaker come back within so large a share of its time, not all at once."""
@@ -61,6 +68,10 @@ class _Known:
     """Whether a failure was told that no success has followed."""
     looked: float = 0.0
     looking: asyncio.Task[None] | None = None
+    tried: bool = False
+    """Whether another call tries whether the service is back."""
+    in_place: int = 0
+    """Steps that wait here for it."""
     asking: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
 
 
@@ -141,18 +152,25 @@ class Breakers:
                 return False
             left = known.open_until - time.monotonic()
             if left <= 0 or at >= known.until:
+                looked = known.looked
                 async with known.asking:
-                    if not known.until:
+                    if not known.until or known.looked != looked:
                         continue  # another one has found out meanwhile
                     delay = await self._tell(breaker, known, holder, "asks")
                 if delay is None:
                     return bool(known.until)
                 left = delay
-            if left > max(patience - time.monotonic(), 0.0):
+            if known.in_place >= _IN_PLACE or left > max(patience - time.monotonic(), 0.0):
+                if known.tried:
+                    left = max(left, random.uniform(_BACK_SECONDS, 2 * _BACK_SECONDS))
                 why = f"the circuit breaker {breaker.key!r} is open for about {left:.0f} s"
                 left *= 1 + random.uniform(0, _SPREAD)
                 raise NotYet(why, left, breaker=breaker.key, attempts=attempt - 1)
-            await asyncio.sleep(min(left, _ASK_SECONDS))
+            known.in_place += 1
+            try:
+                await asyncio.sleep(min(left, _ASK_SECONDS))
+            finally:
+                known.in_place -= 1
 
     async def _beats(self, breaker: Breaker, known: _Known, holder: str) -> None:
         while True:
@@ -187,6 +205,7 @@ class Breakers:
             return None
         delay: float | None = answer["delay"]
         known.until = answer["until"]
+        known.tried = answer["state"] == "half-open"
         known.open_until = time.monotonic() + (delay or 0.0)
         known.failed = what != "succeeded" and (known.failed or what == "failed")
         known.looked = time.monotonic()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Final, cast
 
 import typer
 from rich.text import Text
@@ -11,7 +11,7 @@ from rich.text import Text
 from holdfast.chaos.control import ChaosStats, Control
 from holdfast.chaos.faults import Faults
 from holdfast.chaos.plan import FaultKind
-from holdfast.chaos.profiles import PROFILES, Profile
+from holdfast.chaos.profiles import PROFILES, Profile, profile_of
 from holdfast.chaos.proxy import Proxy
 from holdfast.errors import InvalidInput
 from holdfast_server.cli.command import command
@@ -26,6 +26,8 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+_ORDERS: Final = 10
 
 ProfileArgument = Annotated[
     str,
@@ -110,14 +112,14 @@ async def proxy(
         await served.serve(Faults(Control(client.chaos.folder)))
 
 
-def chosen_profile(text: str) -> Profile | str:
+def chosen_profile(text: str) -> Profile:
     """What stands for a profile on the command line.
 
     Raises:
         InvalidInput, InvalidConfiguration: It stands for none.
     """
-    if not text.startswith(("{", "@")):
-        return text
+    if not text.startswith(("{", "[", "@")):
+        return profile_of(text)
     values = read_json(text, option="the profile")
     if not isinstance(values, dict):
         raise InvalidInput('a profile is an object, such as {"crash": 0.1, "max_events": 3}')
@@ -130,6 +132,8 @@ def _show(stats: ChaosStats, *, as_json: bool) -> None:
         return
     named = f"profile {(stats.profile or {}).get('name')}, seed {stats.seed}"
     say(f"runs: {named}" if stats.running else "does not run")
+    if not stats.running:
+        note("a worker that was started with --chaos since then injects its own faults", style="dim")
     if stats.injected:
         rows: list[list[Text | str]] = [
             [kind, str(count), str(stats.recovered.get(kind, 0))] for kind, count in stats.injected.items()
@@ -149,4 +153,5 @@ def _show(stats: ChaosStats, *, as_json: bool) -> None:
         ]
         stdout().print(table(["at", "fault", "run", "step", "attempt", "process"], rows))
     if stats.pending:
-        note(f"{len(stats.pending)} single faults wait for an attempt that they fit", style="dim")
+        waiting = ", ".join(stats.pending[:_ORDERS]) + (", ..." if len(stats.pending) > _ORDERS else "")
+        note(f"single faults that wait for an attempt that they fit: {waiting}", style="dim")

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from holdfast import InvalidConfiguration
-from holdfast.chaos.profiles import PROFILES, Profile, profile_of
+from holdfast.chaos.profiles import PROFILES, Profile
 from holdfast_server.cli.chaos import chosen_profile
 from holdfast_server.cli.command import command
 from holdfast_server.cli.exits import ExitCode
@@ -52,7 +52,7 @@ async def demo(
     What they write goes to demo-output in the current folder. Exit code 1 if anything that the demo claims is not true.
     """
     if chaos:
-        chosen = profile_of(chosen_profile(profile or "moderate"))
+        chosen = chosen_profile(profile or "moderate")
         return await _chaos(target, count or _COUNT, chosen, seed)
     if (count, profile, seed) != (None, None, None):
         raise InvalidConfiguration("--count, --profile and --seed go with --chaos")

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from holdfast.errors import InvalidConfiguration
 from holdfast.settings import load
 from holdfast_server.apps import load_app
 from holdfast_server.cli.chaos import chosen_profile
@@ -91,6 +92,8 @@ async def worker(
     if with_parent:
         stop_with_parent()
         logging.getLogger("holdfast.embedded").setLevel(logging.WARNING)  # the parent has said where it is
+    if seed is not None and chaos is None:
+        raise InvalidConfiguration("--seed goes with --chaos")
     with reporting(report):
         loaded = [load_app(name) for name in apps]
     options = WorkerOptions(
@@ -100,7 +103,7 @@ async def worker(
         build_id=build_id,
         drain=drain,
         max_steps=max_steps,
-        chaos=chosen_profile(chaos) if chaos else None,
+        chaos=chosen_profile(chaos) if chaos is not None else None,
         seed=seed,
     )
     # The workers of `dev` come and go on one machine: a port would be taken whenever two of them overlap.
