@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from holdfast import Client, NotFound, Run, RunState, StepState, Worker, map_steps, step, wait_for, workflow
+from holdfast.engine.history import Opened, build_description
 from holdfast.engine.maps import mapper
+from holdfast.indexer.telling import events_of
 
 from .support import eventually, replay
 
@@ -78,6 +80,15 @@ async def count(run: Run[Any]) -> int:
     return len((await run.describe()).steps)
 
 
+async def pauses(run: Run[Any]) -> list[str]:
+    """What is told of it."""
+    events = (await run.history()).events
+    told = events_of(build_description(events), events, Opened())
+    return [
+        event.kind.removeprefix("workflow.") for event in told if event.kind.endswith(("paused", "resumed"))
+    ]
+
+
 async def test_a_pause_holds_all_that_is_below(holdfast_client: Client) -> None:
     async with Worker(holdfast_client, SERVED):
         run = await holdfast_client.start(hold_family)
@@ -112,6 +123,9 @@ async def test_a_pause_holds_all_that_is_below(holdfast_client: Client) -> None:
         assert await run.result() == ["a2", "b2", "c2", "d2"]
         await replay(run, *SERVED)
         await replay(b, *SERVED)
+        assert await pauses(a) == await pauses(c) == ["paused", "resumed"]
+        assert await pauses(b) == ["paused", "paused", "resumed"]  # by its parent, and by somebody for longer
+        assert await pauses(late) == ["paused", "resumed"]
 
 
 async def test_a_pause_holds_the_parts_of_a_map(

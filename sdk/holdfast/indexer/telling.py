@@ -16,7 +16,7 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from holdfast.client.description import ErrorInfo, RunDescription, StepDescription
 from holdfast.engine.history.build import WAITS_MEMO
-from holdfast.engine.history.facts import PAUSE_SIGNAL, RESUME_SIGNAL
+from holdfast.engine.history.facts import HOLD_SIGNAL, PAUSE_SIGNAL, RELEASE_SIGNAL, RESUME_SIGNAL
 from holdfast.engine.history.payloads import Opened
 from holdfast.engine.start_memo import EMITTED_MEMO
 from holdfast.states import RunState, StepState
@@ -71,11 +71,19 @@ class _Teller:
             yield self._event("workflow.started", self.run.started, "started", input=shown)
 
     def pauses(self, history: Sequence[HistoryEvent]) -> Iterator[Event]:
-        kinds = {PAUSE_SIGNAL: "workflow.paused", RESUME_SIGNAL: "workflow.resumed"}
+        paused = False
+        # Of an execution before this one it is not known here; its parent only releases what it has told to hold.
+        held = bool(history[0].workflow_execution_started_event_attributes.continued_execution_run_id)
         for event in history:
             kind: str | None = None
             if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
-                kind = kinds.get(event.workflow_execution_signaled_event_attributes.signal_name)
+                name = event.workflow_execution_signaled_event_attributes.signal_name
+                if name == PAUSE_SIGNAL or (name == HOLD_SIGNAL and not paused):
+                    kind = "workflow.paused"
+                elif name == RESUME_SIGNAL or (name == RELEASE_SIGNAL and held and not paused):
+                    kind = "workflow.resumed"  # but not of a child that somebody has paused besides
+                paused = name == PAUSE_SIGNAL or (paused and name != RESUME_SIGNAL)
+                held = name == HOLD_SIGNAL or (held and name not in (RELEASE_SIGNAL, RESUME_SIGNAL))
             elif event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_PAUSED:
                 kind = "workflow.paused"
             elif event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UNPAUSED:
