@@ -17,6 +17,7 @@ from holdfast.errors import FixInput
 
 SENDERS, MANY_SENDERS = 12, 400
 PATIENCE = 10.0
+NOTHING: list[list[int]] = []
 
 
 class Senders:
@@ -72,7 +73,7 @@ async def signals(place: Place, verdict: Verdict) -> None:
     count = place.options.count or 12_000
     place.modules = ("tests.crash.trials.served",)
     await place.employ_many(2)
-    run = await place.client.start(collect, count, [], id="collects")
+    run = await place.client.start(collect, count, NOTHING, id="collects")
     senders = Senders(place, run, count, Journal(place.folder / "intents.jsonl"))
 
     async def kills() -> None:
@@ -132,7 +133,7 @@ async def signals_queued(place: Place, verdict: Verdict) -> None:
     """Messages that come while no worker is there are kept by the server, as far as it keeps so many."""
     count = place.options.count or 12_000
     place.modules = ("tests.crash.trials.served",)
-    run = await place.client.start(collect, count, [], id="collects-later")
+    run = await place.client.start(collect, count, NOTHING, id="collects-later")
     # Each send waits two seconds for a worker before it leaves its message with the server.
     senders = Senders(place, run, count, Journal(place.folder / "intents.jsonl"), MANY_SENDERS)
     await senders.send_all()

@@ -60,7 +60,7 @@ async def one_id(place: Place, verdict: Verdict) -> None:
         wanted = {"raise": {"first": 1, "AlreadyStarted": count - 1}, "return": {"the run": count}}[if_exists]
         if dict(outcomes) != wanted:
             verdict.say("outcomes", f"{run_id}: {dict(outcomes)}, wanted {wanted}")
-        result = await place.client.get(run_id).result()
+        result = await place.client.get(run_id, short).result()
         if result != "only":
             verdict.say("result", f"{run_id} gave {result!r}")
     begun = Counter(effect.run for effect in place.effects() if effect.phase == "start")

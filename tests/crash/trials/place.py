@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import os
 import random
+import re
 import signal
 import statistics
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from argparse import Namespace
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -60,14 +61,12 @@ class Hand:
 
     def answers(self) -> bool:
         """Whether its health answers, within two seconds; also while it has not begun to serve."""
-        said = next(
-            (line for line in self.log.read_bytes().splitlines() if line.startswith(b"serving ")), None
-        )
+        said = re.search(rb"^serving (\d+)\n", self.log.read_bytes(), re.M)
         if said is None:
             return True
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{int(said.split()[1])}/health", timeout=2).close()
-        except (OSError, urllib.error.URLError):
+            urllib.request.urlopen(f"http://127.0.0.1:{int(said[1])}/health", timeout=2).close()
+        except (OSError, http.client.HTTPException):
             return False
         return True
 
@@ -163,7 +162,7 @@ class Place:
 
 
 @contextlib.asynccontextmanager
-async def open_place(folder: Path, options: Namespace) -> AsyncIterator[Place]:
+async def open_place(folder: Path, options: Namespace) -> AsyncGenerator[Place]:
     """Make a place, and end all its processes at the end."""
     sink = subprocess.Popen(  # noqa: ASYNC220 - nothing runs yet
         [sys.executable, "-m", "tests.crash.sink", str(folder / "effects.jsonl")],
@@ -194,16 +193,20 @@ async def open_place(folder: Path, options: Namespace) -> AsyncIterator[Place]:
 
 
 @contextlib.asynccontextmanager
-async def beside(work: Awaitable[object]) -> AsyncIterator[None]:
-    """Something that goes on in the meantime; its failure is the trial's."""
-    task = asyncio.ensure_future(work)
+async def beside(work: Awaitable[object]) -> AsyncGenerator[None]:
+    """Something that goes on in the meantime; where it fails, so does the trial, at once."""
+    trial, task = asyncio.current_task(), asyncio.ensure_future(work)
+    assert trial is not None
+    task.add_done_callback(lambda done: trial.cancel() if not done.cancelled() and done.exception() else None)
     try:
         yield
+    except asyncio.CancelledError:
+        if task.done() and not task.cancelled() and (error := task.exception()):
+            raise AssertionError("what went on beside the trial failed") from error
+        raise
     finally:
-        if not task.done():
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        task.cancel()
+        await asyncio.wait([task])
 
 
 async def timed(call: Callable[[], Awaitable[object]]) -> float:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 
 from tests.crash import work
 from tests.crash.journal import Journal
@@ -16,7 +18,8 @@ from tests.crash.verdict import Judge, Verdict, calls_of
 from holdfast import Run, RunFailed
 
 MEMORY_BYTES = 3 * 1024**3
-PATIENCE = 240.0
+PATIENCE = 300.0
+SIDE_BY_SIDE = 4
 
 
 class Neighbours:
@@ -27,24 +30,21 @@ class Neighbours:
         self.took, self.computed = list[float](), list[float]()
         self.lost = list[str]()
         self.attempts: Counter[int] = Counter()
-        self._tasks = set[asyncio.Task[None]]()
+        self.enough = asyncio.Event()
 
     async def come(self) -> None:
-        """One of each, twice a second, until it is cancelled."""
-        number = 0
-        while True:
-            number += 1
-            for one in (
-                self._plain(f"{self.name}-{number}"),
-                self._computing(f"{self.name}-computes-{number}"),
-            ):
-                task = asyncio.create_task(one)
-                self._tasks.add(task)
-            await asyncio.sleep(0.5)
+        """`SIDE_BY_SIDE` of each kind, one after the other, until `enough`."""
 
-    async def ended(self) -> None:
-        """Wait for all that came."""
-        await asyncio.wait_for(asyncio.gather(*self._tasks), PATIENCE)
+        async def one_after_another(kind: Callable[[str], Awaitable[None]], name: str) -> None:
+            for number in itertools.count():
+                if self.enough.is_set():
+                    break
+                await kind(f"{self.name}-{name}-{number}")
+
+        async with asyncio.TaskGroup() as group:
+            for place in range(SIDE_BY_SIDE):
+                group.create_task(one_after_another(self._plain, f"plain-{place}"))
+                group.create_task(one_after_another(self._computing, f"computes-{place}"))
 
     async def _plain(self, run_id: str) -> None:
         intent = self.journal.intend("start", run_id)
@@ -85,14 +85,17 @@ async def _phase(place: Place, verdict: Verdict, name: str, *, apart: bool) -> N
     ended = len(place.faults)
     place.faults.append(fault)
     reasons: dict[str, str] = {}
-    async with beside(neighbours.come()):
+    coming = asyncio.create_task(neighbours.come())
+    try:
         for number in range(place.options.count or 3):
             for kind in KINDS:
                 run = await place.client.start(
                     poisoned, kind, apart, id=f"{name}-{KINDS.index(kind)}-{number}"
                 )
                 await _fails(verdict, run, kind, reasons)
-    await neighbours.ended()
+    finally:
+        neighbours.enough.set()
+        await asyncio.wait_for(coming, PATIENCE)
     fault.until = time.time()
     effects = [effect for effect in place.effects() if effect.run.startswith(f"{name}-")]
     judged = await Judge(place.client, journal, effects, place.faults[ended:], []).judge()
