@@ -89,7 +89,8 @@ async def _play(options: argparse.Namespace, folder: Path, made: type[Scene]) ->
             telling.cancel()
             print(f"all quiet {quiet:.0f} s after the last call; comparing the records", flush=True)
             logs = [worker.log for worker in scene.all_workers]
-            judge = Judge(client, journal, list(read_effects(scene.effects)), scene.faults, logs)
+            effects = list(read_effects(scene.effects))
+            judge = Judge(client, journal, effects, scene.faults, logs, scene.losses)
             verdict = await judge.judge(replayed=options.replayed)
             for run in still:
                 stuck = (await client.get(run).describe()).waiting_for

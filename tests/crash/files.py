@@ -122,7 +122,7 @@ class LogState:
 
 
 class LogWatch:
-    """Remembers how long the log of a database was when. Use it as a context manager."""
+    """Remembers how long the log of a database was when, from `start` to `stop`."""
 
     def __init__(self, database: Path) -> None:
         self._database = database
@@ -130,11 +130,12 @@ class LogWatch:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> LogWatch:
+    def start(self) -> None:
+        """Begin, in a thread."""
         self._thread.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
+        """No more is needed."""
         self._over.set()
         self._thread.join()
 

@@ -148,7 +148,7 @@ class Scene:
             await files.lock(self.home / file, dice.uniform(0.5, longest))
             fault.until = wall()
         elif victim == "indexer":
-            if pid := _indexer(self.home):
+            if pid := indexer_of(self.home):
                 self._note(kind, pid)
                 kill(pid, signal.SIGKILL)
                 self.faults[-1].until = wall()  # nobody waits for it
@@ -218,7 +218,8 @@ def kill(pid: int, what: signal.Signals) -> None:
         os.kill(pid, what)
 
 
-def _indexer(home: Path) -> int | None:
+def indexer_of(home: Path) -> int | None:
+    """The process of a home's indexer."""
     found = subprocess.run(
         ["pgrep", "-f", f"holdfast.indexer --home {home}"], capture_output=True, text=True, check=False
     )

@@ -1,6 +1,6 @@
 """Plays in which disks, databases or clocks fail, and nothing else does.
 
-    python -m tests.crash.storage disk-full|locked [options of python -m tests.crash]
+    python -m tests.crash.storage disk-full|locked|power-loss [options of python -m tests.crash]
 
 The disk of `disk-full` is a small one in memory, which only root may mount.
 """
@@ -13,12 +13,15 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar, Final
 
 from holdfast import Client, HoldfastError
+from holdfast.chaos.proxy import Proxy
 from holdfast.engine import embedded
+from holdfast.engine.embedded.home import Home
+from holdfast.engine.embedded.lock import FileLock
 
 from . import files, scene
 from .__main__ import main
@@ -69,6 +72,61 @@ class Locked(scene.Scene):
     kinds: ClassVar[Mapping[str, float]] = {"store locked": 1, "database locked": 2}
 
 
+class Powerless(scene.Scene):
+    """A machine that loses its power, with a disk that loses what it had said to keep: the end of the log of Temporal's
+    database, and at times that of the store's."""
+
+    kinds: ClassVar[Mapping[str, float]] = {"power cut": 2, "power cut+store": 1}
+
+    def __init__(self, folder: Path, workers: int, proxies: Mapping[str, Proxy]) -> None:
+        super().__init__(folder, workers, proxies)
+        self._watch = files.LogWatch(self.home / "temporal.db")
+        self._watch.start()
+
+    async def inject(self, kind: str, dice: random.Random) -> None:
+        """End everything at once, cut, and begin again."""
+        starting = FileLock(Home(self.home).start_lock)  # while it is held, nobody brings the server back
+        await scene.until(starting.try_acquire, scene.BACK_SECONDS)
+        try:
+            before = embedded.read_info(self.home)
+            assert before is not None
+            fault = self._note(kind, before.server_pid)
+            indexer = scene.indexer_of(self.home)
+            pids = (before.supervisor_pid, before.server_pid, *([indexer] if indexer else []))
+            for pid in pids:
+                scene.kill(pid, signal.SIGKILL)
+            for worker in self.workers:
+                worker.process.kill()
+                await asyncio.to_thread(worker.process.wait)
+            await scene.until(lambda: not any(map(_alive, pids)), 20)
+            cut = files.cut_log(self.home / "temporal.db", dice)
+            if cut is not None:
+                self.losses.append((self._watch.safe_until(cut.salt, cut.kept), wall()))
+            if kind.endswith("store"):
+                files.cut_log(self.home / "history.db", dice)
+        finally:
+            starting.release()
+        said = f"{wall() - self.losses[-1][0]:.1f} s before" if cut else "nothing to cut"
+        print(f"  {kind}: {cut}, {said}", flush=True)
+        self.workers = [self._worker() for _ in self.workers]
+        self.all_workers += self.workers
+        await self.serving()
+        await scene.until(lambda: self._moved(before.server_pid), 3 * scene.BACK_SECONDS)
+        fault.until = wall()
+
+    async def close(self) -> None:
+        """End every process."""
+        self._watch.stop()
+        await super().close()
+
+
+def _alive(pid: int) -> bool:
+    """A process that is dead, and that nobody has waited for, has no command line."""
+    with suppress(OSError):
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    return False
+
+
 async def answers(home: Path) -> None:
     """Wait until a home's server does what it is asked."""
     async with asyncio.timeout(3 * scene.BACK_SECONDS):
@@ -81,7 +139,11 @@ async def answers(home: Path) -> None:
                 await asyncio.sleep(0.5)
 
 
-_SCENES: Final[Mapping[str, type[scene.Scene]]] = {"disk-full": Full, "locked": Locked}
+_SCENES: Final[Mapping[str, type[scene.Scene]]] = {
+    "disk-full": Full,
+    "locked": Locked,
+    "power-loss": Powerless,
+}
 
 if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1] not in _SCENES:

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC
 from itertools import pairwise
@@ -18,6 +19,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.service import RPCError, RPCStatusCode
 
 from holdfast import Client, RunState
+from holdfast.errors import NotFound
 from holdfast.testing.replay import replay_report
 
 from . import work
@@ -77,6 +79,7 @@ class Judge:
         effects: What the outside noted.
         faults: What was injected.
         logs: Of all workers.
+        losses: Times of which a disk has lost what it had said to keep.
     """
 
     def __init__(
@@ -86,9 +89,10 @@ class Judge:
         effects: Sequence[Effect],
         faults: Sequence[Fault],
         logs: Iterable[Path],
+        losses: Sequence[tuple[float, float]] = (),
     ) -> None:
         self.client, self.journal, self.effects = client, journal, effects
-        self.faults, self.logs = faults, logs
+        self.faults, self.logs, self.losses = faults, logs, losses
         self.verdict = Verdict()
         self.histories: dict[str, WorkflowHistory] = {}
         self.children: dict[str, WorkflowHistory] = {}
@@ -135,15 +139,21 @@ class Judge:
     def _nothing_lost(self, starts: dict[str, list[Intent]]) -> None:
         """Every acknowledged call is in a history, and every run has ended as it must."""
         ends: Counter[str] = Counter()
+        lost = Counter[str]()
         cancelled = {intent.run for intent in self.journal.of("cancel")}
         for run, intents in starts.items():
             history = self.histories.get(run)
             if history is None:
-                if any(intent.outcome == "acknowledged" for intent in intents):
+                begun = [intent for intent in intents if intent.outcome == "acknowledged"]
+                if not begun:
+                    ends["never begun, as its start was not acknowledged"] += 1
+                elif all(self._forgotten(intent.ended) for intent in begun):
+                    lost["start"] += len(begun)
+                else:
                     self.verdict.say("lost", f"{run} was acknowledged, and Temporal does not know it")
-                ends["never begun, as its start was not acknowledged"] += 1
                 continue
-            if sum(intent.outcome == "acknowledged" for intent in intents) > 1:
+            kept = [intent for intent in intents if not self._forgotten(intent.ended)]
+            if sum(intent.outcome == "acknowledged" for intent in kept) > 1:
                 self.verdict.say("twice", f"{run}: two starts were acknowledged as first")
             end = _end(history.events[-1])
             ends[end] += 1
@@ -154,10 +164,20 @@ class Judge:
                 self.verdict.say("end", f"{run} is {end}")
         for call in ("send", "decide", "cancel"):
             for intent in self.journal.of(call):
-                if intent.outcome == "acknowledged" and not self._came(intent):
+                if intent.outcome != "acknowledged" or self._came(intent):
+                    continue
+                if self._forgotten(intent.ended):
+                    lost[call] += 1
+                else:
                     self.verdict.say("lost", f"an acknowledged {call} to {intent.run} is not in its history")
         self._messages()
         self.verdict.figures["runs"] = dict(ends)
+        if self.losses:
+            self.verdict.figures["acknowledged, and lost with the disk"] = dict(lost)
+
+    def _forgotten(self, at: float | None) -> bool:
+        """Whether what happened then may be lost with a disk."""
+        return at is not None and any(since <= at <= until for since, until in self.losses)
 
     def _came(self, intent: Intent) -> bool:
         kinds = {
@@ -169,7 +189,8 @@ class Judge:
                 EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED,
             ],
         )
-        return any(event.event_type in kinds for event in self.histories[intent.run].events)
+        history = self.histories.get(intent.run)
+        return history is not None and any(event.event_type in kinds for event in history.events)
 
     def _messages(self) -> None:
         """A run that asked got each message once, in whichever order."""
@@ -203,10 +224,11 @@ class Judge:
             if len(keys_of[piece]) > 1:
                 self.verdict.say("key", f"{piece} gave several keys: {sorted(keys_of[piece])}")
             call = calls.get(piece[0], {}).get(begun[0].key)
+            attempts = [effect.attempt for effect in begun if not self._forgotten(effect.at)]
             if call is None:
-                self.verdict.say("effect", f"{piece} is in no history")
+                if attempts:
+                    self.verdict.say("effect", f"{piece} is in no history")
                 continue
-            attempts = [effect.attempt for effect in begun]
             if not call.attempts:
                 pass  # the run ended while it was under way: its history does not count
             elif len(attempts) > call.attempts or len(set(attempts)) < len(attempts):
@@ -255,7 +277,7 @@ class Judge:
             self.verdict.say("void", f"only {good} of {len(quiet)} calls outside faults succeeded")
         ended = {(effect.key, effect.attempt) for effect in self.effects if effect.phase == "end"}
         cut = [e for e in self.effects if e.phase == "start" and (e.key, e.attempt) not in ended]
-        if self.faults and not cut:
+        if any(fault.pid for fault in self.faults) and not cut:
             self.verdict.say("void", "no fault hit a step in flight")
         self.verdict.figures |= {
             "calls": len(self.journal.intents),
@@ -291,6 +313,15 @@ class Judge:
                 self.verdict.say(
                     "store", f"{run} is {_end(history.events[-1])}, stored as {stored.state.value}"
                 )
+            elif stored.history_event_count != len(history.events) or stored.gap:
+                self.verdict.say(
+                    "store",
+                    f"{run} has {len(history.events)} events, stored are {stored.history_event_count} ({stored.gap})",
+                )
+        for run in self._starts().keys() - self.histories.keys():
+            with suppress(NotFound):
+                if not (await self.client.runs.stored(run)).gap:
+                    self.verdict.say("store", f"{run} is lost, and the store does not say so")
         listed = await self.client.analytics.summary()
         self.verdict.figures["in the store"] = f"{len(self.histories) - differing} of {len(self.histories)}"
         self.verdict.figures["summary"] = str(listed.to_dict().get("total"))
