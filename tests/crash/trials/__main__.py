@@ -35,6 +35,7 @@ TRIALS: Final = {
     "signals-queued": ("messages", "the same while no worker is there: kept, or refused in time"),
     "steps": ("steps", "20,000 steps in one run, through kills of workers: each completed once"),
     "poison": ("poison", "steps that end or hold their process: they fail, their neighbours do not"),
+    "deploys": ("deploys", "code deployed, mixed, rolled back, and wrong, under open runs: all finish"),
     "open-runs": ("open_runs", "10,000 runs open at once: everything answers, all finish"),
     "steady": ("steady", "20 runs a second without a fault: none lost, p95 under a second"),
     "worker-loss": ("recovery", "how long until a killed worker's step begins elsewhere: 10 s"),

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from functools import partial
 from typing import Final
 
 from tests.crash.trials.place import Place, spread, timed, within
@@ -40,12 +39,12 @@ async def open_runs(place: Place, verdict: Verdict) -> None:
     strict = not place.options.untimed
     for number in range(SAMPLES):
         extra = f"extra-{number}"
-        answers["start"].append(await timed(partial(client.start, waits, 0, id=extra)))
-        answers["list"].append(await timed(lambda: _listed(place)))
-        answers["search"].append(await timed(lambda: client.runs.search(limit=50)))
+        answers["start"].append(await timed(client.start(waits, 0, id=extra)))
+        answers["list"].append(await timed(_listed(place)))
+        answers["search"].append(await timed(client.runs.search(limit=50)))
         picked = client.get(place.dice.choice(runs), waits)
-        answers["describe"].append(await timed(picked.describe))
-        answers["cancel"].append(await timed(client.get(extra, waits).cancel))
+        answers["describe"].append(await timed(picked.describe()))
+        answers["cancel"].append(await timed(client.get(extra, waits).cancel()))
     for name, seconds in answers.items():
         within(verdict, f"{name}, while {count} are open", seconds, ANSWER_SECONDS, strict=strict)
     verdict.figures["history behind, while they are open"] = str(await client.runs.lag())
@@ -81,7 +80,7 @@ async def _looks(place: Place, verdict: Verdict, count: int) -> None:
         run = await place.client.start(waits, 0, id=f"seen-{number}")
         await run.send("go", 1)
         await run.result()
-        taken.append(await timed(partial(_known, place, run.id)))
+        taken.append(await timed(_known(place, run.id)))
     verdict.figures[f"an end is in the history, while {count} are open, after"] = spread(taken)
 
 
@@ -122,7 +121,7 @@ async def _all(runs: Iterable[str], call: Callable[[str], Awaitable[object]]) ->
 
     async def one(run_id: str) -> None:
         async with gate:
-            taken.append(await timed(lambda: call(run_id)))
+            taken.append(await timed(call(run_id)))
 
     await asyncio.gather(*map(one, runs))
     return taken

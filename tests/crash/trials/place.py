@@ -16,7 +16,7 @@ import sys
 import time
 import urllib.request
 from argparse import Namespace
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -209,10 +209,10 @@ async def beside(work: Awaitable[object]) -> AsyncGenerator[None]:
         await asyncio.wait([task])
 
 
-async def timed(call: Callable[[], Awaitable[object]]) -> float:
+async def timed(call: Awaitable[object]) -> float:
     """How many seconds a call takes."""
     began = time.monotonic()
-    await call()
+    await call
     return time.monotonic() - began
 
 
