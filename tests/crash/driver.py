@@ -23,6 +23,7 @@ SHAPES: Final = {
     "mapped": (work.mapped, 4, 1),
     "asks": (work.asks, 1, 3),
     "diamond": (work.diamond, 3, 2),
+    "extra": (work.extra, 2, 1),
 }
 """The workflow, how many pauses it takes, and how often it is chosen relative to the others."""
 

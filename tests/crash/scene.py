@@ -24,6 +24,7 @@ from holdfast.chaos.proxy import Proxy
 from holdfast.engine import embedded
 
 from . import files
+from .build import BUILD_VARIABLE, Build
 from .journal import wall
 from .sink import PORT_VARIABLE
 
@@ -46,6 +47,8 @@ KINDS: Final = {
     "caller's lost_reply": 3,
     "store locked": 1,
     "database locked": 1,
+    "code mixed": 1,
+    "code rollback": 1,
 }
 """How often each kind of fault comes, relative to the others."""
 
@@ -64,7 +67,7 @@ class Fault:
 class WorkerProcess:
     """A worker in a process of its own."""
 
-    def __init__(self, folder: Path, number: int, home: Path, sink: int, via: str) -> None:
+    def __init__(self, folder: Path, number: int, home: Path, sink: int, via: str, build: Build) -> None:
         self.log = folder / f"worker-{number}.log"
         options = {
             "home": str(home),
@@ -77,7 +80,7 @@ class WorkerProcess:
             self.process = subprocess.Popen(
                 [sys.executable, "-u", "-m", "tests.faults.host", json.dumps(options)],
                 cwd=ROOT,
-                env={**os.environ, PORT_VARIABLE: str(sink)},
+                env={**os.environ, PORT_VARIABLE: str(sink), BUILD_VARIABLE: build},
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
@@ -123,10 +126,10 @@ class Scene:
         """What must be there before the home is."""
         return nullcontext(folder)
 
-    def _worker(self) -> WorkerProcess:
+    def _worker(self, build: Build = Build.NEW) -> WorkerProcess:
         self._made += 1
         via = self._proxies["workers'"].address
-        return WorkerProcess(self.folder, self._made, self.home, self._port, via)
+        return WorkerProcess(self.folder, self._made, self.home, self._port, via, build)
 
     async def serving(self) -> None:
         """Wait until all workers serve."""
@@ -142,6 +145,8 @@ class Scene:
             lasts = timedelta(seconds=dice.uniform(0.5, 4))
             await self._proxies[victim].disturb(chaos.Fault(kind=FaultKind(what), duration=lasts))
             fault.until = wall()
+        elif victim == "code":
+            await self._other_code(kind, what, dice)
         elif what == "locked":
             fault = self._note(kind, 0)
             file, longest = {"store": ("history.db", 15), "database": ("temporal.db", 3)}[victim]
@@ -166,13 +171,27 @@ class Scene:
             )  # past the heartbeat's timeout: its work is given to others
             old.process.send_signal(signal.SIGCONT)
         else:
-            old.process.send_signal(getattr(signal, what))
-            self.workers[place] = self._worker()
-            self.all_workers.append(self.workers[place])
-            await self.workers[place].serving()
-            with suppress(subprocess.TimeoutExpired):
-                await asyncio.to_thread(old.process.wait, 30)
+            await self._replace(place, getattr(signal, what), Build.NEW)
         fault.until = wall()
+
+    async def _other_code(self, kind: str, what: str, dice: random.Random) -> None:
+        """For a while the code of before: at one worker, beside the new, or at all of them."""
+        fault = self._note(kind, 0)
+        places = range(1 if what == "mixed" else len(self.workers))
+        for build in (Build.OLD, Build.NEW):
+            await asyncio.gather(*(self._replace(place, signal.SIGTERM, build) for place in places))
+            if build is Build.OLD:
+                await asyncio.sleep(dice.uniform(3, 10))
+        fault.until = wall()
+
+    async def _replace(self, place: int, what: signal.Signals, build: Build) -> None:
+        old = self.workers[place]
+        old.process.send_signal(what)
+        self.workers[place] = self._worker(build)
+        self.all_workers.append(self.workers[place])
+        await self.workers[place].serving()
+        with suppress(subprocess.TimeoutExpired):
+            await asyncio.to_thread(old.process.wait, 30)
 
     async def _hit_server(self, kind: str, what: str, dice: random.Random) -> None:
         before = embedded.read_info(self.home)

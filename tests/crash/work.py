@@ -6,9 +6,10 @@ import asyncio
 from datetime import timedelta
 from functools import cache
 
-from holdfast import Permanent, RetryPolicy, approval, map_steps, step, wait_for, workflow
+from holdfast import Permanent, RetryPolicy, approval, map_steps, patched, step, wait_for, workflow
 from holdfast.authoring.dag import Dag
 
+from .build import BUILD, Build
 from .sink import Outside
 
 OFTEN = RetryPolicy(max_attempts=100, first_delay=timedelta(milliseconds=100), max_delay=timedelta(seconds=2))
@@ -51,9 +52,29 @@ async def refuse() -> None:
     raise Permanent("refused, as planned")
 
 
+if BUILD is not Build.OLD:
+
+    @step(name="crash.check", retry=OFTEN)
+    async def check(label: str) -> None:
+        """Came with a later version of the code."""
+        await _outside().tell("start", label)
+        await _outside().tell("end", label)
+
+    @workflow(name="crash.extra")
+    async def extra(seconds: list[float]) -> list[str]:
+        return [await work(str(number), pause) for number, pause in enumerate(seconds)]
+
+
 @workflow(name="crash.chain")
 async def chain(seconds: list[float]) -> list[str]:
-    return [await work(str(number), pause) for number, pause in enumerate(seconds)]
+    done: list[str] = []
+    for number, pause in enumerate(seconds):
+        if BUILD is Build.WRONG:
+            await check(str(number))
+        done.append(await work(str(number), pause))
+        if BUILD is Build.NEW and patched(f"check-{number}"):
+            await check(str(number))
+    return done
 
 
 @workflow(name="crash.fan")
