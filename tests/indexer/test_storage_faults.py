@@ -11,24 +11,32 @@ import signal
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Self
 
 import pytest
 from sqlalchemy import update
+from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.client import Client
 from tests.engine.support import eventually
-from tests.indexer.flows import contents
+from tests.indexer.flows import contents, rows, start
 from tests.indexer.test_faults import some_runs, stored, working
+from tests.store.made import made
 from tests.store.postgres import QUICK, Postgres, programs
 
 from holdfast.indexer import Indexer
 from holdfast.indexer.outages import outages
+from holdfast.indexer.reading import look, read_described
+from holdfast.indexer.set_back import UNKNOWN
+from holdfast.states import RunState
 from holdfast.store.database import Database
-from holdfast.store.schema import cursors
+from holdfast.store.schema import cursors, runs
+from holdfast.store.writer import write_runs
 
 pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in.*ServerCursorMixin")
 """A cursor of a PostgreSQL that crashed cannot be closed, which psycopg says when it is collected."""
@@ -256,3 +264,45 @@ async def test_runs_that_temporal_deleted_during_an_outage_are_told_as_one(
     await Indexer(temporal, database).rebuild()
     assert len(outages(database)) == 1, "what is lost cannot be read again"
     assert outage.to_dict()["since"] == outage.since.isoformat()
+
+
+async def test_where_temporals_data_was_set_back_the_store_tells_what_temporal_has(
+    temporal: Client, queue: str, database: Database
+) -> None:
+    waits = await start(temporal, queue, 1, "wait")
+    (ended,) = await some_runs(temporal, queue, random.Random(3), 1)
+
+    async def told() -> bool:
+        await Indexer(temporal, database).catch_up()
+        return stored(database, [ended]) and stored(database, [waits.id], ("waiting",))
+
+    await eventually(told, 30)
+    before = contents(database)
+
+    async def lie(run_id: str, state: RunState, closed: datetime | None) -> None:
+        """Store what Temporal has lost: more events, and another end."""
+        execution = WorkflowExecution(workflow_id=run_id)
+        read = await read_described(temporal, await look(temporal, execution))
+        events = read.run.history_event_count + 4
+        run = replace(read.run, state=state, closed=closed, history_event_count=events)
+        long_ago = datetime.now(UTC) - timedelta(hours=1)  # so it is looked at again at once
+        write_runs(database, [replace(read, run=run, last_event_id=events, observed=long_ago)])
+
+    async def as_before() -> bool:
+        await Indexer(temporal, database).catch_up()
+        return contents(database) == before
+
+    await lie(waits.id, RunState.RUNNING, None)
+    assert contents(database) != before
+    await eventually(as_before, 30)
+    await lie(waits.id, RunState.COMPLETED, datetime.now(UTC))
+    await lie(ended, RunState.CANCELLED, datetime.now(UTC))
+    assert contents(database) != before
+    await eventually(as_before, 30)
+
+    lost = made("lost", execution_id=str(uuid.uuid4()), started=datetime.now(UTC) - timedelta(seconds=5))
+    write_runs(database, [lost])
+    await Indexer(temporal, database).catch_up()
+    assert rows(database, runs, id="lost")[0]["gap"] == UNKNOWN
+    assert rows(database, runs, id=ended)[0]["gap"] is None
+    await temporal.get_workflow_handle(waits.id).terminate()

@@ -23,6 +23,7 @@ from holdfast.indexer.owner import claim
 from holdfast.indexer.pruning import keep_pruned
 from holdfast.indexer.round import BUSY, BUSY_SETTLE, SETTLE, Counts, Round
 from holdfast.indexer.seen import Seen
+from holdfast.indexer.set_back import mend_set_back
 from holdfast.store.database import Database
 from holdfast.store.retention import Retention
 
@@ -211,6 +212,8 @@ class Indexer:
             await claim(self._client, self._database)
         if self._up_to_date_at is None or begun - self._up_to_date_at > _PAUSE.total_seconds():
             await note_outage(self._client, self._database)
+        if self._up_to_date_at is None:
+            await mend_set_back(self._client, self._database)
         one = Round(
             self._client,
             self._database,

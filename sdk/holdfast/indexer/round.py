@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final, TypeVar
@@ -245,7 +245,8 @@ class Round:
                 return None
             read = await read_described(self._client, description)
             self.found += read.run.closed is not None
-            return read
+            # Temporal's data was set back, to before what is stored.
+            return replace(read, replaces=info.history_length < known.last_event_id)
 
         await self._keep(await self._read([partial(again, known) for known in due]))
         await self._db(progress.mark_seen, self._database, same, self._now)
@@ -299,7 +300,7 @@ class Round:
     async def _read_all(self, infos: Sequence[WorkflowExecutionInfo]) -> None:
         async def read(info: WorkflowExecutionInfo) -> IndexedRun | None:
             with contextlib.suppress(NotFound):  # it was deleted in between
-                return await read_listed(self._client, info)
+                return replace(await read_listed(self._client, info), replaces=self._anew)
             return None
 
         writing: asyncio.Task[int] | None = None

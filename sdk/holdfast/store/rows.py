@@ -80,8 +80,14 @@ class IndexedRun:
     usage: Mapping[str, Usage] = field(default_factory=dict[str, Usage])
     """By activity id."""
 
+    begun_with: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What another start of it needs besides the input, as JSON values: `memo`, `priority`, `task_timeout_seconds`."""
+
     gap: str | None = None
     """Why part of its history is missing."""
+
+    replaces: bool = False
+    """Whether it is stored in the place of what has more events, since Temporal does not have those any more."""
 
     events: Sequence[Event] = ()
 

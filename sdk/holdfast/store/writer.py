@@ -72,7 +72,7 @@ def write_runs(database: Database, batch: Sequence[IndexedRun]) -> Written:
     """Store runs, their steps, attempts, open approvals, events and figures.
 
     Each transaction takes up to 200 runs, whole ones. What is stored of an execution is replaced only by what was read
-    later: more events, or as many and observed later.
+    later: more events, or as many and observed later; or by what says that it replaces it.
 
     Args:
         database: Where to.
@@ -108,6 +108,10 @@ class _Prepared:
         self.run_id = bounded(indexed.run.id, ID_BYTES)
 
     def newer_than(self, stored: Row) -> bool:
+        if (
+            self.indexed.replaces and self.indexed.gap is None
+        ):  # what has no history knows less than what is stored
+            return True
         return _recency(self.execution) > _recency(stored)
 
 
