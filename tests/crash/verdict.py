@@ -6,20 +6,21 @@ import asyncio
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy import select
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHistory
 from temporalio.service import RPCError, RPCStatusCode
 
 from holdfast import Client, RunState
-from holdfast.errors import NotFound
+from holdfast.store.database import Database
+from holdfast.store.schema import runs
 from holdfast.testing.replay import replay_report
 
 from . import work
@@ -305,6 +306,7 @@ class Judge:
                 break
             await asyncio.sleep(1)
         await asyncio.sleep(3)
+        rows = await self.client.store.read(_rows)
         differing = 0
         for run, history in self.histories.items():
             stored = await self.client.runs.stored(run)
@@ -313,15 +315,14 @@ class Judge:
                 self.verdict.say(
                     "store", f"{run} is {_end(history.events[-1])}, stored as {stored.state.value}"
                 )
-            elif stored.history_event_count != len(history.events) or stored.gap:
+            count, gap = rows.get(run, (0, None))
+            if count != len(history.events) or gap:
                 self.verdict.say(
-                    "store",
-                    f"{run} has {len(history.events)} events, stored are {stored.history_event_count} ({stored.gap})",
+                    "store", f"{run} has {len(history.events)} events, stored are {count} ({gap})"
                 )
         for run in self._starts().keys() - self.histories.keys():
-            with suppress(NotFound):
-                if not (await self.client.runs.stored(run)).gap:
-                    self.verdict.say("store", f"{run} is lost, and the store does not say so")
+            if run in rows and not rows[run][1]:
+                self.verdict.say("store", f"{run} is lost, and the store does not say so")
         listed = await self.client.analytics.summary()
         self.verdict.figures["in the store"] = f"{len(self.histories) - differing} of {len(self.histories)}"
         self.verdict.figures["summary"] = str(listed.to_dict().get("total"))
@@ -345,6 +346,13 @@ _STATES: Final = {
     "continued": RunState.RUNNING,
     "timed out": RunState.TIMED_OUT,
 }
+
+
+def _rows(database: Database) -> dict[str, tuple[int, str | None]]:
+    """Of each run in the store how many events it has, and what is missing."""
+    with database.read() as connection:
+        found = connection.execute(select(runs.c.id, runs.c.history_event_count, runs.c.gap))
+        return {row.id: (row.history_event_count, row.gap) for row in found}
 
 
 def _end(event: HistoryEvent) -> str:
