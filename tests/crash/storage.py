@@ -1,17 +1,19 @@
 """Plays in which disks, databases or clocks fail, and nothing else does.
 
-    python -m tests.crash.storage disk-full|locked|power-loss [options of python -m tests.crash]
+    python -m tests.crash.storage disk-full|locked|power-loss|clocks [options of python -m tests.crash]
 
-The disk of `disk-full` is a small one in memory, which only root may mount.
+The disk of `disk-full` is a small one in memory, which only root may mount. `clocks` needs Debian's libfaketime.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -28,6 +30,7 @@ from .__main__ import main
 from .journal import wall
 
 _MEBIBYTES: Final = 400
+_CLOCK: Final = "FAKETIME_TIMESTAMP_FILE"
 
 
 class Full(scene.Scene):
@@ -120,6 +123,58 @@ class Powerless(scene.Scene):
         await super().close()
 
 
+class Clocks(scene.Scene):
+    """Clocks that jump by an hour: each worker's own, and that of the caller, the supervisor and the indexer. That of
+    Temporal's server stays. Nothing of what runs may notice, so no attempt is explained by it."""
+
+    kinds: ClassVar[Mapping[str, float]] = {"clock workers'": 3, "clock caller's": 2}
+
+    def __init__(self, folder: Path, workers: int, proxies: Mapping[str, Proxy]) -> None:
+        self._clocks: list[Path] = []
+        super().__init__(folder, workers, proxies)
+
+    def _worker(self) -> scene.WorkerProcess:
+        own = os.environ[_CLOCK]
+        os.environ[_CLOCK] = str(self.folder / f"worker-{len(self._clocks)}.clock")
+        self._clocks.append(Path(os.environ[_CLOCK]))
+        self._clocks[-1].write_text("+0")
+        try:
+            return super()._worker()
+        finally:
+            os.environ[_CLOCK] = own
+
+    async def inject(self, kind: str, dice: random.Random) -> None:
+        """One clock goes an hour ahead, or an hour back."""
+        clock = dice.choice(self._clocks) if kind.endswith("workers'") else Path(os.environ[_CLOCK])
+        fault = self._note(kind, 0)
+        jump = dice.choice((-3600, 3600))
+        replacement = clock.with_suffix(".new")
+        replacement.write_text(f"{int(clock.read_text()) + jump:+d}")
+        replacement.replace(clock)
+        await asyncio.sleep(2)  # it is read once a second
+        print(f"  {clock.stem}: {jump:+d} s, now {clock.read_text()} s", flush=True)
+        fault.until = wall()
+
+
+def _with_own_clock(folder: Path) -> None:
+    """Begin again, with a clock that can be set."""
+    libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not libraries:
+        print("clocks is left out: there is no libfaketime here (apt-get install libfaketime)")
+        sys.exit(0)
+    clock = folder / "caller.clock"
+    clock.write_text("+0")
+    given = {
+        "LD_PRELOAD": str(libraries[0]),
+        _CLOCK: str(clock),
+        "FAKETIME_CACHE_DURATION": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "NO_FAKE_STAT": "1",
+    }
+    command = [sys.executable, "-m", "tests.crash.storage", *sys.argv[1:]]
+    os.execve(sys.executable, command, {**os.environ, **given})
+
+
 def _alive(pid: int) -> bool:
     """A process that is dead, and that nobody has waited for, has no command line."""
     with suppress(OSError):
@@ -143,12 +198,16 @@ _SCENES: Final[Mapping[str, type[scene.Scene]]] = {
     "disk-full": Full,
     "locked": Locked,
     "power-loss": Powerless,
+    "clocks": Clocks,
 }
 
 if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1] not in _SCENES:
         sys.exit(__doc__)
-    if sys.argv[1] == "disk-full" and (reason := files.no_small_disk()):
+    kind = sys.argv[1]
+    if kind == "disk-full" and (reason := files.no_small_disk()):
         print(f"disk-full is left out: {reason}")
         sys.exit(0)
-    sys.exit(main(sys.argv[2:], made=_SCENES[sys.argv[1]], name="tests.crash.storage", about=__doc__))
+    if kind == "clocks" and _CLOCK not in os.environ:
+        _with_own_clock(Path(tempfile.mkdtemp(prefix="holdfast-clock-")))
+    sys.exit(main(sys.argv[2:], made=_SCENES[kind], name="tests.crash.storage", about=__doc__))

@@ -263,8 +263,12 @@ class Judge:
                     self.verdict.say("phantom", f"{run}: {call.step} completed and had no effect")
 
     def _explained(self, before: Effect, after: Effect) -> bool:
-        """Whether a fault hit between one attempt and the next, or shortly before."""
-        return any(fault.at < after.at and fault.until + AFTER_FAULT > before.at for fault in self.faults)
+        """Whether a fault hit between one attempt and the next, or shortly before. A clock explains nothing."""
+        return any(
+            fault.at < after.at and fault.until + AFTER_FAULT > before.at
+            for fault in self.faults
+            if not fault.kind.startswith("clock")
+        )
 
     def _void(self) -> None:
         """A harness that hit nothing, or one in which nothing worked, shows nothing."""
@@ -315,6 +319,9 @@ class Judge:
                 self.verdict.say(
                     "store", f"{run} is {_end(history.events[-1])}, stored as {stored.state.value}"
                 )
+            last = history.events[-1].event_time.ToDatetime(UTC)
+            if stored.closed and abs((stored.closed - last).total_seconds()) > 1:
+                self.verdict.say("store", f"{run} ended at {last}, stored as {stored.closed}")
             count, gap = rows.get(run, (0, None))
             if count != len(history.events) or gap:
                 self.verdict.say(
