@@ -1,8 +1,8 @@
 """A worker's side of circuit breakers: who may call, and how calls ended.
 
-A call whose service works costs nothing here: no message leaves for it. Failures are told to the key's run, which
-answers for how long nobody is to call. What others have found out is read in the background, at most every two seconds
-for a key in use.
+A call whose service works tells nothing. Failures are told to the key's run, which answers for how long nobody is to
+call. What others have found out is read in the background, at most every two seconds for a key in use, and once before
+the first call of a worker that has not used the key lately.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ from holdfast.options import RetryPolicy
 logger = logging.getLogger("holdfast.worker")
 
 _LOOK_SECONDS: Final = 2.0
+_LATELY_SECONDS: Final = 30.0
+"""Who has not looked for so long does so before it calls."""
+
 _IN_PLACE_SECONDS: Final = 3.0
 """Who has to wait longer leaves its worker's slot to others meanwhile."""
 
@@ -66,8 +69,10 @@ class _Known:
     """The same by the monotonic clock of this process, so that no two machines' clocks are compared."""
     failed: bool = False
     """Whether a failure was told that no success has followed."""
-    looked: float = 0.0
+    looked: float = float("-inf")
     looking: asyncio.Task[None] | None = None
+    unsure: bool = False
+    """Whether nobody calls before this look has ended."""
     tried: bool = False
     """Whether another call tries whether the service is back."""
     in_place: int = 0
@@ -148,8 +153,9 @@ class Breakers:
         patience = time.monotonic() + _IN_PLACE_SECONDS
         while True:
             if not known.until:
-                self._look_soon(breaker, known)
-                return False
+                await self._look_soon(breaker, known)
+                if not known.until:
+                    return False
             left = known.open_until - time.monotonic()
             if left <= 0 or at >= known.until:
                 looked = known.looked
@@ -211,14 +217,19 @@ class Breakers:
         known.looked = time.monotonic()
         return delay
 
-    def _look_soon(self, breaker: Breaker, known: _Known) -> None:
-        if time.monotonic() - known.looked < _LOOK_SECONDS or known.looking is not None:
-            return
-        known.looked = time.monotonic()
-        known.looking = asyncio.create_task(self.look(breaker))
+    async def _look_soon(self, breaker: Breaker, known: _Known) -> None:
+        """Look in the background, now and then; a worker that is new to the key, and all steps that begin there at
+        once, wait for it."""
+        since = time.monotonic() - known.looked
+        if since >= _LOOK_SECONDS and known.looking is None:
+            known.unsure = since >= _LATELY_SECONDS
+            known.looked = time.monotonic()
+            known.looking = asyncio.create_task(self.look(breaker))
+        if known.unsure and known.looking is not None:
+            await asyncio.wait([known.looking])
 
     async def look(self, breaker: Breaker) -> None:
-        """Learn whether others have found that the service fails. No step waits for this."""
+        """Learn whether others have found that the service fails."""
         known = self._of(breaker.key)
         try:
             with suppress(RPCError, TemporalError):  # no run: nobody has told of a failure
@@ -229,7 +240,7 @@ class Breakers:
                 if run.close_time is None and shown.get("until"):
                     await self._tell(breaker, known, "", "gone")
         finally:
-            known.looking = None
+            known.looking, known.unsure = None, False
 
 
 def _scheduled() -> float:
