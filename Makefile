@@ -6,7 +6,7 @@ PINS := pyproject.toml constraints.txt .ci/setup $(if $(wildcard .venv/bin/pytho
 JOBS ?= 2
 export PYTHON
 
-.PHONY: broken-venv help demo test lint types bench bench-store crash soak proof venv install pins clean clean-venv
+.PHONY: broken-venv help demo test lint types bench bench-store crash soak proof storage-faults venv install pins clean clean-venv
 .DEFAULT_GOAL := help
 
 help: ## List the commands
@@ -47,6 +47,10 @@ soak: .venv/.installed-test ## Start, send and cancel for MINUTES=10 while proce
 
 proof: .venv/.installed-test ## The same with RUNS=10000 and KILLS=120 (about half an hour)
 	@$(PY) -m tests.crash --rate 6 --runs $(or $(RUNS),10000) --kills $(or $(KILLS),120) $(if $(SEED),--seed $(SEED))
+
+storage-faults: .venv/.installed-test ## Full disks, locked databases, losses of power and clocks that jump, each for MINUTES=1
+	@set -e; for kind in disk-full locked power-loss clocks; do echo "$$kind"; \
+	$(PY) -m tests.crash.storage $$kind --rate 4 --minutes $(or $(MINUTES),1) $(if $(SEED),--seed $(SEED)); done
 
 venv: .venv/.installed-demo ## Make .venv with the smallest set that runs the demo
 
