@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import builtins
 import contextlib
-import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from holdfast.client.actions import recorded
+from holdfast.client.dead_runs import start_anew, values_of
 from holdfast.client.served_input import check_served, served_schema
 from holdfast.client.start import unavailable
-from holdfast.errors import AlreadyStarted, HoldfastError, InvalidInput, NotFound, TryAgain, Unavailable
+from holdfast.errors import HoldfastError, InvalidInput, NotFound, TryAgain, Unavailable
 from holdfast.jsonable import Jsonable
 from holdfast.options import DEFAULT_QUEUE, UNSET
 from holdfast.states import RunState
@@ -329,27 +329,13 @@ class DeadLetters:
 
             made = await redelivery(self._client, letter.id, _payload(letter), input)
             return partial(made.start, self._client)
-        values = _values(letter, input)
+        values = values_of(letter, input)
         if input is not UNSET:
             queue = _payload(letter).get("queue") or DEFAULT_QUEUE
             schema = await served_schema(self._client, letter.workflow, queue)
             if schema is not None:
                 check_served(letter.workflow, schema, values)
-        return partial(self._start, letter, values)
-
-    async def _start(self, letter: DeadLetter, values: builtins.list[Any], new_id: str) -> None:
-        from temporalio.exceptions import WorkflowAlreadyStartedError
-        from temporalio.service import RPCError
-
-        queue = _payload(letter).get("queue") or DEFAULT_QUEUE
-        try:
-            await self._client.temporal.start_workflow(
-                letter.workflow, args=values, id=new_id, task_queue=queue
-            )
-        except WorkflowAlreadyStartedError as error:
-            raise AlreadyStarted(f"run {new_id!r} exists already", run=self._client.get(new_id)) from error
-        except RPCError as error:
-            raise unavailable(error) from error
+        return partial(start_anew, self._client, letter, values)
 
 
 def _new_id(letter: DeadLetter, attempt: int) -> str:
@@ -362,36 +348,6 @@ def _runs(letter: DeadLetter) -> list[str]:
     tries = range(letter.attempts, max(letter.attempts - _TRIES, 0), -1)
     known = [letter.redriven_as, letter.run_id, *(_new_id(letter, attempt) for attempt in tries)]
     return list(dict.fromkeys(run for run in known if run is not None))
-
-
-def _values(letter: DeadLetter, input: Any) -> list[Any]:
-    """The arguments of a run that is started anew.
-
-    Raises:
-        InvalidInput: They are not known, or do not fit.
-    """
-    payload = _payload(letter)
-    kept: list[Any] = payload.get("input") or []
-    if payload.get("dag"):
-        raise InvalidInput(
-            f"Temporal has deleted run {letter.run_id!r}, and with it the document of the DAG "
-            f"{letter.workflow!r}: start it again by hand, and discard the letter"
-        )
-    if input is not UNSET:
-        if len(kept) == 1:
-            return [input]
-        values: list[Any] = list(cast("list[Any]", input)) if isinstance(input, list | tuple) else []
-        if not isinstance(input, list | tuple) or (kept and len(values) != len(kept)):
-            raise InvalidInput(
-                f"workflow {letter.workflow!r} takes {len(kept)} arguments: give a list of all"
-            )
-        return values
-    if not all(given["complete"] for given in kept):
-        raise InvalidInput(
-            f"Temporal has deleted run {letter.run_id!r}, and the history keeps only the beginning of its input: "
-            "give the input"
-        )
-    return [json.loads(given["text"]) for given in kept]
 
 
 def _payload(letter: DeadLetter) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType, WorkflowExecutionStatus
-from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.history.v1 import HistoryEvent, WorkflowExecutionStartedEventAttributes
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import (
     DescribeWorkflowExecutionResponse,
@@ -21,12 +21,14 @@ from temporalio.converter import WorkflowSerializationContext
 from temporalio.service import RPCError, RPCStatusCode
 
 from holdfast.authoring.registry import registry
+from holdfast.client.description import RunDescription
 from holdfast.engine.children import DAG_WORKFLOW
 from holdfast.engine.history import Opened, describe_events, describe_execution, open_payloads
 from holdfast.engine.history.facts import Timeline
 from holdfast.engine.history.off_loop import off_loop
 from holdfast.engine.history.open_events import open_notes
 from holdfast.engine.history.timeline import read_events
+from holdfast.engine.start_memo import SPEC_MEMO
 from holdfast.errors import HoldfastError, Unavailable
 from holdfast.indexer.telling import events_of
 from holdfast.indexer.usage import noted, usage_of
@@ -86,6 +88,9 @@ class Unreadable(Exception):
         self.execution = execution
         self.doubtful = doubtful
         """Whether it may be that Temporal is away."""
+
+
+_MAY_BE_DEAD: Final = (RunState.FAILED, RunState.TIMED_OUT, RunState.TERMINATED)
 
 
 async def look(client: Client, execution: WorkflowExecution) -> DescribeWorkflowExecutionResponse:
@@ -192,9 +197,32 @@ async def tell(
         first_execution_id=start.first_execution_run_id or info.execution.run_id,
         first_task=_first_task(events),
         dag=start.workflow_type.name == DAG_WORKFLOW,
+        begun_with=await _begun_with(client, start, run),
         usage=usage_of(line, await _opened(client, run.id, line)),
         events=events_of(run, events, await open_notes(client, run.id, events)),
     )
+
+
+async def _begun_with(
+    client: Client, start: WorkflowExecutionStartedEventAttributes, run: RunDescription
+) -> dict[str, Any]:
+    if run.state not in _MAY_BE_DEAD:
+        return {}
+    # What a run has written down of itself is not for another one; its time limit was written down for it.
+    notes = {
+        name: payload
+        for name, payload in start.memo.fields.items()
+        if name == SPEC_MEMO or not name.startswith("holdfast.")
+    }
+    context = WorkflowSerializationContext(namespace=client.namespace, workflow_id=run.id)
+    opened = await open_payloads(client.data_converter.with_context(context), notes.values())
+    values = {name: opened.json(payload) for name, payload in notes.items()}
+    facts = {
+        "memo": {name: value for name, value in values.items() if value is not None},
+        "priority": start.priority.priority_key,
+        "task_timeout_seconds": start.workflow_task_timeout.ToTimedelta().total_seconds(),
+    }
+    return {name: value for name, value in facts.items() if value}
 
 
 async def _opened(client: Client, run_id: str, line: Timeline) -> Opened:

@@ -42,9 +42,10 @@ class DeadLetter(Jsonable):
     error_message: str | None
     payload: dict[str, Any] | None
     """What is to be known of it. Of a run: `input` (what is kept of it), `queue`, `dag`, `step` (that failed),
-    `open_compensations`, `run_failed` (when it failed itself, not what does it anew). Of a compensation: `step`,
-    `activity_id`, `compensates`, `input`. Of a trigger: `trigger`, `event`, `input`, `queue`; where its `where` has no
-    value, `count` tells for how many events; `event` and `cursor` are of the last."""
+    `open_compensations`, `run_failed` (when it failed itself, not what does it anew), `begun_with` (memo, priority and
+    task timeout of its start; None if too long to keep). Of a compensation: `step`, `activity_id`, `compensates`,
+    `input`. Of a trigger: `trigger`, `event`, `input`, `queue`; where its `where` has no value, `count` tells for how
+    many events; `event` and `cursor` are of the last."""
 
     attempts: int
     """How often it was redriven, with those that were refused."""

@@ -6,8 +6,10 @@ outlast a rebuild.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, or_
 
@@ -105,6 +107,7 @@ def _run_letter(row: Row, indexed: IndexedRun, moment: datetime) -> Row:
         "step": row["error_step"],
         "open_compensations": run.pending_compensations[:100],
         "run_failed": moment.isoformat(),
+        "begun_with": indexed.begun_with if _fits(indexed.begun_with) else None,
     }
     return {
         "kind": "run",
@@ -117,6 +120,10 @@ def _run_letter(row: Row, indexed: IndexedRun, moment: datetime) -> Row:
         "error_message": None if run.error is None else cut(run.error.message, MESSAGE_BYTES),
         "failed": moment,
     }
+
+
+def _fits(begun_with: Mapping[str, Any]) -> bool:
+    return len(json.dumps(begun_with)) <= MESSAGE_BYTES
 
 
 def _compensations(row: Row, indexed: IndexedRun) -> Iterator[Row]:
