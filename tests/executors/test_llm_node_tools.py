@@ -8,105 +8,25 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, JsonValue
+from tests.executors.node_tools import (
+    BOTH,
+    KEY,
+    MADE,
+    MET,
+    breaks,
+)
 
 from holdfast import (
     Client,
     Dag,
-    Executor,
-    ExecutorContext,
-    ExecutorOptions,
-    Permanent,
     Run,
     RunFailed,
     Worker,
-    register_executor,
-    step,
 )
-from holdfast.authoring.catalogue import validate_here
-from holdfast.spec.model import BudgetSpec, DagSpec
+from holdfast.spec.model import BudgetSpec
 from holdfast.testing import FakeLLM
 from holdfast.testing.llm_answers import LLMAnswer, LLMToolCall, LLMUsage
 from holdfast_executors.llm_turns import _RESULT_CHARS  # pyright: ignore[reportPrivateUsage]
-
-KEY = "canary-7h3qu1ckbrownf0x"
-MADE: list[Any] = []
-
-
-@step(name="node_order")
-async def order(number: int, note: str = "") -> str:
-    """Look an order up."""
-    MADE.append((number, note))
-    if number == 0:
-        raise Permanent("order 0 was never made")
-    return f"order {number}: {note}"
-
-
-class FindConfig(BaseModel, extra="forbid", use_attribute_docstrings=True):
-    query: str
-    """What to look for."""
-    index: str = "public"
-    """Where."""
-    key: str = ""
-    """What opens it."""
-    secret: str = ""
-    """The name of a secret that opens it."""
-
-
-@register_executor
-class Find(Executor[FindConfig, list[str]]):
-    """Searches an index."""
-
-    type = "node_find"
-    options = ExecutorOptions(has_effects=False)
-
-    async def execute(self, ctx: ExecutorContext, config: FindConfig, input: JsonValue) -> list[str]:
-        opened = await ctx.secrets.get(config.secret) if config.secret else config.key
-        MADE.append({"query": config.query, "index": config.index, "key": opened})
-        return [f"{config.query} in {config.index}"]
-
-
-MET: list[str] = []
-BOTH = asyncio.Event()
-
-
-@step(name="node_meet")
-async def meet(name: str) -> str:
-    """Comes back once two are there."""
-    MET.append(name)
-    if len(MET) == 2:
-        BOTH.set()
-    await asyncio.wait_for(BOTH.wait(), 30)
-    return name
-
-
-@step(name="node_long")
-async def long(characters: int) -> str:
-    """Says much."""
-    return "x" * characters
-
-
-@step(name="node_charge")
-async def charge(amount: int, currency: str = "EUR") -> str:
-    """Charges."""
-    MADE.append(("charge", amount))
-    return f"receipt {amount}"
-
-
-@charge.compensate
-async def refund(amount: int, currency: str, receipt: str | None) -> None:
-    MADE.append(("refund", amount, currency, receipt))
-
-
-@step(name="node_elsewhere", queue="node-elsewhere")
-async def elsewhere(number: int) -> str:
-    """Is served by few workers."""
-    return f"it is {number}"
-
-
-@step(name="node_break")
-async def breaks(after: str) -> str:
-    raise Permanent(f"no more {after[:3]}")
 
 
 @pytest.fixture
@@ -401,62 +321,3 @@ async def test_tools_that_come_from_outside_are_refused(client: Client) -> None:
         with pytest.raises(RunFailed, match="what is lent stands in the document"):
             await client.run(dag, [{"step": "node_order"}])
         assert fake.requests == []
-
-
-def spec_of(tools: Any, prompt: str = "?", **node: Any) -> DagSpec:
-    config = {"model": "m", "prompt": prompt, "tools": tools}
-    return DagSpec.model_validate(
-        {"name": "one", "nodes": [{"id": "answer", "type": "llm", "config": config, **node}]}
-    )
-
-
-WRONG: list[tuple[list[dict[str, Any]], str, str]] = [
-    ([{"step": "node_ordr"}], "HF-D030", "Did you mean 'node_order'"),
-    ([{"executor": "node_fnd"}], "HF-D030", "Did you mean 'node_find'"),
-    ([{"executor": "node_find", "takes": ["quarry"]}], "HF-D031", "Did you mean 'query'"),
-    ([{"executor": "node_find", "config": {"where": 1}}], "HF-D031", "'where'"),
-    (
-        [{"executor": "node_find", "takes": ["key"], "config": {"key": "a"}}],
-        "HF-D031",
-        "both gives 'key'",
-    ),
-    ([{"executor": "http", "takes": ["url"], "config": {"poll": {}}}], "HF-D032", "'poll'"),
-    (
-        [{"executor": "http", "takes": ["url"], "config": {"max_redirects": "soon"}}],
-        "HF-D031",
-        "a whole number",
-    ),
-    ([{"executor": "http", "config": {"method": "GET"}}], "HF-D031", "'url'"),
-    ([{"step": "{{ input.step }}"}], "HF-D031", "has a template in 'step'"),
-    ([{"step": "node_order", "takes": ["number"]}], "HF-D031", "takes and config are for executors"),
-    ([{"step": "node_order"}, {"name": "fly"}], "HF-D031", "some are called here and some are not"),
-    ([{"step": "node_order"}, {"step": "node_order"}], "HF-D031", "two have the same name"),
-    ([{"step": "node_order", "executor": "node_find"}], "HF-D031", "it names one of step and executor"),
-]
-
-
-@pytest.mark.parametrize(("tools", "code", "says"), WRONG)
-@pytest.mark.parametrize("prompt", ["?", "{{ input }}"])
-def test_what_is_wrong_with_tools_is_found_before_the_start(
-    tools: Any, code: str, says: str, prompt: str
-) -> None:
-    found = validate_here(spec_of(tools, prompt=prompt), complete=True)
-    [finding] = [one for one in found if says in f"{one.message} {one.fix}"]
-    assert (finding.code, finding.node) == (code, "answer")
-    assert finding.path.startswith("nodes[0].config")
-
-
-@pytest.mark.parametrize("bad", [5, "a", [], {}, None, [5], {"a": 1}])
-@pytest.mark.parametrize("key", ["step", "executor", "takes", "config", "name"])
-def test_tools_of_any_form_are_checked(key: str, bad: Any) -> None:
-    for entry in ({key: bad}, {"executor": "node_find", key: bad}, {"step": "node_order", key: bad}, bad):
-        for prompt in ("?", "{{ input }}"):
-            for found in validate_here(
-                spec_of([entry, {"step": "node_order"}], prompt=prompt), complete=True
-            ):
-                assert found.node == "answer"
-
-
-def test_a_map_over_tools_is_found_before_the_start() -> None:
-    for tools, codes in (([{"step": "node_order"}], ["HF-D032"]), ([{"name": "fly"}], [])):
-        assert [found.code for found in validate_here(spec_of(tools, map={"over": "2"}))] == codes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,54 +12,27 @@ from typing import Any
 import pytest
 from temporalio.service import RPCError
 from tests.engine.support import eventually
-from tests.indexer.flows import rows
+from tests.indexer.firing_flows import (
+    SERVED,
+    fi_dag,
+    fi_etl,
+    fi_loop,
+    fi_outer,
+    fi_report,
+    fi_tells,
+    fired,
+    letters,
+    served,
+)
 
-from holdfast import Client, Dag, InvalidInput, NotFound, Unavailable, Worker, emit, workflow
+from holdfast import Client, InvalidInput, Unavailable, Worker
 from holdfast.errors import Conflict
 from holdfast.indexer import Indexer
 from holdfast.indexer.firing import Firing
-from holdfast.store.database import Database
 from holdfast.store.events import prune_events, read_page
-from holdfast.store.schema import cursors, dead_letters, triggers
+from holdfast.store.schema import cursors, triggers
 from holdfast.store.triggers import lost_events
 from holdfast.triggers import OnEvent
-
-
-@workflow
-async def fi_etl(size: int) -> dict[str, Any]:
-    return {"rows": size, "text": "x" * size}
-
-
-@workflow
-async def fi_report(rows: int, title: str = "none") -> str:
-    return f"{rows} {title}"
-
-
-@workflow
-async def fi_loop(round: int = 0) -> int:
-    return round + 1
-
-
-@workflow
-async def fi_outer() -> int:
-    return int((await fi_etl(1))["rows"])
-
-
-@workflow
-async def fi_tells() -> None:
-    await emit("fi.paid", {"rows": 5})
-    await emit("fi.paid", {"rows": 6})
-
-
-fi_dag = Dag("fi-dag", input_schema={"type": "object", "required": ["rows"]})
-
-
-@fi_dag.step
-async def fi_count(input: dict[str, Any]) -> int:
-    return int(input["rows"])
-
-
-SERVED = [fi_etl, fi_report, fi_loop, fi_outer, fi_tells]
 
 
 @pytest.fixture(scope="module")
@@ -70,36 +42,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def client(home: Path) -> AsyncIterator[Client]:
-    async with Client.embedded(home) as made, Worker(made, SERVED):
+    async with served(home) as made:
         yield made
-        for found in await made.triggers.list():
-            await made.triggers.delete(found.name)
-        database = await made.store.database()
-        with database.write() as connection:
-            connection.execute(dead_letters.delete())
-
-
-async def fired(client: Client, name: str, count: int = 1) -> list[Any]:
-    """Index and fire until a trigger has started so many runs, and their results."""
-    database = await client.store.database()
-
-    async def look() -> Any:
-        await Indexer(client.temporal, database).catch_up()
-        await Firing(client.temporal, database).step()
-        query = f'WorkflowId STARTS_WITH "trigger-{name}-"'
-        found = [
-            run
-            async for run in client.temporal.list_workflows(query)
-            if "holdfast.trigger" in await run.memo()
-        ]
-        return found if len(found) >= count else None
-
-    found = await eventually(look, 30)
-    return [await client.get(run.id).result() for run in reversed(found)]
-
-
-def letters(database: Database) -> list[dict[str, Any]]:
-    return [row for row in rows(database, dead_letters) if row["kind"] == "trigger"]
 
 
 async def test_an_event_starts_one_run_with_the_whole_result(client: Client) -> None:
@@ -159,127 +103,6 @@ async def test_a_trigger_that_is_made_while_events_are_read_misses_none(
     assert await Firing(client.temporal, database).step() == 2
     assert await fired(client, "first") == ["7 none"]
     assert await fired(client, "second") == ["8 none"]
-
-
-async def test_what_cannot_be_delivered_is_a_dead_letter(client: Client) -> None:
-    database = await client.store.database()
-    for name, on in {
-        "missing": OnEvent("orders", input="payload.none"),
-        "wrong-type": OnEvent("orders", input="{'rows': 'many'}"),
-        "unknown": OnEvent("orders", input="{'rows': 1, 'columns': 2}"),
-        "no-object": OnEvent("orders", input="5"),
-        "no-condition": OnEvent("orders", where="payload.id", input="{'rows': 1}"),
-        "costly": OnEvent("orders", where="payload.list.all(a, payload.list.all(b, a != b || true))"),
-        "fits": OnEvent("orders", where="payload.id == 'a'", input="{'rows': 1}"),
-        "does-not": OnEvent("orders", where="payload.id == 'b'", input="{'rows': 1}"),
-    }.items():
-        await client.triggers.create(name, fi_report, on=on)
-    await client.events.publish("orders", {"id": "a", "list": list(range(1000)), "nul": "\0\ud800"})
-    assert await Firing(client.temporal, database).step() == 1
-    told = {row["payload"]["trigger"]: row["error_message"] for row in letters(database)}
-    assert told.keys() == {"missing", "wrong-type", "unknown", "no-object", "no-condition", "costly"}
-    assert "'none'" in told["missing"]
-    assert "rows" in told["wrong-type"]
-    assert "'columns'" in told["unknown"]
-    assert await Firing(client.temporal, database).step() == 0
-    assert len(letters(database)) == 6
-
-
-async def test_a_condition_without_a_value_is_one_letter_however_many_events_there_are(
-    client: Client,
-) -> None:
-    database = await client.store.database()
-    on = OnEvent("orders", where="payload.total > 3", input="{'rows': payload.total}")
-    await client.triggers.create("large", fi_report, on=on)
-    for number in range(3):
-        await client.events.publish("orders", {"number": number})
-    await client.events.publish("orders", {"total": 4})
-    assert await Firing(client.temporal, database).step() == 1
-    [letter] = letters(database)
-    assert (letter["status"], "'total'" in letter["error_message"]) == ("pending", True)
-    last = (letter["payload"]["count"], letter["payload"]["event"]["at"], letter["failed"].isoformat())
-    # Looked at again they are the same three; the next one counts.
-    with database.write() as connection:
-        connection.execute(cursors.delete().where(cursors.c.name.startswith("subscription/")))
-    await Firing(client.temporal, database).step()
-    [letter] = letters(database)
-    assert last == (3, letter["payload"]["event"]["at"], letter["payload"]["event"]["at"])
-    assert letter["payload"]["count"] == 3
-    await client.events.publish("orders", {"number": 4})
-    await Firing(client.temporal, database).step()
-    [letter] = letters(database)
-    assert (letter["payload"]["count"], letter["failed"].isoformat() > last[2]) == (4, True)
-    # With another condition it would be another one.
-    await client.triggers.update("large", on=OnEvent("orders", where="payload.sum > 3"))
-    await client.events.publish("orders", {"number": 3})
-    assert await Firing(client.temporal, database).step() == 0
-    assert len(letters(database)) == 2
-
-
-async def test_a_result_that_cannot_be_read_stops_no_other_trigger(client: Client, home: Path) -> None:
-    database = await client.store.database()
-    for name, on in {
-        "reads": OnEvent("workflow.completed", input="{'rows': payload.result.rows}"),
-        "asks": OnEvent("workflow.completed", where="payload.result.rows > 0", input="{'rows': 1}"),
-        "elsewhere": OnEvent("workflow.completed", where="payload.workflow == 'x'", input="payload.result"),
-        "works": OnEvent(
-            "workflow.completed",
-            where="payload.workflow == 'fi_etl'",
-            input="{'rows': 1}",
-        ),
-    }.items():
-        await client.triggers.create(name, fi_report, on=on)
-    await client.run(fi_etl, 6_000_000, id="unreadable")
-    await Indexer(client.temporal, database).catch_up()
-    kept = home / "blobs"
-    kept.rename(home / "away")
-    try:
-        assert await Firing(client.temporal, database).step() == 1
-    finally:
-        shutil.rmtree(kept, ignore_errors=True)
-        (home / "away").rename(kept)
-    told = {row["payload"]["trigger"]: row for row in letters(database)}
-    assert told.keys() == {"reads", "asks"}
-    assert all("'unreadable'" in row["error_message"] for row in told.values())
-    assert not told["reads"]["payload"]["input_made"]
-    # What was settled stays so, also where the event is looked at again.
-    await client.dead_letters.discard(told["reads"]["id"], "gone")
-    with database.write() as connection:
-        connection.execute(cursors.delete().where(cursors.c.name.startswith("subscription/")))
-    await Firing(client.temporal, database).step()
-    assert {row["payload"]["trigger"]: row["status"] for row in letters(database)}["reads"] == "abandoned"
-
-
-async def test_letters_of_triggers_are_redriven_by_the_trigger(client: Client) -> None:
-    database = await client.store.database()
-    await Indexer(client.temporal, database).catch_up()
-    await client.triggers.create(
-        "dag", fi_dag, on=OnEvent("sums", where="payload.ok", input="{'rows': payload.rows}")
-    )
-    await client.triggers.create("two", fi_report, on=OnEvent("sums", input="{'rows': payload.text}"))
-    await client.triggers.create("none", fi_report, on=OnEvent("sums", input="payload.none"))
-    await client.triggers.create("cut", fi_report, on=OnEvent("sums", input="{'title': payload.long}"))
-    await client.events.publish("sums", {"rows": 7, "text": "many", "long": "x" * 5000})
-    assert await Firing(client.temporal, database).step() == 0
-    told = {row["payload"]["trigger"]: row["id"] for row in letters(database)}
-
-    async def result(name: str, **options: Any) -> Any:
-        run = (await client.dead_letters.redrive(told[name], **options)).redriven_as
-        assert run is not None
-        return await client.get(run).result()
-
-    assert await result("dag") == 7
-    for name in ("none", "cut"):
-        with pytest.raises(InvalidInput, match="give the input"):
-            await client.dead_letters.redrive(told[name])
-    with pytest.raises(InvalidInput, match="rows"):
-        await client.dead_letters.redrive(told["two"])
-    assert await result("two", input={"rows": 4, "title": "edited"}) == "4 edited"
-    assert await result("cut", input={"rows": 3}) == "3 none"
-    await client.triggers.delete("none")
-    with pytest.raises(NotFound, match="'none'"):
-        await client.dead_letters.redrive(told["none"], input={"rows": 1})
-    assert (await client.dead_letters.get(told["none"])).status == "pending"
 
 
 async def test_what_a_run_emits_starts_runs(client: Client) -> None:
