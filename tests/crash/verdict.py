@@ -40,6 +40,7 @@ ALLOWED: Final = (
     "Cannot report",
     "StepFailed",
     "poll",
+    "is not registered on this worker",
 )
 """What a traceback in a worker's log may be about."""
 

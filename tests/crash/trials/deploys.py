@@ -22,6 +22,9 @@ from tests.crash.verdict import Judge, Verdict
 
 WORKERS = 2
 QUIET_SECONDS = 420.0
+LONGER = 4
+LAST = 12
+"""So many times the steps in runs in whose code something changes, so that they are in the middle at each deploy."""
 
 
 async def deploys(place: Place, verdict: Verdict) -> None:
@@ -36,18 +39,17 @@ async def deploys(place: Place, verdict: Verdict) -> None:
     await asyncio.sleep(10)
     await _serve(place, [Build.NEW] * WORKERS)
     await _start(place, driver, "new", count)
-    await asyncio.sleep(4)
     await _serve(place, [Build.OLD] * WORKERS)
     verdict.figures["stuck while rolled back"] = await _stuck(place, 15)
     await _serve(place, [Build.NEW] * WORKERS)
     verdict.figures["seconds until all went on"] = await _all_move(place, verdict, "the new code is back")
 
-    await _start(place, driver, "last", count)
-    await asyncio.sleep(3)
+    await _start(place, driver, "checked", count // 2, longer=LAST)
     broken = await _check(place, Build.WRONG)
     verdict.figures["replay-check of the wrong code"] = f"{broken} runs would break"
     if not broken:
         verdict.say("replay-check", "it says nothing against the wrong code")
+    await _start(place, driver, "last", count // 2, longer=LAST)
     await _serve(place, [Build.WRONG] * WORKERS)
     stuck = await _stuck(place, 15)
     verdict.figures["stuck with the wrong code"] = stuck
@@ -59,24 +61,27 @@ async def deploys(place: Place, verdict: Verdict) -> None:
 
 
 async def _serve(place: Place, builds: Sequence[Build]) -> None:
-    """Replace the workers one after the other, as a deploy does: the next comes, then one goes, which may finish."""
+    """Replace the workers, as a deploy does: the next ones come, then those before go, whose steps may finish."""
+    before, place.hands = place.hands, []
     for build in builds:
         os.environ[BUILD_VARIABLE] = build
-        hand = place.employ()
-        del os.environ[BUILD_VARIABLE]
-        await hand.serving()
-        if len(place.hands) > len(builds):
-            old = place.hands.pop(0)
-            old.process.send_signal(signal.SIGTERM)
-            await asyncio.to_thread(old.process.wait, 30)
+        place.employ()
+    del os.environ[BUILD_VARIABLE]
+    await asyncio.gather(*(hand.serving() for hand in place.hands))
+    for hand in before:
+        hand.process.send_signal(signal.SIGTERM)
+    await asyncio.gather(*(asyncio.to_thread(hand.process.wait, 30) for hand in before))
 
 
-async def _start(place: Place, driver: Driver, phase: str, count: int, *, without: str = "") -> None:
+async def _start(
+    place: Place, driver: Driver, phase: str, count: int, *, longer: int = LONGER, without: str = ""
+) -> None:
     shapes = [shape for shape in SHAPES if shape != without]
     weights = [6 if shape == "chain" else SHAPES[shape][2] for shape in shapes]
     for number in range(count):
         shape = place.dice.choices(shapes, weights)[0]
-        pauses = [round(place.dice.uniform(0.2, 3.0), 2) for _ in range(SHAPES[shape][1])]
+        steps = SHAPES[shape][1] * (longer if shape in ("chain", "parent", "extra") else 1)
+        pauses = [round(place.dice.uniform(0.2, 3.0), 2) for _ in range(steps)]
         await driver.start(f"{shape}-{phase}-{number}", shape, pauses)
         await asyncio.sleep(0.05)
 
