@@ -79,21 +79,21 @@ def test_a_run_that_gave_something_else_is_named() -> None:
 
 def test_the_demo_kills_its_workers_and_all_runs_end_as_they_should(tmp_path: Path) -> None:
     profile = {"name": "test", "crash": 0.3, "error": 0.3, "interval": 5, "max_events": 1}
-    command = [sys.executable, "-m", "holdfast_server.cli", "demo", "--chaos", "--count", "6", "--json"]
+    command = [sys.executable, "-m", "holdfast_server.cli", "demo", "--chaos", "--count", "14", "--json"]
     done = subprocess.run(
         [*command, "--seed", "1", "--profile", json.dumps(profile)],
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=400,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     shown = json.loads(done.stdout)
-    assert (shown["shown"], shown["doubts"], shown["success_count"], shown["run_count"]) == (True, [], 6, 8)
+    assert (shown["shown"], shown["doubts"], shown["success_count"], shown["run_count"]) == (True, [], 14, 18)
     assert shown["killed_count"] >= 1
     assert shown["injected"]["crash"] >= 1
     assert shown["recovered"]["crash"] >= 1
-    assert shown["compensation_count"] == 2
+    assert shown["compensation_count"] == 4
     subprocess.run(
         [sys.executable, "-m", "holdfast_server.cli", "stop", "--home", shown["home"]],
         cwd=tmp_path,

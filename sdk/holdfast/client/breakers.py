@@ -30,7 +30,7 @@ class BreakerInfo(Jsonable):
     """`closed`: everybody may call. `open`: nobody, until `until`. `half-open`: one call tries, when somebody comes."""
 
     failures: int
-    """Failures in a row."""
+    """Failures in a row, none older than the breaker's `reset`."""
 
     until: datetime | None
     """Until when it is, or was, open."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 import shutil
 from collections import Counter
@@ -21,7 +20,7 @@ from holdfast.chaos.profiles import Profile
 from holdfast.chaos.proxy import Proxy
 from holdfast.client.description import RunDescription
 from holdfast.engine.embedded import stop
-from holdfast_server.demo import ledger
+from holdfast_server.demo import chaos_flows, chaos_worker, ledger
 from holdfast_server.demo.chaos_flows import GO, SHAPES, expected
 from holdfast_server.demo.chaos_worker import QUEUE
 from holdfast_server.demo.driver import OUTPUT
@@ -33,8 +32,8 @@ HOME: Final = OUTPUT / "chaos"
 
 LEDGER: Final = OUTPUT / "chaos-ledger.jsonl"
 WORKERS: Final = 2
-_OPEN: Final = 50
-"""Runs at a time."""
+_OPEN: Final = 20
+"""Runs at a time: each crash takes all that is under way with it."""
 
 _AT_A_TIME: Final = 10
 _THINKS_SECONDS: Final = 0.5
@@ -135,12 +134,14 @@ class ChaosDemo:
         await self._client.chaos.stop()
         home, written = self._client.home, LEDGER.resolve()
         assert home is not None
-        profile = json.dumps(self._plan.profile.to_dict())
         async with Proxy(self._client.address) as proxy:
-            command = ["-m", "holdfast_server.demo.chaos_worker", str(home), proxy.address, str(written)]
             network = asyncio.create_task(proxy.serve(Faults(self._control, self._plan)))
             async with Fleet(
-                [*command, profile, str(self._plan.seed)], size=WORKERS, log=OUTPUT / "chaos-worker.log"
+                chaos_worker.main,
+                [home, proxy.address, written, self._plan],
+                imports=[chaos_worker.__name__, chaos_flows.__name__],
+                size=WORKERS,
+                log=OUTPUT / "chaos-worker.log",
             ) as fleet:
                 try:
                     await self._through_all(fleet, show)

@@ -1,15 +1,12 @@
-"""A worker of `holdfast demo --chaos`: `python -m holdfast_server.demo.chaos_worker HOME VIA LEDGER [PROFILE SEED]`."""
+"""A worker of `holdfast demo --chaos`."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 from pathlib import Path
 
 from holdfast import Client, Worker
 from holdfast.chaos.plan import FaultPlan
-from holdfast.chaos.profiles import Profile
 from holdfast_server.demo import ledger
 
 QUEUE = "demo-chaos"
@@ -23,12 +20,14 @@ async def serve(home: Path, via: str, plan: FaultPlan | None) -> None:
         await Worker(client, [chaos_flows], queues=[QUEUE], chaos=plan).run()
 
 
-def main(home: str, via: str, written: str, profile: str = "", seed: str = "0") -> None:
-    """What the command line says."""
-    ledger.LEDGER = Path(written)
-    plan = FaultPlan(Profile.from_dict(json.loads(profile)), int(seed)) if profile else None
-    asyncio.run(serve(Path(home), via, plan))
+def main(home: Path, via: str, written: Path, plan: FaultPlan | None) -> None:
+    """The whole of its process.
 
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    Args:
+        home: Of the embedded server.
+        via: The address of the proxy in front of it.
+        written: The ledger.
+        plan: The faults.
+    """
+    ledger.LEDGER = written
+    asyncio.run(serve(home, via, plan))
