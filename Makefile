@@ -6,7 +6,7 @@ PINS := pyproject.toml constraints.txt .ci/setup $(if $(wildcard .venv/bin/pytho
 JOBS ?= 2
 export PYTHON
 
-.PHONY: broken-venv help demo test lint types bench bench-store crash soak proof storage-faults venv install pins clean clean-venv
+.PHONY: broken-venv help demo test lint types bench bench-store crash soak proof storage-faults cancels venv install pins clean clean-venv
 .DEFAULT_GOAL := help
 
 help: ## List the commands
@@ -44,6 +44,9 @@ crash: .venv/.installed-test ## Kill workers and servers again and again (about 
 
 soak: .venv/.installed-test ## Start, send and cancel for MINUTES=10 while processes are killed; then compare all records
 	@$(PY) -m tests.crash --rate 5 --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
+cancels: .venv/.installed-test ## Cancel a run of every shape at every boundary of its history (about a minute)
+	@$(PY) -m tests.crash.cancels
 
 proof: .venv/.installed-test ## The same with RUNS=10000 and KILLS=120 (about half an hour)
 	@$(PY) -m tests.crash --rate 6 --runs $(or $(RUNS),10000) --kills $(or $(KILLS),120) $(if $(SEED),--seed $(SEED))
