@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from temporalio.api.common.v1 import WorkflowExecution
 from tests.server.conftest import Cli
 
@@ -58,6 +59,17 @@ def test_a_failed_check_is_a_failed_command(cli: Cli, monkeypatch: pytest.Monkey
     assert done.returncode == 1
     assert "FAIL python    too old" in done.stdout
     assert "a newer one" in done.stdout
+
+
+async def test_tables_that_lack_columns_fail_with_the_command_that_makes_them_anew(tmp_path: Path) -> None:
+    database = Database.open(tmp_path / "history.db")
+    with database.write() as connection:
+        connection.execute(text("ALTER TABLE runs DROP COLUMN gap"))
+    database.close()
+    [found] = [finding async for finding in examine_store(load(tmp_path))]
+    assert (found.check, found.verdict) == ("store", Verdict.FAIL)
+    assert "lack runs.gap" in found.found
+    assert "holdfast db reset" in found.found
 
 
 async def test_the_store_and_its_indexer_are_looked_at(

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,9 @@ from holdfast.store.database import Database
 from holdfast.store.migrate import HEAD, revision
 from holdfast.store.schema import cursors, events, metadata
 from holdfast.store.upsert import upsert
+
+MIGRATIONS = {"0001_initial.py": "f228668c51bd939344e646acd1208063805a912c178372adc1ab9ab76fac105d"}
+"""Of each migration the SHA-256 of its file."""
 
 
 def test_an_empty_database_gets_all_tables(database: Database) -> None:
@@ -50,6 +54,12 @@ def test_opening_again_keeps_what_is_there(open_database: Callable[[], Database]
         connection.execute(cursors.insert().values(name="x", value={"at": 1}, updated=_now()))
     with open_database().read() as connection:
         assert connection.execute(select(cursors.c.value)).scalar_one() == {"at": 1}
+
+
+def test_migrations_are_never_changed() -> None:
+    folder = Path(database_module.__file__).parent / "migrations" / "versions"
+    found = {path.name: sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.py")}
+    assert found == MIGRATIONS, "write another migration, and name it here: databases have run these"
 
 
 def test_the_head_is_the_newest_migration() -> None:

@@ -61,10 +61,25 @@ def test_a_reset_leaves_nobody_without_tables(database: Database) -> None:
     assert all(seen)
 
 
+def test_tables_that_lack_columns_are_named_and_can_be_reset(database: Database, where: str) -> None:
+    with database.write() as connection:
+        connection.execute(text("ALTER TABLE dead_letters DROP COLUMN reason"))
+    with pytest.raises(InvalidConfiguration, match=r"lack dead_letters\.reason.*`holdfast db reset`"):
+        Database.open(where)
+    other = Database.open(where, upgrade=False)
+    try:
+        found = describe_database(other)
+        assert (found.lacks, found.is_current) == (["dead_letters.reason"], False)
+        reset_database(other)
+        assert describe_database(other).is_current
+    finally:
+        other.close()
+
+
 def test_tables_of_a_newer_holdfast_can_be_looked_at_and_reset(database: Database, where: str) -> None:
     with database.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(InvalidConfiguration, match="newer"):
+    with pytest.raises(InvalidConfiguration, match=r"newer.*`holdfast db reset`"):
         Database.open(where)
     other = Database.open(where, upgrade=False)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from sqlalchemy import func, insert, inspect, select, text
 
 from holdfast.store import catalogues as catalogues  # its tables are of the metadata too
 from holdfast.store.database import Database
-from holdfast.store.migrate import HEAD, TABLE, migrate, migrate_in, revision
+from holdfast.store.migrate import HEAD, TABLE, lacking, migrate, migrate_in, revision
 from holdfast.store.retention import pruned_before
 from holdfast.store.schema import cursors, definitions, events, metadata, runs, unreadable
 
@@ -32,6 +33,9 @@ class DatabaseInfo:
     head: str
     """The revision that this Holdfast works with."""
 
+    lacks: Sequence[str]
+    """Columns that tables of this revision have and these do not, as `table.column`: then nothing is counted."""
+
     size_bytes: int
     search_index: bool
     """Whether substrings are found by an index."""
@@ -47,6 +51,11 @@ class DatabaseInfo:
     pruned_before: datetime | None = None
     """Runs that ended before are not kept; `None` before the first pruning."""
 
+    @property
+    def is_current(self) -> bool:
+        """Whether this Holdfast can use the tables as they are."""
+        return self.revision == self.head and not self.lacks
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         pruned = self.pruned_before
@@ -61,6 +70,8 @@ def describe_database(database: Database) -> DatabaseInfo:
     """
     with database.read() as connection:
         found = revision(connection)
+        missing = lacking(connection) if found == HEAD else []
+        is_current = found == HEAD and not missing
         if database.is_sqlite:
             size = _size_of_file(database)
         else:
@@ -73,15 +84,16 @@ def describe_database(database: Database) -> DatabaseInfo:
                 ("workflows", definitions),
                 ("unreadable", unreadable),
             )
-            if found == HEAD
+            if is_current
         }
     return DatabaseInfo(
         name=database.name,
         revision=found,
         head=HEAD,
+        lacks=missing,
         size_bytes=size,
         search_index=database.has_search_index,
-        pruned_before=pruned_before(database) if found == HEAD else None,
+        pruned_before=pruned_before(database) if is_current else None,
         **counts,
     )
 

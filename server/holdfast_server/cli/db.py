@@ -36,7 +36,7 @@ async def info(target: Target) -> None:
     database = await _open(target)
     try:
         found = await asyncio.to_thread(describe_database, database)
-        missing = await asyncio.to_thread(outages, database) if found.revision == found.head else ()
+        missing = await asyncio.to_thread(outages, database) if found.is_current else ()
     finally:
         database.close()
     if target.json:
@@ -58,7 +58,9 @@ async def info(target: Target) -> None:
         )
     if found.pruned_before:
         say(f"runs that ended before {when(found.pruned_before)} are not kept")
-    if found.revision != found.head:
+    if found.lacks:
+        note(f"it lacks {', '.join(found.lacks[:3])}, and cannot be used: holdfast db reset", style="red")
+    elif found.revision != found.head:
         note("bring it up to date: holdfast db upgrade")
 
 
