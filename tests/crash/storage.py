@@ -2,7 +2,7 @@
 
     python -m tests.crash.storage disk-full|locked|power-loss|clocks [options of python -m tests.crash]
 
-The disk of `disk-full` is a small one in memory, which only root may mount. `clocks` needs Debian's libfaketime.
+The disk of `disk-full` is a small one in memory, which only root may mount. `clocks` needs Linux and a C compiler.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import os
 import random
 import shutil
 import signal
+import struct
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -27,10 +29,12 @@ from holdfast.engine.embedded.lock import FileLock
 
 from . import files, scene
 from .__main__ import main
+from .build import Build
 from .journal import wall
 
 _MEBIBYTES: Final = 400
-_CLOCK: Final = "FAKETIME_TIMESTAMP_FILE"
+_CLOCK: Final = "CRASH_CLOCK"
+_SECONDS: Final = struct.Struct("l")
 
 
 class Full(scene.Scene):
@@ -133,13 +137,13 @@ class Clocks(scene.Scene):
         self._clocks: list[Path] = []
         super().__init__(folder, workers, proxies)
 
-    def _worker(self) -> scene.WorkerProcess:
+    def _worker(self, build: Build = Build.NEW) -> scene.WorkerProcess:
         own = os.environ[_CLOCK]
         os.environ[_CLOCK] = str(self.folder / f"worker-{len(self._clocks)}.clock")
         self._clocks.append(Path(os.environ[_CLOCK]))
-        self._clocks[-1].write_text("+0")
+        _set(self._clocks[-1], 0)
         try:
-            return super()._worker()
+            return super()._worker(build)
         finally:
             os.environ[_CLOCK] = own
 
@@ -148,31 +152,30 @@ class Clocks(scene.Scene):
         clock = dice.choice(self._clocks) if kind.endswith("workers'") else Path(os.environ[_CLOCK])
         fault = self._note(kind, 0)
         jump = dice.choice((-3600, 3600))
-        replacement = clock.with_suffix(".new")
-        replacement.write_text(f"{int(clock.read_text()) + jump:+d}")
-        replacement.replace(clock)
-        await asyncio.sleep(2)  # it is read once a second
-        print(f"  {clock.stem}: {jump:+d} s, now {clock.read_text()} s", flush=True)
+        (before,) = _SECONDS.unpack(clock.read_bytes())
+        _set(clock, before + jump)
+        print(f"  {clock.stem}: {jump:+d} s, now {before + jump:+d} s", flush=True)
         fault.until = wall()
+
+
+def _set(clock: Path, seconds: int) -> None:
+    """How far a clock is off; whoever has it mapped sees it at once."""
+    with clock.open("r+b" if clock.exists() else "wb") as file:
+        file.write(_SECONDS.pack(seconds))
 
 
 def _with_own_clock(folder: Path) -> None:
     """Begin again, with a clock that can be set."""
-    libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-    if not libraries:
-        print("clocks is left out: there is no libfaketime here (apt-get install libfaketime)")
+    library, clock = folder / "clock.so", folder / "caller.clock"
+    compiler = shutil.which("cc")
+    if sys.platform != "linux" or compiler is None:
+        print("clocks is left out: it needs Linux and a C compiler (cc)")
         sys.exit(0)
-    clock = folder / "caller.clock"
-    clock.write_text("+0")
-    given = {
-        "LD_PRELOAD": str(libraries[0]),
-        _CLOCK: str(clock),
-        "FAKETIME_CACHE_DURATION": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "NO_FAKE_STAT": "1",
-    }
+    source = Path(__file__).with_name("clock.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"], check=True)
+    _set(clock, 0)
     command = [sys.executable, "-m", "tests.crash.storage", *sys.argv[1:]]
-    os.execve(sys.executable, command, {**os.environ, **given})
+    os.execve(sys.executable, command, {**os.environ, "LD_PRELOAD": str(library), _CLOCK: str(clock)})
 
 
 def _alive(pid: int) -> bool:
