@@ -1,20 +1,24 @@
-"""Whether a message reached a run that has ended since."""
+"""Messages that no worker takes at once: left with the server, or taken by a run that has ended since."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from temporalio.client import Client as TemporalClient
 from temporalio.client import (
     WorkflowExecutionStatus,
+    WorkflowHandle,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.service import RPCError, RPCStatusCode
 
 from holdfast.checks import check_name
+from holdfast.engine.full import full
+from holdfast.errors import InvalidInput
 
 if TYPE_CHECKING:
     from holdfast.client.client import Client
@@ -32,6 +36,17 @@ def update_id(message_id: str) -> str:
     """
     named = check_name("message_id", message_id).encode()
     return f"message-{hashlib.blake2b(named, digest_size=16).hexdigest()}"
+
+
+async def leave(handle: WorkflowHandle[Any, Any], name: str, args: Sequence[Any]) -> None:
+    """Leave a message in a run's history, for later. The run is not asked, so its history is looked at first.
+
+    Raises:
+        InvalidInput: It is full.
+    """
+    if why := full((await handle.describe()).history_length):
+        raise InvalidInput(f"run {handle.id!r} takes no more messages: {why}")
+    await handle.signal(name, args=args)
 
 
 async def came_through(client: Client, run_id: str, message_id: str) -> bool:

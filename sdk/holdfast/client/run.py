@@ -25,7 +25,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from holdfast.authoring.registry import registry
 from holdfast.client.actions import recorded
-from holdfast.client.came_through import came_through, update_id
+from holdfast.client.came_through import came_through, leave, update_id
 from holdfast.client.description import RunDescription
 from holdfast.client.goes_on import GoesOn
 from holdfast.client.logs import LogLine, logs_of
@@ -212,7 +212,7 @@ class Run(GoesOn[R]):
             `"delivered"` when the run took it, `"queued"` when it will.
 
         Raises:
-            InvalidInput: The run waits for another type.
+            InvalidInput: The run waits for another type, or its history is full and takes no more messages.
             AlreadyDecided: The approval was decided before.
             RunClosed: The run has ended.
             NotFound: There is no such run.
@@ -231,7 +231,7 @@ class Run(GoesOn[R]):
             except RPCError as exc:
                 if exc.status not in (RPCStatusCode.RESOURCE_EXHAUSTED, RPCStatusCode.FAILED_PRECONDITION):
                     raise
-            await self._handle.signal(name, args=args)
+            await leave(self._handle, name, args)
             return "queued"
         except RPCError as exc:
             error = await self._closed(exc)

@@ -24,6 +24,7 @@ from holdfast.engine.data.step_data import INLINE_BYTES, LIMIT_BYTES
 from holdfast.engine.data.values import megabytes
 from holdfast.engine.ending import cancels
 from holdfast.engine.failures import outcome_unknown, step_failed
+from holdfast.engine.full import full
 from holdfast.engine.inbox import searchable
 from holdfast.engine.leftovers import UndoOf, left_to_undo
 from holdfast.engine.pausing import Pausing
@@ -32,7 +33,7 @@ from holdfast.engine.reuse import Reuse
 from holdfast.engine.scheduling import run_local, run_plain
 from holdfast.engine.start_memo import spec_memo
 from holdfast.engine.task_budget import LocalBudget, TaskBudget
-from holdfast.errors import PayloadTooLarge, RunTerminated
+from holdfast.errors import InvalidWorkflow, PayloadTooLarge, RunTerminated
 from holdfast.options import MINUTE, StepOptions
 
 if TYPE_CHECKING:
@@ -177,6 +178,8 @@ class Calls:
         """The step is scheduled next: from here on it may have an effect."""
         if self.compensations.running:
             raise asyncio.CancelledError("the run is undoing its steps and begins no new ones")
+        if why := full(workflow.info().get_current_history_length()):
+            raise InvalidWorkflow(f"run {workflow.info().workflow_id!r} can begin no more steps: {why}")
         if undo:
             self.compensations.register(undo)
 

@@ -16,6 +16,7 @@ from temporalio.exceptions import ApplicationError
 
 from holdfast.engine.data.in_workflow import decode_in_workflow
 from holdfast.engine.data.values import is_object
+from holdfast.engine.full import full
 from holdfast.errors import AlreadyDecided, HoldfastError, InvalidInput
 
 if TYPE_CHECKING:
@@ -83,13 +84,16 @@ class Inbox:
         self._messages.setdefault(name, deque()).append(payload)
 
     def check(self, name: str, args: Sequence[RawValue]) -> None:
-        """Refuse a message that an open wait could not take, or a second decision.
+        """Refuse a message that an open wait could not take, a second decision, or more than a history holds.
 
         Raises:
             ApplicationError: Of type `InvalidInput` or `AlreadyDecided`.
         """
         if envelope_id(args) in self._seen:
             return  # it was taken before, and `put` drops this one
+        if why := full(workflow.info().get_current_history_length()):
+            run_id = workflow.info().workflow_id
+            raise _refused(InvalidInput(f"run {run_id!r} takes no more messages: {why}"))
         wait = next((wait for wait in self._waits if wait.name == name), None)
         if wait is None:
             if name in self._decided:

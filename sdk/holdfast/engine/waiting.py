@@ -56,9 +56,11 @@ class Waiting:
                 self._inbox.decide(wait.name)
 
     async def _wait(self, wait: OpenWait, timeout: timedelta | None) -> Any:
-        if self._calls.reuse is not None and self._inbox.has(wait.name):
+        if (self._calls.reuse is not None or wait.kind == "wait") and self._inbox.has(wait.name):
             try:
-                return self._inbox.take(wait)  # what was decided in an earlier execution is no wait to show
+                # What is there, or was decided in an earlier execution, is no wait to show. Thousands of messages that
+                # came while no worker was there would else be more than one workflow task can answer.
+                return self._inbox.take(wait)
             except LookupError:
                 pass
         self._inbox.open(wait)

@@ -97,6 +97,16 @@ async def _phase(place: Place, verdict: Verdict, name: str, *, apart: bool) -> N
         neighbours.enough.set()
         await asyncio.wait_for(coming, PATIENCE)
     fault.until = time.time()
+    verdict.figures |= {
+        f"{name}: reasons": reasons,
+        f"{name}: workers that ended or were ended": len(place.faults) - ended - 1,
+        f"{name}: neighbours of three plain steps": spread(neighbours.took),
+        f"{name}: neighbours that compute": spread(neighbours.computed),
+        f"{name}: of those, by attempts": {
+            str(key): neighbours.attempts[key] for key in sorted(neighbours.attempts)
+        },
+        f"{name}: of those, failed": len(neighbours.lost),
+    }
     effects = [effect for effect in place.effects() if effect.run.startswith(f"{name}-")]
     judged = await Judge(place.client, journal, effects, place.faults[ended:], []).judge()
     verdict.violations += [f"{name}: {violation}" for violation in judged.violations]
@@ -106,15 +116,7 @@ async def _phase(place: Place, verdict: Verdict, name: str, *, apart: bool) -> N
             "neighbours", f"{len(neighbours.lost)} computing neighbours failed, as {neighbours.lost[0]}"
         )
     verdict.figures |= {
-        f"{name}: reasons": reasons,
-        f"{name}: workers that ended or were ended": len(place.faults) - ended - 1,
-        f"{name}: neighbours of three plain steps": spread(neighbours.took),
-        f"{name}: of their steps begun again": judged.figures["begun again"],
-        f"{name}: neighbours that compute": spread(neighbours.computed),
-        f"{name}: of those, by attempts": {
-            str(key): neighbours.attempts[key] for key in sorted(neighbours.attempts)
-        },
-        f"{name}: of those, failed": len(neighbours.lost),
+        f"{name}: of three plain steps, {key}": value for key, value in judged.figures.items()
     }
 
 
