@@ -6,7 +6,7 @@ PINS := pyproject.toml constraints.txt .ci/setup $(if $(wildcard .venv/bin/pytho
 JOBS ?= 2
 export PYTHON
 
-.PHONY: broken-venv help demo test lint types bench bench-store crash soak proof storage-faults cancels venv install pins clean clean-venv
+.PHONY: broken-venv help demo test lint types bench bench-store crash soak proof trials storage-faults cancels venv install pins clean clean-venv
 .DEFAULT_GOAL := help
 
 help: ## List the commands
@@ -54,6 +54,9 @@ proof: .venv/.installed-test ## The same with RUNS=10000 and KILLS=120 (about ha
 storage-faults: .venv/.installed-test ## Full disks, locked databases, losses of power and clocks that jump, each for MINUTES=1
 	@set -e; for kind in disk-full locked power-loss clocks; do echo "$$kind"; \
 	$(PY) -m tests.crash.storage $$kind --rate 4 --minutes $(or $(MINUTES),1) $(if $(SEED),--seed $(SEED)); done
+
+trials: .venv/.installed-test ## Try single promises, one after the other (about two hours; an idle machine); NAME=steady for one
+	@$(PY) -m tests.crash.trials $(or $(NAME),all) $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
 
 venv: .venv/.installed-demo ## Make .venv with the smallest set that runs the demo
 
