@@ -36,6 +36,7 @@ READS = {
     "analytics": "by_value compare export steps summary trends",
     "approvals": "list",
     "breakers": "list",
+    "chaos": "stats",
     "dead_letters": "count get groups list",
     "events": "cursor list listen subscriptions",
     "executors": "get list",
@@ -50,14 +51,12 @@ READS = {
 WORK = {
     "Client": "close connect embedded run serving start wrap",
     "Run": "send",
-    "chaos": "inject profile start stop stats",
     "events": "publish",
     "steps": "complete fail",
     "triggers": "deliver register",
     "workflows": "start",
 }
-"""What starts runs and gives them what they wait for; a worker that registers triggers does as `sync`; chaos keeps
-a record of its own."""
+"""What starts runs and gives them what they wait for; a worker that registers triggers does as `sync`."""
 
 HOUR = timedelta(hours=1)
 NEVER = Cron("0 0 1 1 * 2090")
@@ -316,6 +315,22 @@ async def unsubscribe(client: Client, said: Said) -> None:
     await client.events.unsubscribe("ac", **said)
 
 
+async def start_chaos(client: Client, said: Said) -> None:
+    await client.chaos.start("gentle", seed=7, **said)
+
+
+async def change_chaos(client: Client, said: Said) -> None:
+    await client.chaos.profile("moderate", **said)
+
+
+async def stop_chaos(client: Client, said: Said) -> None:
+    await client.chaos.stop(**said)
+
+
+async def inject(client: Client, said: Said) -> None:
+    await client.chaos.inject("error", step="nobody's", run="nobody", **said)
+
+
 CHANGES: dict[str, Callable[[Client, Said], Awaitable[None]]] = {
     "Run.cancel": cancel,
     "Run.terminate": terminate,
@@ -349,6 +364,10 @@ CHANGES: dict[str, Callable[[Client, Said], Awaitable[None]]] = {
     "workflows.delete": delete_workflow,
     "workflows.restore": restore,
     "events.unsubscribe": unsubscribe,
+    "chaos.start": start_chaos,
+    "chaos.profile": change_chaos,
+    "chaos.stop": stop_chaos,
+    "chaos.inject": inject,
 }
 REASONS = {
     "approvals.decide": "",

@@ -17,6 +17,7 @@ from holdfast.errors import InvalidInput
 from holdfast_server.cli.command import command
 from holdfast_server.cli.duration import duration as in_words
 from holdfast_server.cli.output import cell, note, print_json, say, stdout, table, when
+from holdfast_server.cli.record import By, Reason
 from holdfast_server.cli.target import Target
 from holdfast_server.cli.values import read_json
 
@@ -46,24 +47,28 @@ async def start(
     seed: Annotated[
         int | None, typer.Option(help="The same one gives the same faults. Default: one that is drawn.")
     ] = None,
+    reason: Reason = "",
+    by: By = None,
 ) -> None:
     """Let all workers of the home inject faults from now on, and count anew."""
     async with target.connect(start=False) as client:
-        _show(await client.chaos.start(chosen_profile(chosen), seed=seed), as_json=target.json)
+        stats = await client.chaos.start(chosen_profile(chosen), seed=seed, by=by, reason=reason)
+    _show(stats, as_json=target.json)
 
 
 @command(app, "stop")
-async def stop(target: Target) -> None:
+async def stop(target: Target, reason: Reason = "", by: By = None) -> None:
     """Let no more faults happen."""
     async with target.connect(start=False) as client:
-        _show(await client.chaos.stop(), as_json=target.json)
+        _show(await client.chaos.stop(by=by, reason=reason), as_json=target.json)
 
 
 @command(app, "profile")
-async def profile(chosen: ProfileArgument, target: Target) -> None:
+async def profile(chosen: ProfileArgument, target: Target, reason: Reason = "", by: By = None) -> None:
     """Change how often which fault comes, of chaos that runs; the seed stays."""
     async with target.connect(start=False) as client:
-        _show(await client.chaos.profile(chosen_profile(chosen)), as_json=target.json)
+        stats = await client.chaos.profile(chosen_profile(chosen), by=by, reason=reason)
+    _show(stats, as_json=target.json)
 
 
 @command(app, "inject")
@@ -80,10 +85,14 @@ async def inject(
         timedelta | None,
         typer.Option(parser=in_words, metavar="DURATION", help="Of latency and of faults of the network."),
     ] = None,
+    reason: Reason = "",
+    by: By = None,
 ) -> None:
     """Let one fault happen, once, to the next attempt that it fits. Those of the network take a proxy."""
     async with target.connect(start=False) as client:
-        order = await client.chaos.inject(kind, step=step, run=run, after=after, duration=duration)
+        order = await client.chaos.inject(
+            kind, step=step, run=run, after=after, duration=duration, by=by, reason=reason
+        )
     if target.json:
         print_json({"order": order})
     else:
