@@ -160,6 +160,8 @@ async def test_a_sound_workflow_ends_in_the_same_way_wherever_its_worker_dies(
 async def test_a_failing_run_undoes_its_steps_wherever_its_worker_dies(holdfast_client: Client) -> None:
     report = await crash_everywhere(crash_undone, 7, client=holdfast_client, effects=once)
     assert any("compensate" in point.what or "undo" in point.what for point in report.points), report.points
+    assert report.failure is not None, "who thinks that it completes is told"
+    assert f"each run fails, as the undisturbed one did: {report.failure}" in str(report)
 
 
 async def test_an_effect_that_happens_twice_is_found_and_named(holdfast_client: Client) -> None:
@@ -186,6 +188,11 @@ async def test_a_step_with_one_attempt_is_found(holdfast_client: Client) -> None
         ("crash_never_again-1", "ends"),
     }, report
     assert "the worker died" in report.differences[0].what
+
+
+async def test_a_child_that_nobody_serves_is_refused_and_says_what_to_do(holdfast_client: Client) -> None:
+    with pytest.raises(InvalidInput, match=r"crash_child is not registered .* served by worker="):
+        await crash_everywhere(crash_shop, 100, client=holdfast_client)
 
 
 async def test_what_differs_without_crashes_is_refused(holdfast_client: Client) -> None:

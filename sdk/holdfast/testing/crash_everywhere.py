@@ -60,12 +60,17 @@ class CrashReport:
     seconds: float
     """How long it took, without the start of a server."""
 
+    failure: str | None
+    """How the undisturbed run failed, as all others then have to; None if it completed."""
+
     def __str__(self) -> str:
         lines = [
             f"{len(self.points)} crash points over {self.events} events in {self.seconds:.0f} s, "
             f"{len(self.differences)} differences; "
             f"{sum(self.repeated.values())} times a step ran again whose result was lost"
         ]
+        if self.failure is not None:
+            lines.append(f"each run fails, as the undisturbed one did: {self.failure}")
         if self.unreached:
             lines.append(f"{len(self.unreached)} points did not come by again")
         lines += [str(difference) for difference in self.differences]
@@ -126,9 +131,13 @@ async def crash_everywhere(
     ) as stage:
         base, twin = await asyncio.gather(stage.play(), stage.play())
         difference = _difference(base, twin, same)
-        if difference or base.watched.broken:
+        if base.watched.broken:
             raise InvalidInput(
-                f"two runs without any crash differ: {difference or base.watched.broken}. Compare what stays the "
+                f"a run without any crash cannot go on: {base.watched.broken}. Child workflows are served by worker="
+            )
+        if difference:
+            raise InvalidInput(
+                f"two runs without any crash differ: {difference}. Compare what stays the "
                 "same: with same=, with effects= that leave out the rest, or by mocks of the steps it comes from"
             )
         points, count = await stage.points(base)
@@ -196,4 +205,5 @@ def _report(
         repeated=repeated,
         events=events,
         seconds=seconds,
+        failure=base.failure,
     )
