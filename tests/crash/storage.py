@@ -16,7 +16,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar, Final
@@ -48,7 +48,7 @@ class Full(scene.Scene):
         """The disk."""
 
         @contextmanager
-        def mounted() -> Iterator[None]:
+        def mounted() -> Generator[None]:
             with files.SmallDisk(folder / "home", _MEBIBYTES) as Full.disk:
                 yield
                 left = shutil.ignore_patterns("ballast", "*.sock", "hints")
