@@ -32,7 +32,7 @@ async def until(condition: Callable[[], object], seconds: float = 10) -> None:
         await asyncio.sleep(0.02)
 
 
-async def eventually(question: Callable[[], Awaitable[Any]], seconds: float = 10) -> Any:
+async def eventually(question: Callable[[], Awaitable[Any]], seconds: float = 30) -> Any:
     """Ask until there is a true answer."""
     end = time.monotonic() + seconds
     while not (answer := await question()):

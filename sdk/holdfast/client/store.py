@@ -10,6 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
+import holdfast.indexer
+import holdfast.store  # noqa: F401 - the packages alone, which cost nothing: threads import their parts at once
 from holdfast.errors import InvalidConfiguration, Unavailable
 from holdfast.settings import load
 

@@ -88,6 +88,7 @@ class _ContextFree(WorkflowInstance):
 
 
 _NO_TARGET = StorageDriverStoreContext()
+_CREATING = threading.Lock()
 
 
 class Sandbox(SandboxedWorkflowRunner):
@@ -101,10 +102,13 @@ class Sandbox(SandboxedWorkflowRunner):
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
         """See base class."""
-        try:
-            return _ContextFree(super().create_instance(det), versioned=self.versioned)
-        finally:
-            _put_back(det.defn.cls.__module__)
+        # One at a time, as with the interpreter's own lock anyway: not all that importers call may run in two threads,
+        # and `ast.parse`, of which pytest's makes use, fails there before Python 3.13.
+        with _CREATING:
+            try:
+                return _ContextFree(super().create_instance(det), versioned=self.versioned)
+            finally:
+                _put_back(det.defn.cls.__module__)
 
 
 def _put_back(name: str) -> None:

@@ -8,7 +8,18 @@ from typing import Any
 
 import pytest
 
-from holdfast import Client, InvalidInput, Permanent, RunFailed, StepFailed, Worker, map_steps, step, workflow
+from holdfast import (
+    Client,
+    InvalidInput,
+    Permanent,
+    RetryPolicy,
+    RunFailed,
+    StepFailed,
+    Worker,
+    map_steps,
+    step,
+    workflow,
+)
 from holdfast.authoring.dag import Dag
 from holdfast.engine.maps import mapper
 
@@ -16,7 +27,7 @@ CALLED: list[int] = []
 UNDONE: list[int] = []
 
 
-@step
+@step(retry=RetryPolicy(max_attempts=20))  # a worker that stands still, as on a busy machine, uses some up
 async def map_double(item: int) -> int:
     CALLED.append(item)
     return 2 * item
