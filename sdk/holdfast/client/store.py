@@ -10,8 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-import holdfast.indexer
-import holdfast.store  # noqa: F401 - the packages alone, which cost nothing: threads import their parts at once
+# The packages alone, which cost nothing: one that is half imported fails threads that import parts of it.
+import holdfast.indexer  # pyright: ignore[reportUnusedImport]
+import holdfast.store  # noqa: F401 # pyright: ignore[reportUnusedImport]
 from holdfast.errors import InvalidConfiguration, Unavailable
 from holdfast.settings import load
 
