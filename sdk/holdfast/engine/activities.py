@@ -213,7 +213,7 @@ class Call:
         except (asyncio.CancelledError, CancelledError):
             raise
         except BrokenProcessPool as exc:
-            error = Unavailable(f"the process that ran step {self.name!r} died; it is tried again")
+            error = Unavailable(f"the process that ran step {self.name!r} died")
             raise step_failure(error, self._retry(), info.attempt) from exc
         except (Exception, SystemExit) as exc:  # the boundary to user code, which must not end the worker
             raise self._failed(exc, info, called=called) from exc
