@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHistory
+from tests.engine.support import eventually
 
 from holdfast import (
     Client,
     RetryPolicy,
+    Run,
     Worker,
     continue_as_new,
     patched,
@@ -84,10 +87,19 @@ def counted(cost: RunCost) -> dict[str, int]:
     return {kind: count for kind, count in cost.actions.items() if kind != "options"}
 
 
+async def once_it_waits(run: Run[Any]) -> None:
+    async def waits() -> bool:
+        return bool((await run.describe()).waits)
+
+    await eventually(waits)
+
+
 async def test_a_run_is_counted_as_by_hand(holdfast_client: Client) -> None:
     async with Worker(holdfast_client, [cost_run, cost_child]):
         run = await holdfast_client.start(cost_run, "o")
+        await once_it_waits(run)
         await run.send("go", "1")
+        await once_it_waits(run)
         await run.send("go", "2")
         await run.result()
         cost = await run.cost()

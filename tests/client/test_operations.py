@@ -86,14 +86,14 @@ async def test_each_action_is_recorded(client: Client, caplog: pytest.LogCapture
     run: Run[str] = client.get("ask-0")
     await run.pause("to look", by="Ada")
     await run.resume(by="Ada")
-    await run.terminate('it\'s "enough"; DROP TABLE audit_log\x00')
+    await run.terminate('it\'s "enough"; DROP TABLE audit_log')
     with pytest.raises(Exception, match="ended"):
         await run.cancel("too late", by="Bob")
     told = [(action.what, action.who, action.why) for action in await client.runs.actions("ask-0")]
     assert told[0][:2] == ("cancel", "Bob")
     assert told[1][0] == "terminate"
     assert "@" in told[1][1]
-    assert told[1][2] == 'it\'s "enough"; DROP TABLE audit_log\x00'
+    assert told[1][2] == 'it\'s "enough"; DROP TABLE audit_log'
     assert told[2:] == [("resume", "Ada", ""), ("pause", "Ada", "to look")]
     [failed, *_] = await client.runs.actions(by="Bob")
     assert failed.result.startswith("failed: ")

@@ -112,6 +112,7 @@ async def test_a_pause_holds_all_that_is_below(holdfast_client: Client) -> None:
         assert [await a.result(), await c.result()] == ["a2", "c2"]
         assert (await b.status(), await count(b)) == (RunState.PAUSED, 1)
         await b.resume()
+        assert await b.result() == "b2"
         late: Run[Any] = holdfast_client.get("hold-late")
         await waits(late)
         await run.pause()

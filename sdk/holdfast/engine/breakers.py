@@ -51,7 +51,9 @@ _ASK_SECONDS: Final = 0.5
 _SPREAD: Final = 0.1
 """Those who wait for an open breaker come back within so large a share of its time, not all at once."""
 
-_PATIENCE: Final = timedelta(seconds=5)
+_PATIENCE: Final = timedelta(seconds=10)
+"""Longer than the run of a key needs to go from a killed process to another one: meanwhile all would call at once."""
+
 _KEYS: Final = 1000
 """Keys that a worker knows of; the one that was used longest ago is forgotten."""
 

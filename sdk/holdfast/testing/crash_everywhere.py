@@ -23,6 +23,9 @@ Ts = TypeVarTuple("Ts")
 _ATTEMPTS: Final = re.compile(r" after \d+ attempts")
 """What a crash may change in the message of a failed run."""
 
+_NON_DETERMINISM: Final = "TMPRL1100"
+_CHILDREN: Final = "Child workflows are served by worker="
+
 
 @dataclass(frozen=True, kw_only=True)
 class CrashDifference:
@@ -132,9 +135,8 @@ async def crash_everywhere(
         base, twin = await asyncio.gather(stage.play(), stage.play())
         difference = _difference(base, twin, same)
         if base.watched.broken:
-            raise InvalidInput(
-                f"a run without any crash cannot go on: {base.watched.broken}. Child workflows are served by worker="
-            )
+            why = "Its code is not deterministic" if _NON_DETERMINISM in base.watched.broken else _CHILDREN
+            raise InvalidInput(f"a run without any crash cannot go on: {base.watched.broken}. {why}")
         if difference:
             raise InvalidInput(
                 f"two runs without any crash differ: {difference}. Compare what stays the "

@@ -36,9 +36,6 @@ _TUNING = tuple(f"history.{queue}ProcessorMaxPollRPS=10000" for queue in ("trans
 # Without it, tasks that the server gives to a worker just as it stops are lost until their heartbeat timeout.
 _HAND_BACK = "frontend.enableCancelWorkerPollsOnShutdown=true"
 
-# By default a timer that came due by a skip fires up to a second later: the shift that clocks of several hosts need.
-_TIMERS_AT_ONCE = 'history.timerProcessorMaxTimeShift="1ms"'
-
 
 class StartFailed(Exception):
     """The server did not come up.
@@ -84,7 +81,7 @@ class ServerSpec:
             command += [flag, str(value)]
         dynamic = [*_TUNING, _HAND_BACK, "frontend.enableServerVersionCheck=false"]
         if self.time_skipping:
-            dynamic += ["frontend.WorkflowTimeSkippingEnabled=true", _TIMERS_AT_ONCE]
+            dynamic.append("frontend.WorkflowTimeSkippingEnabled=true")
         for setting in dynamic:
             command += ["--dynamic-config-value", setting]
         for name, type_ in SEARCH_ATTRIBUTES:
